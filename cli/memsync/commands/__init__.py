@@ -1,0 +1,1 @@
+"""One file for each verb; `memsync.app` imports the one that is asked for."""

@@ -1,0 +1,67 @@
+"""`memsync ls`"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from memstore.errors import BadInput
+from memsync import render
+from memsync.invocation import Invocation
+from memsync.revision import split_versions
+from memsync.verb import verb
+
+if TYPE_CHECKING:
+    from memstore.reports import ListedFile
+    from memstore.store import Store
+
+
+@verb(
+    "ls",
+    splits_at_dashes=True,
+    examples=[
+        ("memsync ls Core", "what HEAD has under a folder"),
+        ("memsync ls 2025-04-23", "everything there was at the end of that day"),
+        ("memsync ls Archive/", "the archive references, and where each came from"),
+    ],
+)
+@click.argument("arguments", metavar="[ID] [PATH]", nargs=-1, type=click.Path(path_type=str))
+def command(call: Invocation, *, arguments: Sequence[str]) -> int | None:
+    """List the files of a version, or the archive references.
+
+    ID is 8 or more digits of a version's id, or a time; without it, HEAD. An argument that could be
+    either is a path if a file of that name is there; after '--' it always is. Sizes are those of the
+    content, times those of the file.
+    """
+    with call.store() as store:
+        versions, texts = split_versions(call, store, arguments, most=1)
+        if len(texts) > 1:
+            raise click.UsageError("one PATH at a time", call.context)
+        at = store.version(versions[0]).id if versions else store.head()
+        if at is None:
+            if texts:
+                raise BadInput("nothing is committed yet", hint="make a version with 'memsync commit'")
+            rows: Iterator[ListedFile] = iter(())
+        else:
+            rows = store.ls(_path(call, store, texts[0]) if texts else "", at)
+        if call.json:
+            call.answer({"version": str(at) if at else None, "files": [row.as_json() for row in rows]})
+            return None
+        any_yet = False
+        with call.page() as page:
+            for row in rows:
+                any_yet = True
+                when = render.local_time(row.modified_ms, seconds=False)
+                origin = "" if row.origin is None else page.paint(f"  ← {render.name(row.origin)}", "dim")
+                page.line(f"{render.size(row.size):>8}  {when}  {render.name(row.path)}{origin}")
+        if not any_yet:
+            click.echo("no files" if at else "no files: nothing is committed yet", err=True)
+    return None
+
+
+def _path(call: Invocation, store: Store, text: str) -> str:
+    if text.rstrip("/") == "Archive":  # the references' folder, even while there are none
+        return "Archive"
+    return call.path(store, text)

@@ -1,0 +1,98 @@
+"""`memsync remote set` and `memsync remote show`"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from memsync import render
+from memsync.invocation import Invocation
+from memsync.verb import Verb, verb
+
+if TYPE_CHECKING:
+    from memstore.reports import RemoteStatus
+
+
+class _RemoteGroup(click.Group, Verb):
+    """A group whose help ends with examples like any command's."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return click.Group.parse_args(self, ctx, args)
+
+
+@click.group(
+    cls=_RemoteGroup,
+    name="remote",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    examples=[
+        ("memsync remote set drive:", "Google Drive, the folder that paths.json names"),
+        ("memsync remote show", "where versions go, and when they last went"),
+    ],
+)
+def command(**_: Any) -> None:
+    """Set or show where versions are sent."""
+
+
+@verb(
+    "set",
+    examples=[
+        ("memsync remote set /mnt/backup/memory", "a folder: a disk, a share, a synced folder"),
+        ("memsync remote set drive:", "Google Drive, the folder that paths.json names"),
+        ("memsync remote set drive:Backups/Memory", "another folder there"),
+    ],
+)
+@click.argument("url", metavar="URL", type=click.Path(path_type=str))
+def set_command(call: Invocation, *, url: str) -> int | None:
+    """Set where versions are sent.
+
+    URL is a folder's path, 'drive:' (the folder that paths.json names), 'drive:FOLDER/PATH' or
+    'drive://FOLDER_ID'. Nothing is sent yet.
+    """
+    with call.store() as store:
+        status = store.set_remote(url)
+    if call.json:
+        call.answer({"remote": status.as_json()})
+        return None
+    with call.page() as page:
+        page.line(f"remote: {render.name(status.url)}")
+        page.line("next: memsync push")
+    return None
+
+
+@verb(
+    "show",
+    examples=[
+        ("memsync remote show", "where versions go, and when they last went"),
+        ("memsync remote show --json", "the same for a script; null if none is set"),
+    ],
+)
+def show_command(call: Invocation) -> int | None:
+    """Show where versions are sent, without asking the network."""
+    with call.store() as store:
+        status = store.remote()
+    if call.json:
+        call.answer({"remote": None if status is None else status.as_json()})
+        return None
+    with call.page() as page:
+        _show(page, status)
+    return None
+
+
+def _show(page: render.Page, status: RemoteStatus | None) -> None:
+    if status is None:
+        page.line("no remote is set")
+        page.line("next: memsync remote set FOLDER, or 'drive:' for Google Drive")
+        return
+    page.line(f"remote: {render.name(status.url)}")
+    if status.last_push_ms is None:
+        page.line("last push: never")
+    else:
+        page.line(f"last push: {render.local_time(status.last_push_ms)} ({render.ago(status.last_push_ms)})")
+    if status.last_error:
+        when = f" ({render.ago(status.last_error_ms)})" if status.last_error_ms is not None else ""
+        page.line(f"last error{when}: {render.visible(status.last_error)}")
+
+
+command.add_command(set_command)
+command.add_command(show_command)

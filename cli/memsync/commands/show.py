@@ -1,0 +1,135 @@
+"""`memsync show`"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from memstore.errors import BadInput
+from memsync import render
+from memsync.difference import show_difference, unified_lines
+from memsync.invocation import Invocation
+from memsync.revision import split_file
+from memsync.verb import verb
+
+if TYPE_CHECKING:
+    from memstore.manifest.version import Change, Version
+    from memstore.reports import FileDifference
+    from memstore.store import Store
+
+SHOWN_BYTES = 1 << 20
+"""Larger contents are told by their size, as `Store.diff` does."""
+
+
+@verb(
+    "show",
+    examples=[
+        ("memsync show 3f2a91c0", "a version: who, when, why, and its diff"),
+        ("memsync show 3f2a91c0:Core/Rules.txt", "a file as that version has it"),
+    ],
+)
+@click.argument("what", metavar="[ID][:PATH]", required=False, type=click.Path(path_type=str))
+def command(call: Invocation, *, what: str | None) -> int | None:
+    """Show a version, or a file as a version has it.
+
+    ID is 8 or more digits of a version's id, or a time. Without an ID: HEAD. 'memsync cat' writes the
+    exact bytes; this shows what is safe to show on a terminal.
+    """
+    with call.store() as store:
+        at, path = (None, None) if what is None else split_file(call, store, what)
+        if path is not None:
+            _show_file(call, store, at, path)
+            return None
+        meant = at if at is not None else store.head()
+        if meant is None:
+            raise BadInput("there is no version to show", hint="make one with 'memsync commit'")
+        version = store.version(meant)
+        if call.json:
+            _answer_version(call, store, version)
+        else:
+            _show_version(call, store, version)
+    return None
+
+
+def _show_version(call: Invocation, store: Store, version: Version) -> None:
+    parent = str(version.parents[0])[:12] if version.parents else ""
+    with call.page() as page:
+        page.version(version, head=version.id == store.head())
+        page.changes(version.changes, limit=None)
+        for row in _differences(store, version):
+            page.line()
+            show_difference(page, row, parent, str(version.id)[:12])
+
+
+def _answer_version(call: Invocation, store: Store, version: Version) -> None:
+    parent = str(version.parents[0])[:12] if version.parents else ""
+    rows = [
+        {
+            **row.as_json(),
+            "diff": None if row.binary else "\n".join(unified_lines(row, parent, str(version.id)[:12])),
+        }
+        for row in _differences(store, version)
+    ]
+    call.answer({**version.as_json(), "differences": rows})
+
+
+def _differences(store: Store, version: Version) -> Iterator[FileDifference]:
+    """From the version's first parent to it; a first version differs from nothing at all."""
+    if version.parents:
+        yield from store.diff(version.parents[0], version.id)
+        return
+    for change in version.changes:
+        yield _added(store, version, change)
+
+
+def _added(store: Store, version: Version, change: Change) -> FileDifference:
+    from memstore.reports import FileDifference
+
+    size = change.entry.size if change.entry else None
+    text = None
+    if size is not None and size <= SHOWN_BYTES:
+        content = store.read(change.path, at=version.id)
+        text = content if _is_text(content) else None
+    return FileDifference(change.path, change.change, None, size, None, text, binary=text is None)
+
+
+def _show_file(call: Invocation, store: Store, at: str | None, path: str) -> None:
+    meant = at if at is not None else store.head()
+    if meant is None:
+        raise BadInput("there is no version to show a file of", hint="make one with 'memsync commit'")
+    version = store.version(meant)
+    found = call.path(store, path)
+    content = store.read(found, at=version.id)
+    text = content.decode("utf-8") if len(content) <= SHOWN_BYTES and _is_text(content) else None
+    if call.json:
+        from memstore.ids import ContentId
+
+        call.answer(
+            {
+                "version": str(version.id),
+                "path": found,
+                "size": len(content),
+                "content": str(ContentId.of(content)),
+                "text": text,
+            }
+        )
+        return
+    if text is None:
+        click.echo(
+            f"{render.name(found)}: {render.size(len(content))}, not text"
+            f" ('memsync cat {str(version.id)[:12]}:{found} > FILE' writes it)"
+        )
+        return
+    click.echo(render.visible(text), nl=not text.endswith("\n"))
+
+
+def _is_text(content: bytes) -> bool:
+    if b"\0" in content:
+        return False
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True

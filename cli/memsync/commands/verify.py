@@ -1,0 +1,67 @@
+"""`memsync verify`"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from memsync import render
+from memsync.invocation import Invocation
+from memsync.verb import verb
+
+if TYPE_CHECKING:
+    from memstore.reports import VerifyReport
+
+DAMAGED: Final = 6
+"""The contract's exit code for damaged data."""
+
+
+@verb(
+    "verify",
+    examples=[
+        ("memsync verify", "read back everything that is here"),
+        ("memsync verify --remote", "and see that the remote has all of it, with the right sizes and sums"),
+    ],
+)
+@click.option("--remote", is_flag=True, help="Compare the remote's listing with what it must have.")
+@click.option("--quick", is_flag=True, help="Check the structure only; read no contents.")
+@click.option("--read-data", is_flag=True, help="With --remote: download and decode everything.")
+def command(call: Invocation, *, remote: bool, quick: bool, read_data: bool) -> int | None:
+    """Read everything back and compare it with its hashes.
+
+    Exit code 6 if something is damaged or missing; each problem comes with the paths that need it and
+    what to do about it.
+    """
+    if read_data and not remote:
+        raise click.UsageError("--read-data needs --remote", call.context)
+    if read_data and quick:
+        raise click.UsageError("--quick and --read-data exclude each other", call.context)
+    with call.store() as store:
+        report = store.verify(remote=remote, quick=quick, read_data=read_data)
+    if call.json:
+        call.answer(report.as_json())
+    else:
+        with call.page() as page:
+            _show(page, report)
+    return None if report.ok else DAMAGED
+
+
+def _show(page: render.Page, report: VerifyReport) -> None:
+    checked = (
+        f"{render.plural(report.versions, 'version')}, {render.plural(report.objects, 'object')}"
+        f" ({render.size(report.bytes)})"
+    )
+    if report.ok:
+        page.line(f"{page.paint('all whole', 'green')}: {checked}")
+    else:
+        problems = render.plural(len(report.problems), "problem")
+        page.line(f"{page.paint(problems, 'red')} found in {checked}")
+    for problem in report.problems:
+        page.line(f"  {problem.kind.replace('_', ' ')}  {problem.id[: render.SHORT_ID]}")
+        for path in problem.paths:
+            page.line(f"      {render.name(path)}")
+        if problem.hint:
+            page.line(f"      hint: {render.visible(problem.hint)}")
+    for note in report.notes:
+        page.line(render.visible(note))

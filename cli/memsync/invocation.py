@@ -1,0 +1,83 @@
+"""One call of a command: where it runs, how it answers, and the store it opens."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from memstore.errors import BadInput
+from memstore.progress import SILENT, Progress
+from memsync import render
+
+if TYPE_CHECKING:
+    from memstore.store import Store
+
+
+class Invocation:
+    """What a command is handed beside its arguments."""
+
+    def __init__(self, context: click.Context, *, as_json: bool) -> None:
+        self.context = context
+        self.json = as_json
+
+    @property
+    def cwd(self) -> str:
+        """The folder the command runs in, absolute."""
+        try:
+            return os.getcwd()
+        except FileNotFoundError:
+            raise BadInput(
+                "the current folder no longer exists", hint="cd into a workspace and run the command again"
+            ) from None
+
+    def store(self) -> Store:
+        """The workspace around the current folder. The caller closes it (`with`)."""
+        from memstore.store import Store
+
+        return Store.open(self.cwd, progress=self.progress())
+
+    def progress(self) -> Progress:
+        """A line on stderr where a person sees it, else nothing."""
+        if sys.stderr is None or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+            return SILENT
+        from memsync.progress import ProgressLine
+
+        return ProgressLine()
+
+    def page(self) -> render.Page:
+        return render.Page()
+
+    # -- paths ---------------------------------------------------------------------------------------------
+
+    def path(self, store: Store, text: str) -> str:
+        """A PATH as the user wrote it, relative to `Data/`; one that only history has is good too.
+
+        Raises `BadInput` for one that is nowhere.
+        """
+        from memstore.worktree.names import resolve
+
+        return resolve(text, cwd=self.cwd, data=store.workspace.data, known=store.known)
+
+    def paths(self, store: Store, texts: Sequence[str]) -> list[str] | None:
+        """The PATHs given; None when there are none, which means everything."""
+        return [self.path(store, text) for text in texts] or None
+
+    # -- answers -------------------------------------------------------------------------------------------
+
+    def answer(self, document: Mapping[str, Any]) -> None:
+        """The one JSON document of this call."""
+        click.echo(render.document(document))
+
+    def warn(self, warnings: Iterable[str]) -> int:
+        """Tell the warnings (a JSON document has them already); the exit code they make."""
+        code = 0
+        for warning in warnings:
+            code = 1
+            if not self.json:
+                said = render.paint("warning:", "yellow", err=True)
+                click.echo(f"{said} {render.visible(warning)}", err=True)
+        return code

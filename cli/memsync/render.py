@@ -1,0 +1,200 @@
+"""How versions, changes, sizes and times look to people, and documents to programs.
+
+Colours appear only on a terminal (or with `FORCE_COLOR`) and never with `NO_COLOR`. Names and notes come
+from files, remotes and other devices: `visible` shows what a terminal would otherwise obey.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+if TYPE_CHECKING:
+    from memstore.manifest.version import Change, Version
+
+SHOWN_CHANGES: Final = 20
+"""Changes a person sees before '… and N more'."""
+SHORT_ID: Final = 12
+"""Hex digits of an id in people's output; any command accepts them (8 are the fewest)."""
+
+_CODES: Final = {
+    "bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "magenta": "35", "cyan": "36",
+}  # fmt: skip
+_WORD_COLOURS: Final = {
+    "add": "green", "append": "cyan", "replace": "yellow", "delete": "red", "archive": "magenta",
+}  # fmt: skip
+_DONE_WORDS: Final = {
+    "add": "added", "append": "appended", "replace": "replaced", "delete": "deleted", "archive": "archived",
+}  # fmt: skip
+# Patterns, compiled when first needed: control characters but tab and newline, the bidirectional overrides
+# (they reorder what is read), surrogates (bytes that are no UTF-8).
+_UNSAFE: Final = "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+_UNSAFE_NAME: Final = "[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+_PAGE_BYTES: Final = 1 << 15
+
+
+def visible(text: str) -> str:
+    """The text with every character that a terminal would obey spelt out; lines stay lines."""
+    if text.isprintable():
+        return text
+    return re.sub(_UNSAFE, _spelt, text)
+
+
+def name(path: str) -> str:
+    """A path on one line, nothing in it obeyed."""
+    if path.isprintable():
+        return path
+    return re.sub(_UNSAFE_NAME, _spelt, path)
+
+
+def _spelt(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode("ascii")
+
+
+def coloured(*, err: bool = False) -> bool:
+    """Whether stdout (or stderr) wants colours: a terminal does, but see no-color.org and force-color.org."""
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    stream = sys.stderr if err else sys.stdout
+    return stream is not None and stream.isatty()
+
+
+def paint(text: str, colour: str, *, err: bool = False) -> str:
+    return f"\x1b[{_CODES[colour]}m{text}\x1b[0m" if coloured(err=err) else text
+
+
+class Page:
+    """Text for people on stdout, in few writes: a long log costs no system call a line."""
+
+    def __init__(self) -> None:
+        self.coloured = coloured()
+        self.terminal = sys.stdout is not None and sys.stdout.isatty()
+        self._waiting: list[str] = []
+        self._length = 0
+
+    def paint(self, text: str, colour: str) -> str:
+        return f"\x1b[{_CODES[colour]}m{text}\x1b[0m" if self.coloured else text
+
+    def line(self, text: str = "") -> None:
+        self._waiting.append(text)
+        self._length += len(text) + 1
+        if self.terminal or self._length > _PAGE_BYTES:  # a person reads while the rest is found
+            self.flush()
+
+    def flush(self) -> None:
+        if self._waiting:
+            text = "\n".join(self._waiting)
+            self._waiting, self._length = [], 0
+            click.echo(text, color=self.coloured)
+
+    def __enter__(self) -> Page:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.flush()
+
+    # -- the parts that several commands show ----------------------------------------------------------------
+
+    def id(self, id: object) -> str:
+        return self.paint(str(id)[:SHORT_ID], "yellow")
+
+    def word(self, word: str) -> str:
+        """A change's word, padded to the longest."""
+        return self.paint(word.ljust(7), _WORD_COLOURS.get(word, "bold"))
+
+    def change(self, change: Change) -> str:
+        """`  replace  Core/Rules.txt  → Archive/Core/Rules_….txt`"""
+        row = f"  {self.word(change.change.word)}  {name(change.path)}"
+        if change.archived_as is not None:
+            row += self.paint(f"  → {name(change.archived_as)}", "dim")
+        return row
+
+    def changes(self, changes: Sequence[Change], *, limit: int | None, rest: str = "") -> None:
+        """A line for each change, at most `limit`; `rest` says where the others are seen."""
+        shown = changes if limit is None else changes[:limit]
+        for change in shown:
+            self.line(self.change(change))
+        self.more(len(changes) - len(shown), rest)
+
+    def more(self, count: int, rest: str = "") -> None:
+        if count > 0:
+            self.line(self.paint(f"  … and {count:,} more{f' ({rest})' if rest else ''}", "dim"))
+
+    def version(self, version: Version, *, head: bool = False) -> None:
+        """The lines of a version before its changes: id, when, where, and what was said about it."""
+        mark = self.paint("  (head)", "cyan") if head else ""
+        self.line(f"{self.id(version.id)}  {local_time(version.time_ms)}  {name(version.device)}{mark}")
+        for line in visible(version.note).splitlines():
+            self.line(f"    {self.paint(line, 'bold')}")
+        meta = version.meta
+        facts = [
+            ("tags", ", ".join(meta.context_tags)), ("chat", meta.chat_name), ("reason", meta.reason),
+            ("actor", meta.actor),
+        ]  # fmt: skip
+        if len(version.parents) > 1:
+            facts.append(("merge of", " ".join(str(parent)[:SHORT_ID] for parent in version.parents)))
+        said = "  ".join(f"{fact}: {name(value)}" for fact, value in facts if value)
+        if said:
+            self.line(f"    {said}")
+
+
+def summary(words: Iterable[str]) -> str:
+    """`2 added, 1 appended`, in a fixed order."""
+    counts: dict[str, int] = {}
+    for word in words:
+        counts[word] = counts.get(word, 0) + 1
+    return ", ".join(f"{counts[word]:,} {done}" for word, done in _DONE_WORDS.items() if word in counts)
+
+
+def plural(count: int, noun: str, many: str = "") -> str:
+    """`1 file`, `2 files`."""
+    return f"{count:,} {noun if count == 1 else many or noun + 's'}"
+
+
+def size(count: int) -> str:
+    """Bytes as people read them, in powers of 1,000."""
+    if count < 1000:
+        return f"{count} B"
+    amount = float(count)
+    for unit in ("KB", "MB", "GB", "TB"):
+        amount /= 1000
+        if amount < 999.5 or unit == "TB":
+            break
+    return f"{amount:.1f} {unit}" if amount < 99.95 else f"{amount:.0f} {unit}"
+
+
+def local_time(time_ms: int, *, seconds: bool = True) -> str:
+    """`2025-04-23 16:02:00 +0200`: this machine's time, with its zone."""
+    form = "%Y-%m-%d %H:%M:%S %z" if seconds else "%Y-%m-%d %H:%M"
+    try:
+        return time.strftime(form, time.localtime(time_ms // 1000))
+    except (OverflowError, OSError, ValueError):  # a clock that was years beyond what the system can say
+        return f"@{time_ms // 1000}"
+
+
+def ago(time_ms: int, now: float | None = None) -> str:
+    """`3 minutes ago`; `now` is in seconds since the epoch."""
+    seconds = (time.time() if now is None else now) - time_ms / 1000
+    if seconds < 0:
+        return "in the future"
+    for length, noun in ((86400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= length:
+            return f"{plural(int(seconds // length), noun)} ago"
+    return "just now"
+
+
+def document(answer: Mapping[str, Any] | Sequence[Any]) -> str:
+    """The answer as one JSON document: on a terminal indented, else on one line."""
+    import json
+
+    encoding = (getattr(sys.stdout, "encoding", None) or "ascii").lower().replace("-", "")
+    terminal = sys.stdout.isatty()
+    return json.dumps(answer, ensure_ascii=encoding != "utf8", indent=2 if terminal else None)

@@ -1,0 +1,75 @@
+"""What every command shares: `--json`, examples in its help, and the invocation it is handed."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, Concatenate, Final, ParamSpec
+
+import click
+
+from memsync.invocation import Invocation
+
+P = ParamSpec("P")
+Example = tuple[str, str]
+"""(command line, what it does)."""
+
+AFTER_DASHES: Final = "memsync.after_dashes"
+"""Where a context keeps the arguments that follow `--`, for commands to which they are paths for sure."""
+
+
+class Verb(click.Command):
+    """A command whose help ends with examples."""
+
+    def __init__(
+        self, *args: Any, examples: Sequence[Example] = (), splits_at_dashes: bool = False, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.examples = tuple(examples)
+        self.splits_at_dashes = splits_at_dashes
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if self.splits_at_dashes and "--" in args:
+            at = args.index("--")
+            ctx.meta[AFTER_DASHES] = tuple(args[at + 1 :])
+            args = args[:at]
+        return super().parse_args(ctx, args)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_epilog(ctx, formatter)
+        if self.examples:
+            with formatter.section("Examples"):
+                width = max(len(line) for line, _ in self.examples)
+                for line, what in self.examples:
+                    # A command line is never wrapped: people copy it.
+                    indent = " " * formatter.current_indent
+                    if formatter.current_indent + width + 4 + len(what) <= formatter.width:
+                        formatter.write(f"{indent}{line.ljust(width)}  # {what}\n")
+                    else:
+                        formatter.write(f"{indent}# {what}\n{indent}{line}\n")
+
+
+def verb(
+    name: str, *, examples: Sequence[Example], splits_at_dashes: bool = False
+) -> Callable[[Callable[Concatenate[Invocation, P], int | None]], click.Command]:
+    """Make a command of a function that takes the invocation first and returns the exit code.
+
+    The function's docstring is the help; its first line is the purpose.
+    """
+
+    def make(function: Callable[Concatenate[Invocation, P], int | None]) -> click.Command:
+        @functools.wraps(function)
+        def run(*args: Any, as_json: bool, **arguments: Any) -> int | None:
+            context = click.get_current_context()
+            return function(Invocation(context, as_json=as_json), *args, **arguments)
+
+        run.__doc__ = function.__doc__
+        decorated = click.option(
+            "--json", "as_json", is_flag=True, help="Answer with one JSON document on stdout."
+        )(run)
+        return click.command(
+            name, cls=Verb, examples=examples, splits_at_dashes=splits_at_dashes,
+            context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+        )(decorated)  # fmt: skip
+
+    return make

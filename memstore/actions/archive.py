@@ -1,0 +1,70 @@
+"""archive: record a reference to a path's current content and take the file out of `Data/`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from memstore.actions import checkout
+from memstore.actions.checkout import Step
+from memstore.actions.commit import log_archived, record
+from memstore.errors import BadInput
+from memstore.ids import ContentId
+from memstore.manifest.references import References
+from memstore.manifest.version import Change, ChangeKind, Entry, Kind, Meta
+from memstore.progress import SILENT, Progress
+from memstore.reports import CommitReport
+from memstore.worktree import found
+
+if TYPE_CHECKING:
+    from memstore.repository import Repository
+
+
+def archive(
+    repository: Repository,
+    paths: Sequence[str],
+    *,
+    meta: Meta,
+    keep: bool = False,
+    progress: Progress = SILENT,
+) -> CommitReport:
+    """Archive files, or all files of folders. What is uncommitted at those paths is committed first.
+
+    `keep` leaves the files where they are. Raises `BadInput` for a path that is not in `Data/`.
+    """
+    if not paths:
+        raise BadInput("nothing to archive", hint="name the files: memsync archive PATH…")
+    with repository.writing() as writer:
+        saved = record(repository, writer, paths, meta=Meta(reason="saved before it was archived"))
+        log_archived(repository, saved.version)
+        warnings = list(saved.warnings)
+        entries: dict[str, Entry] = {}
+        for path in paths:
+            here = [row for row in repository.catalogue.tree(path) if found.look(repository.workspace.data, row[0])]
+            if not here:
+                raise BadInput(
+                    f"{path or '.'} is not in Data/, so there is nothing to archive",
+                    hint=f"'memsync log {path}' shows what became of it",
+                )
+            for row in here:
+                entries[row[0]] = Entry(row[0], Kind(row[1]), row[2], ContentId(row[3]), row[4])
+        time_ms = writer.time_of_next()
+        references = References(repository.catalogue, time_ms)
+        changes = [
+            references.given_to(Change(path, ChangeKind.ARCHIVE, entry if keep else None))
+            for path, entry in sorted(entries.items())
+        ]
+        steps = [Step(path, entry, None) for path, entry in sorted(entries.items())]
+        version = writer.add_version(
+            changes,
+            meta=meta,
+            time_ms=time_ms,
+            announce=None if keep else lambda id: checkout.begin(repository, id, steps),
+        )
+        warning = log_archived(repository, version)
+        if warning is not None:
+            warnings.append(warning)
+        if not keep:
+            warnings += checkout.apply(repository, writer, steps, progress)
+            checkout.close(repository)
+        return CommitReport(version, tuple(warnings))

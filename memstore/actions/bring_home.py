@@ -1,0 +1,106 @@
+"""A person changed a file in the mirror: their bytes become a version before anything touches the file.
+
+If `Data/` still holds what the mirror held, the person's bytes are the path's new content, in `Data/` too.
+Otherwise both sides changed: theirs is committed beside it, as `Rules (from Drive 2025-04-23T14-02-00Z).txt`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from memstore.actions import checkout
+from memstore.actions.checkout import Step
+from memstore.actions.commit import log_archived, record
+from memstore.ids import ContentId
+from memstore.manifest.references import References
+from memstore.manifest.version import Change, ChangeKind, Entry, Kind, Meta
+from memstore.mirror.apply import Foreign, remember
+from memstore.objects import encoding
+from memstore.objects.record import RecordKind
+from memstore.progress import SILENT
+
+if TYPE_CHECKING:
+    from memstore.repository import Repository
+
+ACTOR = "drive"
+
+
+def bring_home(repository: Repository, foreign: Sequence[Foreign], where: str) -> list[str]:
+    """Commit the bytes a person left in the mirror; a sentence for each. `where` names the remote."""
+    notes: list[str] = []
+    with repository.writing() as writer:
+        paths = [item.path for item in foreign if _is_here(repository, item.path)]
+        if paths:
+            saved = record(repository, writer, paths, meta=Meta(reason="saved before changes came home"))
+            log_archived(repository, saved.version)
+            notes += saved.warnings
+        changes: list[Change] = []
+        steps: list[Step] = []
+        for item in foreign:
+            content = ContentId.of(item.content)
+            if not writer.has(content):
+                writer.add(RecordKind.CONTENT, content, len(item.content), encoding.encode(item.content))
+            row = repository.catalogue.tree_entry(item.path)
+            head = None if row is None else Entry(item.path, Kind(row[0]), row[1], ContentId(row[2]), row[3])
+            modified = item.seen.modified_ms or time.time_ns() // 1_000_000
+            if head is not None and item.mirrored is not None and head.content == item.mirrored.content:
+                entry = Entry(item.path, head.kind, len(item.content), content, modified)
+                changes.append(Change(item.path, _kind(item, head), entry))
+                steps.append(Step(item.path, head, entry))
+                notes.append(f"{item.path} was changed on {where} by hand; that is its newest version now")
+            else:
+                beside = _beside(repository, item.path, content, modified)
+                entry = Entry(beside, Kind.FILE, len(item.content), content, modified)
+                if repository.catalogue.tree_entry(beside) is None:
+                    changes.append(Change(beside, ChangeKind.ADD, entry))
+                    steps.append(Step(beside, None, entry))
+                notes.append(f"{item.path} was changed on {where} by hand and here too; theirs is {beside}")
+        if changes:
+            time_ms = writer.time_of_next()
+            references = References(repository.catalogue, time_ms)
+            version = writer.add_version(
+                [references.given_to(change) for change in changes],
+                meta=Meta(note=f"changed by hand on {where}", actor=ACTOR),
+                time_ms=time_ms,
+                announce=lambda id: checkout.begin(repository, id, steps),
+            )
+            log_archived(repository, version)
+            notes += checkout.apply(repository, writer, steps, SILENT)
+            checkout.close(repository)
+    for item in foreign:
+        remember(repository, item.path, ContentId.of(item.content), item.seen)
+    return notes
+
+
+def _is_here(repository: Repository, path: str) -> bool:
+    from memstore.worktree import found
+
+    return (
+        found.look(repository.workspace.data, path) is not None
+        or repository.catalogue.tree_entry(path) is not None
+    )
+
+
+def _kind(item: Foreign, head: Entry) -> ChangeKind:
+    prefix = item.content[: head.size]
+    appended = len(item.content) >= head.size and ContentId.of(prefix) == head.content
+    return ChangeKind.APPEND if appended else ChangeKind.REPLACE
+
+
+def _beside(repository: Repository, path: str, content: ContentId, modified_ms: int) -> str:
+    """A name beside the path that nothing else has."""
+    stamp = time.strftime("%Y-%m-%dT%H-%M-%SZ", time.gmtime(modified_ms / 1000))
+    folder, slash, name = path.rpartition("/")
+    stem, dot, extension = name.rpartition(".")
+    if not stem:
+        stem, dot, extension = name, "", ""
+    for mark in ("", f"~{content.hex()[:8]}", f"~{content.hex()}"):
+        beside = f"{folder}{slash}{stem} (from Drive {stamp}{mark}){dot}{extension}"
+        row = repository.catalogue.tree_entry(beside)
+        if row is None and not _is_here(repository, beside):
+            return beside
+        if row is not None and row[2] == content:
+            return beside
+    return beside

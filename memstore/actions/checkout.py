@@ -1,0 +1,250 @@
+"""Writing into `Data/` so that it can be finished after a crash (invariant 5).
+
+Before anything in `Data/` is touched, a durable *checkout record* says from which version to which, and what
+each path held and will hold. Until it is closed, whatever command comes next finishes it first: a path that
+still has its old content gets the new one; any other content is somebody's work and is committed before.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgpack
+
+from memstore import files
+from memstore.errors import BadInput, Conflict, DiskTrouble
+from memstore.ids import ContentId, VersionId
+from memstore.manifest.version import Change, ChangeKind, Entry, Kind, Meta
+from memstore.progress import SILENT, Progress
+from memstore.worktree import found, materialise, reading
+from memstore.worktree.found import Found, StatKey
+
+if TYPE_CHECKING:
+    from memstore.repository import Repository
+    from memstore.writer import Writer
+
+RECORD_NAME: Final = "checkout"
+
+
+class Step(NamedTuple):
+    """What one path held when the checkout began, and what it is to hold; None: nothing."""
+
+    path: str
+    old: Entry | None
+    new: Entry | None
+
+
+def is_open(repository: Repository) -> bool:
+    """Whether a checkout was begun and not closed."""
+    return files.exists(_record_path(repository))
+
+
+def begin(repository: Repository, target: VersionId | None, steps: Sequence[Step]) -> None:
+    """Write the record; durable when this returns. `target` is the version that must exist for the checkout
+    to count, None if it exists already."""
+    document = {
+        "format": 1,
+        "from": _bytes(repository.head()),
+        "to": _bytes(target),
+        "steps": [[step.path, _packed(step.old), _packed(step.new)] for step in steps],
+    }
+    files.write_atomic(_record_path(repository), msgpack.packb(document, use_bin_type=True))
+
+
+def close(repository: Repository) -> None:
+    """The checkout is whole: the record goes."""
+    files.remove(_record_path(repository))
+    files.sync_dir(repository.state)
+
+
+def apply(
+    repository: Repository, writer: Writer, steps: Sequence[Step], progress: Progress = SILENT
+) -> list[str]:
+    """Bring `Data/` from each step's old content to its new one; warnings for what could not be.
+
+    The record must be open; the caller closes it. What a path holds that is neither is left alone here: see
+    `settle`, which commits it first.
+    """
+    warnings: list[str] = []
+    stats: list[tuple[str, StatKey | None]] = []
+    clock = files.clock_of(repository.state)
+    data = repository.workspace.data
+    progress.begin("restoring", len(steps), "files")
+    try:
+        for step in steps:
+            try:
+                key = _take(repository, data, step)
+                if step.new is not None:
+                    safe = key is not None and not found.racy(key, clock)
+                    stats.append((step.path, key if safe else None))
+            except (BadInput, Conflict, DiskTrouble) as error:
+                warnings.append(f"{error.message}; {error.hint}")
+            progress.advance(1)
+    finally:
+        progress.end()
+    writer.remember(stats)
+    writer.finish()
+    return warnings
+
+
+def finish(repository: Repository, writer: Writer) -> list[str]:
+    """Finish a checkout that a crash left open, if there is one; what a person should know about it."""
+    try:
+        document = msgpack.unpackb(files.read(_record_path(repository)))
+        target = document["to"]
+        steps = [Step(row[0], _unpacked(row[0], row[1]), _unpacked(row[0], row[2])) for row in document["steps"]]
+    except FileNotFoundError:
+        return []
+    except (ValueError, KeyError, TypeError, msgpack.UnpackException) as error:
+        raise BadInput(
+            f"the checkout record {_record_path(repository)} cannot be read: {error}",
+            hint="move it away; then 'memsync status' shows what an unfinished restore left in Data/",
+        ) from error
+    if target is not None and repository.catalogue.seq(target) is None:
+        # The version it was for never became durable, and Data/ is only written after: nothing happened.
+        close(repository)
+        return []
+    folders = {step.path.rpartition("/")[0] for step in steps}
+    materialise.sweep_temporaries(repository.workspace.data, folders)
+    notes = settle(repository, writer, steps, reason="found when an interrupted restore was finished")
+    notes += apply(repository, writer, steps)
+    close(repository)
+    return [f"an interrupted restore of {len(steps)} path(s) was finished", *notes]
+
+
+def settle(repository: Repository, writer: Writer, steps: Iterable[Step], *, reason: str) -> list[str]:
+    """Commit what paths hold that is neither a step's old nor its new content, before it is replaced.
+
+    HEAD already has the new contents; so the stray ones are committed on top, and the new ones again after
+    that: both are in history, and `Data/` ends as it was meant to.
+    """
+    from memstore.actions.commit import record
+
+    stray = []
+    for step in steps:
+        here = content_at(repository, step.path)
+        if here is None or _same(here, step.old) or _same(here, step.new):
+            continue
+        stray.append(step)
+    if not stray:
+        return []
+    # Reading anew, whatever the stat cache says: HEAD has the new content, the disk has not.
+    writer.remember([(step.path, None) for step in stray])
+    report = record(repository, writer, [step.path for step in stray], meta=Meta(reason=reason))
+    if report.version is not None:
+        changes = []
+        for step in stray:
+            now = repository.catalogue.tree_entry(step.path)
+            if step.new is not None:
+                kind = ChangeKind.ADD if now is None else ChangeKind.REPLACE
+                changes.append(Change(step.path, kind, step.new))
+            elif now is not None:
+                changes.append(Change(step.path, ChangeKind.DELETE, None))
+        add_with_references(repository, writer, changes, Meta(reason=reason))
+    return list(report.warnings)
+
+
+def add_with_references(
+    repository: Repository, writer: Writer, changes: Sequence[Change], meta: Meta
+) -> VersionId:
+    """A version of these changes, each with its archive reference."""
+    from memstore.actions.commit import log_archived
+    from memstore.manifest.references import References
+
+    time_ms = writer.time_of_next()
+    if repository.workspace.config.archive_automatic:
+        references = References(repository.catalogue, time_ms)
+        changes = [references.given_to(change) for change in changes]
+    version = writer.add_version(changes, meta=meta, time_ms=time_ms)
+    log_archived(repository, version)
+    return version.id
+
+
+class Here(NamedTuple):
+    """What lies at a path of `Data/` now."""
+
+    kind: Kind
+    content: ContentId
+    key: StatKey
+
+
+def content_at(repository: Repository, path: str) -> Here | None:
+    """Hash what lies at a path; None if no file is there. Raises `DiskTrouble` if it can't be read."""
+    data = repository.workspace.data
+    item: Found | None = found.look(data, path)
+    if item is None:
+        return None
+    place = os.path.join(data, path)
+    kind = Kind(item.kind)
+    if kind == Kind.SYMLINK:
+        raw, key = reading.read_link(place)
+        return Here(kind, ContentId.of(raw), key)
+    from blake3 import blake3
+
+    with reading.StableFile(place) as file:
+        hasher = blake3(max_threads=blake3.AUTO)
+        for piece in file.pieces():
+            hasher.update(piece)
+        if file.changed():
+            raise reading.changed(place)
+        return Here(kind, ContentId(hasher.digest()), file.key)
+
+
+def _take(repository: Repository, data: str, step: Step) -> StatKey | None:
+    """One step on the disk; the stat key of what the path has then, None if nothing."""
+    if step.new is None:
+        if _same(content_at(repository, step.path), step.old):
+            materialise.remove_file(data, step.path)
+        return None
+    here = content_at(repository, step.path)
+    if here is not None and here.content == step.new.content:
+        if here.kind == step.new.kind:
+            return here.key
+        if Kind.SYMLINK not in (here.kind, step.new.kind):
+            files.set_executable(os.path.join(data, step.path), step.new.kind == Kind.EXECUTABLE)
+            item = found.look(data, step.path)
+            return None if item is None else item.key
+    if here is not None and not _same(here, step.old):
+        raise BadInput(
+            f"{step.path} was written to while it was being restored; it is left as it is",
+            hint="run 'memsync commit', then restore again",
+        )
+    return materialise.write_file(
+        data,
+        step.path,
+        step.new.kind,
+        repository.stream(step.new.content),
+        step.new.modified_ms,
+        durable=True,
+    )
+
+
+def _same(here: Here | None, entry: Entry | None) -> bool:
+    if here is None or entry is None:
+        return here is None and entry is None
+    return here.content == entry.content and (here.kind == Kind.SYMLINK) == (entry.kind == Kind.SYMLINK)
+
+
+def _record_path(repository: Repository) -> str:
+    return os.path.join(repository.state, RECORD_NAME)
+
+
+def _bytes(id: VersionId | None) -> bytes | None:
+    return None if id is None else bytes(id)
+
+
+def _packed(entry: Entry | None) -> list[object] | None:
+    if entry is None:
+        return None
+    return [int(entry.kind), entry.size, bytes(entry.content), entry.modified_ms]
+
+
+def _unpacked(path: str, row: Sequence[object] | None) -> Entry | None:
+    if row is None:
+        return None
+    kind, size, content, modified = row
+    assert isinstance(kind, int) and isinstance(size, int) and isinstance(content, bytes)
+    assert isinstance(modified, int)
+    return Entry(path, Kind(kind), size, ContentId(content), modified)

@@ -1,0 +1,150 @@
+"""clone: a new workspace with everything a remote has, its newest version in `Data/`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from typing import Final
+
+from memstore import files
+from memstore.actions import fetch, remote_state
+from memstore.actions.remote_state import RemoteState
+from memstore.errors import BadInput, RemoteMissing
+from memstore.identity import StoreFormat
+from memstore.ids import VersionId
+from memstore.progress import SILENT, Progress
+from memstore.remotes.base import OpenRemote
+from memstore.remotes.open import open_remote, parse_url
+from memstore.repository import Repository
+from memstore.workspace import Workspace
+from memstore.worktree.found import Found, racy
+from memstore.worktree.materialise import FreshTree
+from memstore.writer import Writer
+
+STAGING_SUFFIX: Final = ".memsync-clone"
+"""Beside `Data/`: where it is written until it is whole."""
+
+
+def clone(
+    url: str, folder: str, *, environ: Mapping[str, str] | None = None, progress: Progress = SILENT
+) -> Workspace:
+    """Make a workspace in `folder`, which must be absent or empty (a `paths.json`, a token and a
+    `config.toml` may be there). Interrupted, the same call goes on where it stopped.
+
+    Raises `BadInput` for a folder that holds something, `RemoteMissing` where no store is.
+    """
+    root = os.path.abspath(os.path.expanduser(folder))
+    _refuse_occupied(root)
+    parse_url(url)
+    made = not os.path.isdir(root)
+    # The workspace is only made once the remote has answered: a wrong URL leaves nothing behind.
+    workspace = Workspace.planned(root, environ)
+    remote = open_remote(url, workspace, progress)
+    try:
+        format, heads = _first_look(remote)
+        workspace = Workspace.create(root, environ)
+        repository = Repository.create(workspace, format)
+        try:
+            _fill(repository, remote, url, heads, progress)
+        finally:
+            repository.close()
+    except BaseException:
+        if made and os.path.isdir(root) and not os.listdir(root):
+            os.rmdir(root)
+        raise
+    finally:
+        remote.close()
+    return workspace
+
+
+def _refuse_occupied(root: str) -> None:
+    if os.path.lexists(root) and not os.path.isdir(root):
+        raise BadInput(f"{root} is no folder", hint="name a folder that is not there yet")
+    for name in files.names(root):
+        path = os.path.join(root, name)
+        if name == ".memsync" and files.exists(os.path.join(path, "clone")):
+            return  # an interrupted clone
+        if name == ".memsync" and files.exists(os.path.join(path, "format")):
+            raise BadInput(
+                f"{root} is a workspace already",
+                hint="use 'memsync pull' there, or clone into a folder of its own",
+            )
+    data = os.path.join(root, "Data")
+    if os.path.isdir(data) and os.listdir(data):
+        raise BadInput(
+            f"{data} holds files already", hint="clone into a folder of its own, then copy them into its Data/"
+        )
+
+
+def _first_look(remote: OpenRemote) -> tuple[StoreFormat, list[VersionId]]:
+    try:
+        remote.prepare(create=False)
+        format = StoreFormat.parse(remote.read("format"), remote.url)
+    except RemoteMissing as error:
+        raise RemoteMissing(
+            f"there is no memsync store at {remote.url}",
+            hint="check the address; a store is there after the first 'memsync push'",
+        ) from error
+    return format, fetch.listed_heads(remote)
+
+
+def _fill(
+    repository: Repository, remote: OpenRemote, url: str, heads: list[VersionId], progress: Progress
+) -> None:
+    marker = os.path.join(repository.state, "clone")
+    files.write_atomic(marker, url.encode())
+    there, _ = fetch.fetch_packs(
+        repository.state,
+        remote,
+        [name[:-5] for name in files.names(os.path.join(repository.state, "packs")) if name.endswith(".pack")],
+        progress,
+    )
+    repository.refresh()
+    if fetch.fetch_named(repository, remote, heads, progress):
+        repository.refresh()
+    fetch.require_heads(repository, remote, heads)
+    state = RemoteState(
+        parse_url(url, repository.workspace).normalised,
+        store=repository.format.store.hex(),
+        sent=tuple(there),
+        heads=tuple(str(head) for head in heads),
+    )
+    remote_state.save(repository, state)
+    with repository.writing() as writer:
+        newest = repository.catalogue.heads()
+        if newest:
+            writer.move_head(newest[0])
+            _materialise(repository, writer, progress)
+    files.remove(marker)
+    files.sync_dir(repository.state)
+
+
+def _materialise(repository: Repository, writer: Writer, progress: Progress) -> None:
+    """Fill `Data/` with HEAD: beside its place first, then under its name as a whole. What an interrupted
+    clone left beside it is made anew."""
+    data = repository.workspace.data
+    staging = data + STAGING_SUFFIX
+    if os.path.isdir(staging):
+        shutil.rmtree(staging)
+    clock = files.clock_of(repository.state)
+    head = repository.head()
+    assert head is not None
+    tree = FreshTree(staging)
+    stats: list[tuple[str, tuple[int, int, int, int] | None]] = []
+    progress.begin("writing files", repository.catalogue.tree_size(), "files")
+    try:
+        for entry in repository.entries(head):
+            key = tree.write(entry.path, entry.kind, repository.stream(entry.content), entry.modified_ms)
+            found = Found(entry.path, int(entry.kind), *key)
+            stats.append((entry.path, None if racy(found, clock) else key))
+            progress.advance(1)
+    finally:
+        progress.end()
+    files.sync_all()
+    if os.path.isdir(data):
+        os.rmdir(data)
+    files.rename(staging, data)
+    files.sync_dir(os.path.dirname(data))
+    writer.remember(stats)
+    writer.finish()

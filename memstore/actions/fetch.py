@@ -1,0 +1,113 @@
+"""Fetching: the packs that are missing here, whole, checked, and durable before anything names them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from blake3 import blake3
+
+from memstore import files
+from memstore.actions.remote_state import head_ids
+from memstore.errors import DamagedData, RemoteMissing, RemoteTrouble
+from memstore.ids import PackId, VersionId
+from memstore.progress import Progress
+from memstore.remotes.base import Remote, RemoteFile
+
+if TYPE_CHECKING:
+    from memstore.repository import Repository
+
+
+def listed_heads(remote: Remote) -> list[VersionId]:
+    """The heads there, twins once. Raises `RemoteTrouble` where there are packs but no heads."""
+    heads = sorted(set(head_ids([file.name for file in remote.list("heads/")])))
+    if not heads and remote.list("packs/"):
+        raise RemoteTrouble(
+            f"{remote.url} shows packs but no heads: its listing lags, or its heads were removed",
+            hint="try again in a minute; if it stays so, run 'memsync repair'",
+        )
+    return heads
+
+
+def fetch_packs(
+    state: str, remote: Remote, present: Iterable[str], progress: Progress
+) -> tuple[list[str], list[str]]:
+    """Bring every pack that is not in `present` into `packs/`: (names of all that lie there, of the new ones).
+
+    Heads must have been listed before (invariant 2). A pack that does not match its name is fetched once
+    more, then refused with `DamagedData`.
+    """
+    listed = {file.name.rpartition("/")[2]: file for file in remote.list("packs/")}
+    known = set(present)
+    missing = [listed[name] for name in sorted(listed) if name not in known]
+    progress.begin("fetching", sum(file.size for file in missing), "B")
+    try:
+        for file in missing:
+            _fetch(state, remote, file, progress)
+    finally:
+        progress.end()
+    return sorted(listed), [file.name.rpartition("/")[2] for file in missing]
+
+
+def _fetch(state: str, remote: Remote, file: RemoteFile, progress: Progress) -> None:
+    name = file.name.rpartition("/")[2]
+    folder = os.path.join(state, "packs")
+    for attempt in (1, 2):
+        hasher = blake3(max_threads=blake3.AUTO)
+        with files.new_file(folder) as (descriptor, temporary):
+            for piece in remote.read_stream(file.name):
+                hasher.update(piece)
+                files.write_all(descriptor, piece, temporary)
+                progress.advance(len(piece))
+            files.sync(descriptor, temporary)
+        if str(PackId(hasher.digest())) == name:
+            files.rename(temporary, os.path.join(folder, name + ".pack"))
+            files.sync_dir(folder)
+            return
+        files.discard(temporary)
+        if attempt == 2:
+            raise DamagedData(
+                f"pack {name[:12]} on {remote.url} is damaged: its bytes do not match its name",
+                hint="a device that still has it can send it again: run 'memsync repair' there",
+            )
+
+
+def require_heads(repository: Repository, remote: Remote, heads: Sequence[VersionId]) -> None:
+    """Every head that was listed is known now. A marker names the packs it came with, so that one which a
+    lagging list did not show is read by name."""
+    missing = [head for head in heads if repository.catalogue.seq(head) is None]
+    if missing:
+        named = ", ".join(_packs_of(remote, head) or str(head)[:12] for head in missing)
+        raise RemoteTrouble(
+            f"{remote.url} does not show yet all packs of its newest version ({named})",
+            hint="its listing lags behind: try again in a minute",
+        )
+
+
+def fetch_named(
+    repository: Repository, remote: Remote, heads: Sequence[VersionId], progress: Progress
+) -> list[str]:
+    """Packs that the markers of unknown heads name and no list shows; their names."""
+    fetched = []
+    for head in heads:
+        if repository.catalogue.seq(head) is None:
+            for name in _packs_of(remote, head).split(", "):
+                path = os.path.join(repository.state, "packs", name + ".pack")
+                if len(name) == 64 and not files.exists(path):
+                    try:
+                        size = sum(file.size for file in remote.list(f"packs/{name}"))
+                        _fetch(repository.state, remote, RemoteFile(f"packs/{name}", size), progress)
+                    except RemoteMissing:
+                        continue
+                    fetched.append(name)
+    return fetched
+
+
+def _packs_of(remote: Remote, head: VersionId) -> str:
+    try:
+        body = json.loads(remote.read(f"heads/{head}"))
+        return ", ".join(str(PackId.from_hex(name)) for name in body["packs"])
+    except (ValueError, KeyError, TypeError, AttributeError, RemoteMissing):
+        return ""

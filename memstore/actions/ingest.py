@@ -1,0 +1,389 @@
+"""Reading files of `Data/` into the store: hash, find out what is new, encode it.
+
+Small files are read whole, by a few threads (reading, BLAKE3 and zstd let go of the interpreter's lock);
+files above 16 MiB stream through, piece by piece. Memory is bounded by the window of work in flight, not by
+how many files there are or how large.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from blake3 import blake3
+
+from memstore.errors import DamagedData, DiskTrouble
+from memstore.ids import ContentId
+from memstore.manifest.version import Kind
+from memstore.objects import chunker, encoding
+from memstore.objects.catalogue import Catalogue, Location
+from memstore.objects.encoding import CHAIN_LIMIT, Base, Encoded, own_cost
+from memstore.objects.reader import ObjectReader, Piece
+from memstore.objects.record import PIECE_LIMIT, RecordKind
+from memstore.progress import Progress
+from memstore.worktree import names, reading
+from memstore.worktree.found import Found, StatKey
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
+
+    from memstore.repository import Repository
+    from memstore.writer import Writer
+
+BATCH_FILES: Final = 64
+BATCH_BYTES: Final = 2 << 20
+"""What one thread is given at a time: enough to make handing over cheap, little enough to share fairly."""
+IN_FLIGHT: Final = 6
+"""Batches (or pieces of a large file) that may wait, so that memory stays bounded."""
+TRIES: Final = 3
+"""A large file that changes while it is read is read again so often; then the next commit has to take it."""
+
+
+class Old(NamedTuple):
+    """What HEAD holds for a path."""
+
+    kind: int
+    size: int
+    content: ContentId
+    modified_ms: int
+
+
+class Candidate(NamedTuple):
+    """A file that is new or may differ from HEAD."""
+
+    found: Found
+    old: Old | None
+
+
+class Ingested(NamedTuple):
+    """A file whose content is in the store now, or will be with this commit."""
+
+    found: Found
+    old: Old | None
+    content: ContentId
+    size: int
+    stat: StatKey
+    """What lstat said when exactly this content was read."""
+    modified_ms: int
+    appended: bool
+    """The old content is a prefix of this one."""
+
+
+class Unreadable(NamedTuple):
+    """A file that could not be read; the others are committed all the same."""
+
+    path: str
+    warning: str
+
+
+class _Encoded(NamedTuple):
+    """A small file, read and encoded by a thread; `form` is None where nothing new has to be stored."""
+
+    ingested: Ingested
+    form: Encoded | None
+
+
+class _Job(NamedTuple):
+    candidate: Candidate
+    plan: list[Location]
+    """The chain of the old content's best form; empty where there is none."""
+
+
+def ingest(
+    repository: Repository, writer: Writer, candidates: Sequence[Candidate], progress: Progress
+) -> Iterator[Ingested | Unreadable]:
+    """Store what the candidates hold, in their order. Unchanged contents are not stored again."""
+    total = sum(candidate.found.size for candidate in candidates)
+    pool = _pool() if len(candidates) > BATCH_FILES or total > BATCH_BYTES else None
+    progress.begin("reading", total, "B")
+    try:
+        for item in _in_order(repository, writer, candidates, pool):
+            if isinstance(item, Ingested):
+                progress.advance(item.found.size)
+            yield item
+    finally:
+        progress.end()
+        if pool is not None:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _pool() -> ThreadPoolExecutor:
+    from concurrent.futures import ThreadPoolExecutor
+
+    return ThreadPoolExecutor(max_workers=max(2, min(8, os.cpu_count() or 2)))
+
+
+def _in_order(
+    repository: Repository,
+    writer: Writer,
+    candidates: Sequence[Candidate],
+    pool: ThreadPoolExecutor | None,
+) -> Iterator[Ingested | Unreadable]:
+    waiting: deque[Future[list[_Encoded | Unreadable]]] = deque()
+    for group in _batches(candidates):
+        if group[0].found.size > PIECE_LIMIT:
+            while waiting:
+                yield from _stored(writer, waiting.popleft().result())
+            yield _ingest_large(repository, writer, group[0], pool)
+            continue
+        jobs = [_Job(candidate, _plan(repository.catalogue, candidate.old)) for candidate in group]
+        if pool is None:
+            yield from _stored(writer, _run(repository.workspace.data, repository.reader, jobs))
+            continue
+        waiting.append(pool.submit(_run, repository.workspace.data, repository.reader, jobs))
+        if len(waiting) >= IN_FLIGHT:
+            yield from _stored(writer, waiting.popleft().result())
+    while waiting:
+        yield from _stored(writer, waiting.popleft().result())
+
+
+def _batches(candidates: Sequence[Candidate]) -> Iterator[list[Candidate]]:
+    """Runs of small files; a large one stands alone."""
+    batch: list[Candidate] = []
+    size = 0
+    for candidate in candidates:
+        length = candidate.found.size
+        if length > PIECE_LIMIT:
+            if batch:
+                yield batch
+            yield [candidate]
+            batch, size = [], 0
+            continue
+        if batch and (len(batch) >= BATCH_FILES or size + length > BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(candidate)
+        size += length
+    if batch:
+        yield batch
+
+
+def _stored(writer: Writer, items: Sequence[_Encoded | Unreadable]) -> Iterator[Ingested | Unreadable]:
+    for item in items:
+        if isinstance(item, Unreadable):
+            yield item
+            continue
+        content = item.ingested.content
+        if item.form is not None and not writer.has(content):
+            writer.add(RecordKind.CONTENT, content, item.ingested.size, item.form)
+        yield item.ingested
+
+
+# -- small files -------------------------------------------------------------------------------------------
+
+
+def _plan(catalogue: Catalogue, old: Old | None) -> list[Location]:
+    if old is None or old.size == 0 or old.size > PIECE_LIMIT:
+        return []
+    return _chain(catalogue, old.content)
+
+
+def _chain(catalogue: Catalogue, content: ContentId) -> list[Location]:
+    for location in catalogue.locations(content):
+        if location.kind == RecordKind.CONTENT:
+            try:
+                return catalogue.chain(location)
+            except DamagedData:
+                continue
+    return []
+
+
+def _run(data: str, reader: ObjectReader, jobs: Sequence[_Job]) -> list[_Encoded | Unreadable]:
+    """Read and encode a batch. Runs in any thread: touches neither the catalogue nor the segment's end."""
+    return [_read(data, reader, job) for job in jobs]
+
+
+def _read(data: str, reader: ObjectReader, job: _Job) -> _Encoded | Unreadable:
+    found, old = job.candidate
+    try:
+        read = reading.read_link if found.kind == Kind.SYMLINK else reading.read_small
+        raw, stat = read(os.path.join(data, found.path))
+    except (OSError, DiskTrouble) as error:
+        return _unreadable(found.path, _reason(error))
+    content = ContentId.of(raw)
+    appended = _extends(raw, old)
+    ingested = Ingested(
+        found, old, content, len(raw), stat, stat.mtime_ns // 1_000_000, appended and old is not None
+    )
+    if old is not None and old.content == content:
+        return _Encoded(ingested, None)
+    return _Encoded(ingested, encoding.encode(raw, _base(reader, job, raw, appended)))
+
+
+def _extends(raw: bytes, old: Old | None) -> bool:
+    """Whether the old content is a prefix of `raw`."""
+    if old is None or old.size > len(raw) or old.kind == Kind.SYMLINK:
+        return False
+    return ContentId.of(memoryview(raw)[: old.size]) == old.content
+
+
+def _base(reader: ObjectReader, job: _Job, raw: bytes, appended: bool) -> Base | None:
+    """The old content as a prefix; where its chain is too dear, an earlier member of that chain."""
+    old = job.candidate.old
+    own = own_cost(len(raw))
+    for number, link in enumerate(job.plan):
+        if link.cost + own <= CHAIN_LIMIT:
+            if number == 0 and appended and old is not None:
+                plain = raw[: old.size]
+            else:
+                try:
+                    plain = reader.base(job.plan[number:])
+                except (DamagedData, FileNotFoundError):
+                    return None
+            return Base(link.key.to_bytes(8, "big", signed=True), plain, link.rank, link.cost)
+    return None
+
+
+def _unreadable(path: str, reason: str) -> Unreadable:
+    return Unreadable(path, f"'{names.shown(path)}' could not be read and is left as it was: {reason}")
+
+
+def _reason(error: OSError | DiskTrouble) -> str:
+    if isinstance(error, DiskTrouble):
+        return error.message
+    return error.strerror or str(error)
+
+
+# -- large files -------------------------------------------------------------------------------------------
+
+
+def _ingest_large(
+    repository: Repository, writer: Writer, candidate: Candidate, pool: ThreadPoolExecutor | None
+) -> Ingested | Unreadable:
+    found = candidate.found
+    path = os.path.join(repository.workspace.data, found.path)
+    for _ in range(TRIES):
+        try:
+            with reading.StableFile(path) as file:
+                item = _stream(repository, writer, candidate, file, pool)
+                if not file.changed():
+                    return item
+        except (OSError, DiskTrouble) as error:
+            return _unreadable(found.path, _reason(error))
+    return _unreadable(found.path, reading.changed(path).message)
+
+
+def _stream(
+    repository: Repository,
+    writer: Writer,
+    candidate: Candidate,
+    file: reading.StableFile,
+    pool: ThreadPoolExecutor | None,
+) -> Ingested:
+    """One pass over a large file: its pieces into the store, then the recipe."""
+    found, old = candidate
+    whole = blake3(max_threads=blake3.AUTO)
+    prefix = Prefix(old)
+    stretch = _Stretch(_old_pieces(repository, old))
+    pieces: list[Piece] = []
+    waiting: deque[tuple[ContentId, int, Any]] = deque()
+    offset = 0
+
+    def store(keep: int) -> None:
+        while len(waiting) > keep:
+            id, length, form = waiting.popleft()
+            if not writer.has(id):
+                writer.add(RecordKind.CONTENT, id, length, form.result() if pool else form())
+
+    for data in chunker.pieces(file.read_at, file.size):
+        whole.update(data)
+        prefix.update(data)
+        piece = ContentId(blake3(data, max_threads=blake3.AUTO).digest())
+        pieces.append((piece, len(data)))
+        if not stretch.meet(piece, offset, len(data)) and not writer.has(piece):
+            form = _encoder(repository, stretch.base(offset, len(data)), data)
+            waiting.append((piece, len(data), pool.submit(form) if pool else form))
+            store(IN_FLIGHT // 2)
+        offset += len(data)
+    store(0)
+    content = ContentId(whole.digest())
+    if not writer.has(content):
+        writer.add_recipe(content, pieces)
+    stat = file.key
+    return Ingested(found, old, content, offset, stat, stat.mtime_ns // 1_000_000, prefix.holds())
+
+
+def _encoder(repository: Repository, base: ContentId | None, data: bytes) -> Callable[[], Encoded]:
+    """Encoding one piece, as a call that needs no catalogue."""
+    plan = [] if base is None else _chain(repository.catalogue, base)
+    reader = repository.reader
+
+    def encode() -> Encoded:
+        own = own_cost(len(data))
+        for number, link in enumerate(plan):
+            if link.cost + own <= CHAIN_LIMIT:
+                try:
+                    plain = reader.base(plan[number:])
+                except (DamagedData, FileNotFoundError):
+                    break
+                key = link.key.to_bytes(8, "big", signed=True)
+                return encoding.encode(data, Base(key, plain, link.rank, link.cost))
+        return encoding.encode(data)
+
+    return encode
+
+
+def _old_pieces(repository: Repository, old: Old | None) -> list[Piece]:
+    if old is None or old.size == 0:
+        return []
+    try:
+        return repository.reader.recipe(old.content) or [(old.content, old.size)]
+    except (DamagedData, FileNotFoundError):
+        return []
+
+
+class Prefix:
+    """Watches whether the first bytes of a stream are the old content."""
+
+    def __init__(self, old: Old | None) -> None:
+        self._left = old.size if old is not None and old.kind != Kind.SYMLINK else -1
+        self._content = old.content if old is not None else None
+        self._hash = blake3(max_threads=blake3.AUTO)
+
+    def update(self, data: bytes) -> None:
+        if self._left > 0:
+            self._hash.update(memoryview(data)[: self._left])
+            self._left = max(0, self._left - len(data))
+
+    def holds(self) -> bool:
+        return self._left == 0 and self._hash.digest() == self._content
+
+
+class _Stretch:
+    """Finds, for a piece of the new file, the piece of the old one that its bytes most likely came from.
+
+    Pieces that did not change keep their ids and show by how much the content around them has moved; a piece
+    that did change is held against the old piece that covers most of the same stretch.
+    """
+
+    def __init__(self, old: Sequence[Piece]) -> None:
+        self._starts: list[tuple[int, int, ContentId]] = []
+        self._by_id: dict[ContentId, int] = {}
+        offset = 0
+        for piece, length in old:
+            self._by_id.setdefault(piece, offset)
+            self._starts.append((offset, length, piece))
+            offset += length
+        self._shift = 0
+
+    def meet(self, piece: ContentId, offset: int, length: int) -> bool:
+        """Whether the old file has this very piece; if so, what follows is expected to have moved alike."""
+        start = self._by_id.get(piece)
+        if start is None:
+            return False
+        self._shift = offset - start
+        return True
+
+    def base(self, offset: int, length: int) -> ContentId | None:
+        start = offset - self._shift
+        best: ContentId | None = None
+        most = 0
+        for begin, size, piece in self._starts:
+            overlap = min(start + length, begin + size) - max(start, begin)
+            if overlap > most:
+                best, most = piece, overlap
+        if best is None and self._starts:
+            best = self._starts[-1][2]
+        return best

@@ -1,0 +1,471 @@
+"""push: packs, then the head, then the mirror (invariant 2).
+
+The store's lock is held while sealing and while a person's changes come home, never while the network is
+used. What was sent is noted after each pack, so that an interrupted push goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
+
+from memstore import logs
+from memstore.actions import remote_state
+from memstore.actions.remote_state import RemoteState
+from memstore.actions.seal import seal
+from memstore.errors import BadInput, MemsyncError, RemoteMissing, RemoteTrouble, StoreLocked
+from memstore.identity import StoreFormat
+from memstore.ids import VersionId
+from memstore.mirror import apply as mirror_apply
+from memstore.mirror import plan as mirror_plan
+from memstore.mirror.apply import Outcome
+from memstore.objects.catalogue import PlaceKind, path_of
+from memstore.progress import SILENT, Progress
+from memstore.remotes.base import BytesSource, FileSource, OpenRemote
+from memstore.reports import MirrorCounts, PushReport
+
+if TYPE_CHECKING:
+    from memstore.repository import Repository
+
+ROUNDS: Final = 3
+"""What comes home from the mirror is pushed in another round; more than two would be a person typing along."""
+
+
+@dataclass(slots=True)
+class _Work:
+    """What this push has done so far."""
+
+    versions: int = 0
+    objects: int = 0
+    packs: int = 0
+    heads: int = 0
+    ahead: bool = False
+    outcome: Outcome = field(default_factory=Outcome)
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    carried: dict[str, logs.UploadLine] = field(default_factory=dict)
+
+
+def push(
+    repository: Repository,
+    state: RemoteState,
+    open_remote: Callable[[], OpenRemote],
+    *,
+    paths: Sequence[str] | None = None,
+    mirror: bool = True,
+    progress: Progress = SILENT,
+) -> PushReport:
+    """Send what the remote lacks and refresh the mirror (of `paths` only, where given).
+
+    What goes wrong with the remote is in the report, not raised; so is Ctrl-C once the head is there.
+    """
+    work = _Work()
+    mirror = mirror and repository.workspace.config.mirror_enabled
+    error: MemsyncError | None = None
+    remote: OpenRemote | None = None
+    with _one_push(repository):
+        repository.refresh()
+        work.carried = _to_carry(repository, state)
+        try:
+            if _is_drive(state) and _nothing_to_do(repository, state, paths, mirror):
+                return PushReport("nothing")
+            remote = open_remote()
+            for _ in range(ROUNDS):
+                state = _send(repository, state, remote, work, progress)
+                if not mirror or work.ahead:
+                    break
+                state, again = _mirror(repository, state, remote, paths, work, progress)
+                if not again:
+                    break
+        except MemsyncError as trouble:
+            error = trouble
+        finally:
+            if remote is not None:
+                remote.close()
+        error = error or work.outcome.error
+        report = _report(remote, work, error)
+        _note_result(repository, error, sent=report.status == "success")
+        warning = logs.log_uploads(repository.workspace, _log_lines(work, report, error))
+    if warning is not None:
+        report = replace(report, warnings=(*report.warnings, warning))
+    return report
+
+
+def dry_run(
+    repository: Repository, state: RemoteState, *, paths: Sequence[str] | None = None, mirror: bool = True
+) -> PushReport:
+    """What a push would send, as far as it is known without asking the remote."""
+    repository.refresh()
+    versions, _ = remote_state.unpushed(repository, state)
+    sent = set(state.sent)
+    rows = repository.catalogue.db.execute(
+        "SELECT places.name, count(*), sum(stored + header), places.kind FROM objects JOIN places USING (place) "
+        "WHERE objects.kind = 1 GROUP BY place"
+    ).fetchall()
+    unsent = [row for row in rows if row[0] not in sent]
+    counts = MirrorCounts()
+    if mirror and repository.workspace.config.mirror_enabled:
+        planned = [step.work for step in mirror_plan.steps(repository, paths)]
+        counts = MirrorCounts(
+            created=sum(work in (mirror_plan.Work.CREATE, mirror_plan.Work.REPLACE) for work in planned),
+            updated=planned.count(mirror_plan.Work.UPDATE),
+            moved=sum(work in (mirror_plan.Work.REPLACE, mirror_plan.Work.RETIRE) for work in planned),
+        )
+    anything = versions or any(counts.as_json().values())
+    return PushReport(
+        "success" if anything else "nothing",
+        versions=versions,
+        objects=sum(row[1] for row in unsent),
+        packs=sum(row[3] == PlaceKind.PACK for row in unsent) + any(row[3] == 0 for row in unsent),
+        bytes_sent=sum(row[2] for row in unsent),
+        mirror=counts,
+        notes=("nothing was sent: this was a dry run",) if anything else (),
+    )
+
+
+def has_content(repository: Repository, state: RemoteState, path: str) -> bool:
+    """Whether a pack that was sent holds HEAD's version of a path, and the mirror has it where it should."""
+    head = repository.head()
+    entry = None if head is None else repository.entry(path, head)
+    if entry is None or not state.heads:
+        return False
+    row = repository.catalogue.db.execute(
+        "SELECT places.name FROM changes JOIN paths USING (path) JOIN versions USING (seq) "
+        "JOIN places USING (place) WHERE paths.name = ? ORDER BY seq DESC LIMIT 1",
+        (path,),
+    ).fetchone()
+    if row is None or row[0] not in state.sent:
+        return False
+    if not repository.workspace.config.mirror_enabled:
+        return True
+    return next(mirror_plan.steps(repository, [path]), None) is None
+
+
+def _is_drive(state: RemoteState) -> bool:
+    """Whether each look costs a request; a folder is looked at even when nothing is new."""
+    return state.url.startswith("drive:")
+
+
+@contextlib.contextmanager
+def _one_push(repository: Repository) -> Iterator[None]:
+    """Two pushes of one workspace take turns; commits go on meanwhile."""
+    import filelock
+
+    seconds = repository.workspace.config.lock_timeout
+    lock = filelock.FileLock(os.path.join(repository.state, "push.lock"))
+    try:
+        lock.acquire(timeout=seconds)
+    except filelock.Timeout:
+        raise StoreLocked(
+            f"another push of this workspace has been running for {seconds:g} s",
+            hint="wait for it to end; commits are not held up by it",
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _nothing_to_do(
+    repository: Repository, state: RemoteState, paths: Sequence[str] | None, mirror: bool
+) -> bool:
+    """Known without asking: every version is there, one head, the mirror finished. Costs no request."""
+    if state.store is None or repository.head() is None:
+        return repository.head() is None
+    heads = {str(head) for head in repository.catalogue.heads()}
+    if remote_state.unpushed(repository, state)[0] or set(state.heads) != heads:
+        return False
+    if not mirror or len(heads) > 1 or mirror_plan.is_current(repository, state.mirrored):
+        return True
+    return not any(True for _ in mirror_plan.steps(repository, paths)) and bool(
+        repository.catalogue.fact("mirror known")
+    )
+
+
+# -- versions ----------------------------------------------------------------------------------------------
+
+
+def _send(
+    repository: Repository, state: RemoteState, remote: OpenRemote, work: _Work, progress: Progress
+) -> RemoteState:
+    """Packs, then heads. Returns the state as it was saved."""
+    if repository.head() is None and state.store is None:
+        return state
+    state, listed = _contact(repository, state, remote)
+    with repository.writing() as writer:
+        seal(repository, writer)
+        heads = repository.catalogue.heads()
+    pending = _unsent_packs(repository, state)
+    work.versions += remote_state.unpushed(repository, state)[0]
+    progress.begin("sending", sum(size for _, _, size, _ in pending), "B")
+    try:
+        for name, path, size, objects in pending:
+            remote.create(f"packs/{name}", FileSource(path))
+            state = remote_state.save(repository, remote_state.with_sent(state, [name]))
+            work.packs += 1
+            work.objects += objects
+            progress.advance(size)
+    finally:
+        progress.end()
+    state = _publish(repository, state, remote, listed, heads, [row[0] for row in pending], work)
+    if work.heads or pending:
+        progress.say(f"every version is safe on {remote.url}")
+    return state
+
+
+def _contact(
+    repository: Repository, state: RemoteState, remote: OpenRemote
+) -> tuple[RemoteState, list[str]]:
+    """Find the remote, make sure that it is ours, list its heads (before its packs: invariant 2)."""
+    remote.prepare(create=state.store is None)
+    if state.store is None:
+        state = _first_contact(repository, state, remote)
+    listed = [file.name for file in remote.list("heads/")]
+    if not listed and state.sent:
+        there = {file.name.rpartition("/")[2] for file in remote.list("packs/")}
+        if there:
+            raise RemoteTrouble(
+                f"{remote.url} shows packs but no heads: its listing lags, or its heads were removed",
+                hint="try again in a minute; if it stays so, run 'memsync repair'",
+            )
+        # An emptied remote is filled again, which loses nothing; only one that lost some must be looked at.
+        _require_format(repository, state, remote)
+        state = remote_state.save(repository, replace(state, sent=(), heads=(), mirrored=None))
+        repository.catalogue.db.execute("DELETE FROM mirror")
+    elif remote.listing_is_free and state.sent:
+        there = {file.name.rpartition("/")[2] for file in remote.list("packs/")}
+        state = replace(state, sent=tuple(name for name in state.sent if name in there))
+    return state, listed
+
+
+def _first_contact(repository: Repository, state: RemoteState, remote: OpenRemote) -> RemoteState:
+    """Read or write the format file; learn which packs lie there already."""
+    ours = repository.format
+    try:
+        theirs = StoreFormat.parse(remote.read("format"), remote.url)
+    except RemoteMissing:
+        if remote.list("heads/") or remote.list("packs/"):
+            raise RemoteTrouble(
+                f"{remote.url} has packs but no format file",
+                hint="run 'memsync repair', or choose another folder with 'memsync remote set'",
+            ) from None
+        remote.create("format", BytesSource(ours.encoded()))
+        theirs = ours
+    if theirs.store != ours.store:
+        raise BadInput(
+            f"{remote.url} belongs to another store",
+            hint="choose another folder with 'memsync remote set URL', or bring that store here: "
+            f"memsync clone {remote.url} DIR",
+            code="other_store",
+        )
+    there = [file.name.rpartition("/")[2] for file in remote.list("packs/")]
+    return remote_state.save(repository, replace(state, store=ours.store.hex(), sent=tuple(there)))
+
+
+def _require_format(repository: Repository, state: RemoteState, remote: OpenRemote) -> None:
+    try:
+        remote.read("format")
+    except RemoteMissing:
+        remote.prepare(create=True)
+        remote.create("format", BytesSource(repository.format.encoded()))
+
+
+def _unsent_packs(repository: Repository, state: RemoteState) -> list[tuple[str, str, int, int]]:
+    """(name, path, bytes, data records) of packs the remote lacks, in the order in which they were made: a
+    version's objects may lie in earlier ones."""
+    sent = set(state.sent)
+    rows = repository.catalogue.db.execute(
+        "SELECT name, end, (SELECT count(*) FROM objects WHERE objects.place = places.place AND "
+        "objects.kind = 1) FROM places WHERE kind = ? ORDER BY place",
+        (PlaceKind.PACK,),
+    ).fetchall()
+    return [
+        (name, path_of(repository.state, name, PlaceKind.PACK), size, objects)
+        for name, size, objects in rows
+        if name not in sent
+    ]
+
+
+def _publish(
+    repository: Repository,
+    state: RemoteState,
+    remote: OpenRemote,
+    listed: list[str],
+    heads: Sequence[VersionId],
+    new_packs: Sequence[str],
+    work: _Work,
+) -> RemoteState:
+    """Create the markers of our heads, then delete those that they supersede."""
+    there = set(remote_state.head_ids(listed))
+    for head in heads:
+        if head not in there:
+            body = {"format": 1, "device": repository.device.name, "packs": list(new_packs)}
+            notes = {"pack": new_packs[-1]} if new_packs else {}
+            remote.create(f"heads/{head}", BytesSource(json.dumps(body).encode()), notes)
+            work.heads += 1
+    unknown = [head for head in there if repository.catalogue.seq(head) is None]
+    superseded = sorted(there - set(heads) - set(unknown))
+    for head in superseded:
+        remote.delete(f"heads/{head}")
+    work.ahead = bool(unknown)
+    if work.ahead:
+        work.warnings.append(
+            "another device has pushed meanwhile: everything of this one is on the remote as well, the mirror "
+            "waits: run 'memsync pull', then push again"
+        )
+    elif len(heads) > 1:
+        work.ahead = True
+        work.warnings.append(
+            f"this store has {len(heads)} newest versions that were made apart; the mirror waits for "
+            "'memsync pull' to merge them"
+        )
+    return remote_state.save(
+        repository,
+        replace(
+            state,
+            heads=tuple(sorted(str(head) for head in {*heads, *unknown})),
+            last_push_ms=time.time_ns() // 1_000_000,
+            last_error=None,
+            last_error_ms=None,
+        ),
+    )
+
+
+# -- the mirror --------------------------------------------------------------------------------------------
+
+
+def _mirror(
+    repository: Repository,
+    state: RemoteState,
+    remote: OpenRemote,
+    paths: Sequence[str] | None,
+    work: _Work,
+    progress: Progress,
+) -> tuple[RemoteState, bool]:
+    """One round on the mirror: (state, whether something came home and must be pushed)."""
+    from memstore.actions.bring_home import bring_home
+
+    if not repository.catalogue.fact("mirror known") == remote.url:
+        repository.catalogue.db.execute("DELETE FROM mirror")
+        if len(state.sent) > work.packs or state.mirrored is not None:
+            mirror_apply.relearn(repository, remote)
+        repository.catalogue.set_fact("mirror known", remote.url)
+    if mirror_plan.is_current(repository, state.mirrored) and not remote.listing_is_free:
+        return state, False
+    key = mirror_plan.current_key(repository)
+    steps = list(mirror_plan.steps(repository, paths))
+    outcome = mirror_apply.apply(repository, remote, steps, progress)
+    _add(work.outcome, outcome)
+    large = mirror_plan.too_large(repository, paths)
+    if large and steps:
+        some = ", ".join(large[:3]) + (" …" if len(large) > 3 else "")
+        note = f"{len(large)} file(s) above mirror.max_file_size are in packs only: {some}"
+        if note not in work.notes:
+            work.notes.append(note)
+    foreign = outcome.foreign
+    if remote.listing_is_free:
+        foreign = [*foreign, *mirror_apply.changed_by_hand(repository, remote, paths, foreign)]
+    if foreign:
+        work.notes += bring_home(repository, foreign, remote.url)
+        return replace(state, mirrored=None), True
+    finished = outcome.error is None and not outcome.left and not outcome.failed
+    state = replace(state, mirrored=key if finished and paths is None else None)
+    return remote_state.save(repository, state), False
+
+
+def _add(total: Outcome, more: Outcome) -> None:
+    total.created += more.created
+    total.updated += more.updated
+    total.moved += more.moved
+    total.skipped += more.skipped
+    total.failed += more.failed
+    total.notes += more.notes
+    total.left = more.left
+    total.error = more.error
+
+
+# -- telling -----------------------------------------------------------------------------------------------
+
+
+def _report(remote: OpenRemote | None, work: _Work, error: MemsyncError | None) -> PushReport:
+    counts = work.outcome.counts()
+    did = work.versions or work.packs or work.heads or any(counts.as_json().values()) or work.outcome.left
+    status = "fail" if error is not None else "success" if did else "nothing"
+    return PushReport(
+        status,
+        versions=work.versions,
+        objects=work.objects,
+        packs=work.packs,
+        bytes_sent=remote.bytes_sent if remote else 0,
+        requests=remote.requests if remote else 0,
+        attempts=remote.most_attempts if remote else 0,
+        mirror=counts,
+        notes=(*work.notes, *work.outcome.notes),
+        warnings=tuple(work.warnings),
+        error=None if error is None else error.as_json(),
+        exit_code=0 if error is None else error.exit_code,
+    )
+
+
+def _note_result(repository: Repository, error: MemsyncError | None, *, sent: bool) -> None:
+    state = remote_state.load(repository)
+    if state is None:
+        return
+    if error is not None:
+        now = time.time_ns() // 1_000_000
+        remote_state.save(repository, replace(state, last_error=error.message, last_error_ms=now))
+    elif sent and state.last_error is not None:
+        remote_state.save(repository, replace(state, last_error=None, last_error_ms=None))
+
+
+def _to_carry(repository: Repository, state: RemoteState) -> dict[str, logs.UploadLine]:
+    """One line for each file whose content is in a version that the remote lacks: path → what to log."""
+    sent = set(state.sent)
+    places = [
+        (place,)
+        for name, (place, _, _) in repository.catalogue.places().items()
+        if name not in sent
+    ]
+    if not places:
+        return {}
+    from memstore.manifest import history
+
+    marks = ",".join("?" * len(places))
+    lines: dict[str, logs.UploadLine] = {}
+    for version in history.versions_of(
+        repository.catalogue, f"place IN ({marks})", [place for (place,) in places]
+    ):
+        for change in version.changes:
+            if change.entry is not None and change.path not in lines:
+                lines[change.path] = logs.UploadLine(
+                    version.time_ms,
+                    change.path,
+                    "success",
+                    1,
+                    version.context_tags,
+                    version.chat_name,
+                    f"{change.change.word} in version {str(version.id)[:12]}",
+                )
+    return lines
+
+
+def _log_lines(work: _Work, report: PushReport, error: MemsyncError | None) -> list[logs.UploadLine]:
+    if report.status == "nothing" or not work.carried:
+        return []
+    now = time.time_ns() // 1_000_000
+    attempts = max(1, report.attempts) if error is None else report.attempts
+    status: logs.UploadStatus = "success"
+    told = ""
+    if error is not None and not work.heads:
+        status = "token_missing" if error.code == "token_missing" else "fail"
+        told = f": {error.message}"
+    return [
+        replace(line, time_ms=now, status=status, attempts=attempts, notes=line.notes + told)
+        for line in work.carried.values()
+    ]
+

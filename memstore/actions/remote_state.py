@@ -1,0 +1,103 @@
+"""What this clone knows of its remote: `.memsync/remote.json`, never derived, replaced as a whole."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from memstore import files
+from memstore.errors import DamagedData
+from memstore.ids import VersionId
+from memstore.reports import RemoteStatus
+
+if TYPE_CHECKING:
+    from memstore.repository import Repository
+
+STATE_NAME: Final = "remote.json"
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteState:
+    """Times are milliseconds since the epoch, UTC."""
+
+    url: str
+    store: str | None = None
+    """Hex of the store id found there; None before the first contact."""
+    sent: tuple[str, ...] = ()
+    """Packs that are known to lie there, by name."""
+    heads: tuple[str, ...] = ()
+    """The heads that were listed there last, hex."""
+    last_push_ms: int | None = None
+    last_error: str | None = None
+    last_error_ms: int | None = None
+    mirrored: str | None = None
+    """The version whose mirror was finished last, and how it was chosen; None if it has work left."""
+
+    def status(self) -> RemoteStatus:
+        return RemoteStatus(self.url, self.last_push_ms, self.last_error, self.last_error_ms)
+
+
+def load(repository: Repository) -> RemoteState | None:
+    """None where no remote is set. Raises `DamagedData` for a file that can't be read."""
+    path = os.path.join(repository.state, STATE_NAME)
+    try:
+        facts: dict[str, Any] = json.loads(files.read(path))
+        known = {name: facts[name] for name in RemoteState.__dataclass_fields__ if name in facts}
+        for name in ("sent", "heads"):
+            known[name] = tuple(known.get(name, ()))
+        return RemoteState(**known)
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise DamagedData(
+            f"{path} cannot be read: {error}", hint="run 'memsync remote set URL' to write it anew"
+        ) from error
+
+
+def load_or_none(repository: Repository) -> RemoteState | None:
+    """As `load`, where a damaged file is about to be written anew."""
+    try:
+        return load(repository)
+    except DamagedData:
+        return None
+
+
+def save(repository: Repository, state: RemoteState) -> RemoteState:
+    """Replace it, durably."""
+    path = os.path.join(repository.state, STATE_NAME)
+    files.write_atomic(path, (json.dumps(asdict(state), indent=1) + "\n").encode())
+    return state
+
+
+def with_sent(state: RemoteState, names: Sequence[str]) -> RemoteState:
+    return replace(state, sent=tuple(sorted({*state.sent, *names})))
+
+
+def unpushed(repository: Repository, state: RemoteState | None) -> tuple[int, int | None]:
+    """(versions the remote lacks as far as is known here, time of the oldest in ms); (0, None) without one."""
+    if state is None:
+        return 0, None
+    sent = set(state.sent)
+    count, oldest = 0, None
+    rows = repository.catalogue.db.execute(
+        "SELECT places.name, count(*), min(time) FROM versions JOIN places USING (place) GROUP BY place"
+    )
+    for name, number, time_ms in rows:
+        if name not in sent:
+            count += number
+            oldest = time_ms if oldest is None else min(oldest, time_ms)
+    return count, oldest
+
+
+def head_ids(names: Sequence[str]) -> list[VersionId]:
+    """Ids from the names of head markers; what is no id is passed over."""
+    found = []
+    for name in names:
+        try:
+            found.append(VersionId.from_hex(name.rpartition("/")[2]))
+        except ValueError:
+            continue
+    return found

@@ -1,0 +1,237 @@
+"""restore: bring files of history back, as a new version.
+
+What stands uncommitted at those paths is committed first; then the new version is recorded and `Data/` is
+brought to it under a checkout record, so that a crash at any point is finished by the next command.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from memstore import files
+from memstore.actions import checkout, select
+from memstore.actions.checkout import Step
+from memstore.actions.commit import check_data_folder, log_archived, record
+from memstore.actions.select import At, Chosen
+from memstore.errors import BadInput
+from memstore.ids import ContentId, VersionId
+from memstore.manifest.references import References
+from memstore.manifest.version import Change, ChangeKind, Entry, Kind, Meta
+from memstore.objects.record import PIECE_LIMIT
+from memstore.progress import SILENT, Progress
+from memstore.reports import Restored, RestoreReport
+from memstore.worktree import materialise
+
+if TYPE_CHECKING:
+    from memstore.repository import Repository
+    from memstore.writer import Writer
+
+
+def restore(
+    repository: Repository,
+    paths: Sequence[str],
+    *,
+    at: At | None = None,
+    exact: bool = False,
+    actor: str = "",
+    progress: Progress = SILENT,
+) -> RestoreReport:
+    """Bring paths, folders ('' for all) or archive references back. Raises `BadInput` for what history has
+    not; nothing is changed then."""
+    with repository.writing() as writer:
+        chosen = _choose(repository, paths, at)
+        data = repository.workspace.data
+        if not os.path.isdir(data):
+            files.make_dir(data)  # bringing everything back is the mend for a folder that is gone
+        elif not chosen or _any_here(repository, chosen):
+            check_data_folder(repository)
+        removed = _later_files(repository, paths, at, chosen) if exact else []
+        touched = [*chosen, *removed]
+        saved, warnings = _save_first(repository, writer, touched)
+        steps = [Step(path, _head_entry(repository, path), chosen[path].entry) for path in sorted(chosen)]
+        steps += [Step(path, _head_entry(repository, path), None) for path in sorted(removed)]
+        done = [step for step in steps if _differs_on_disk(repository, step)]
+        changes = [change for step in steps if (change := _change(repository, step)) is not None]
+        if not done and not changes:
+            return RestoreReport(None, (), saved, _already(paths, at), tuple(warnings))
+        version = _record(repository, writer, steps, changes, _meta(chosen, at, actor))
+        warnings += checkout.apply(repository, writer, done, progress)
+        checkout.close(repository)
+        wanted = {step.path for step in done} | {change.path for change in changes}
+        return RestoreReport(version, _restored(chosen, removed, wanted, version), saved, (), tuple(warnings))
+
+
+def restore_to(
+    repository: Repository, paths: Sequence[str], destination: str, *, at: At | None = None
+) -> RestoreReport:
+    """Write files of history to a place outside `Data/`; no version. One file goes to `destination` itself
+    unless that is a folder; several go below it. Raises `BadInput` for what is there already and differs."""
+    chosen = _choose(repository, paths, at)
+    destination = os.path.abspath(destination)
+    data = os.path.realpath(repository.workspace.data)
+    for inside in (data, os.path.realpath(repository.state)):
+        if (os.path.realpath(destination) + os.sep).startswith(inside + os.sep):
+            raise BadInput(
+                f"{destination} lies in {inside}",
+                hint="leave out --to to restore into Data/, or name a place outside",
+            )
+    single = len(chosen) == 1 and len(paths) == 1 and not os.path.isdir(destination)
+    places: dict[str, tuple[str, str]] = {}
+    for path, item in chosen.items():
+        alone = path == select_target(paths[0], item) if len(paths) == 1 else False
+        if single and alone:
+            places[path] = os.path.dirname(destination), os.path.basename(destination)
+        elif alone:
+            places[path] = destination, os.path.basename(path)
+        else:
+            places[path] = destination, path
+    for path, (root, name) in places.items():
+        place = os.path.join(root, name)
+        if files.exists(place) and not _holds(place, chosen[path].entry):
+            raise BadInput(f"{place} is there already", hint="name another place, or move that file away")
+    for path, (root, name) in places.items():
+        entry = chosen[path].entry
+        files.make_dir(root)
+        materialise.write_file(root, name, entry.kind, repository.stream(entry.content), entry.modified_ms)
+    return RestoreReport(None, _restored(chosen, [], set(chosen), None), None)
+
+
+def select_target(path: str, item: Chosen) -> str:
+    """Where a path that names one file leads: an archive reference to where it came from."""
+    return item.path if path.startswith("Archive/") and path != item.path else path.rstrip("/")
+
+
+def change_kind(repository: Repository, old: Entry | None, new: Entry) -> ChangeKind:
+    """How a path differs that held `old` and will hold `new`."""
+    if old is None:
+        return ChangeKind.ADD
+    if old.kind != new.kind or Kind.SYMLINK in (old.kind, new.kind) or old.size > new.size:
+        return ChangeKind.REPLACE
+    if new.size > PIECE_LIMIT:
+        return ChangeKind.REPLACE
+    whole = memoryview(repository.read(new.content))
+    return ChangeKind.APPEND if ContentId.of(whole[: old.size]) == old.content else ChangeKind.REPLACE
+
+
+# -- choosing ----------------------------------------------------------------------------------------------
+
+
+def _choose(repository: Repository, paths: Sequence[str], at: At | None) -> dict[str, Chosen]:
+    chosen: dict[str, Chosen] = {}
+    for path in paths:
+        for item in select.files_at(repository, path, at):
+            chosen[item.path] = item
+    return chosen
+
+
+def _any_here(repository: Repository, chosen: dict[str, Chosen]) -> bool:
+    """Whether `Data/` holds anything at all: an empty one may be filled, whatever folder it is."""
+    return bool(files.names(repository.workspace.data))
+
+
+def _later_files(
+    repository: Repository, paths: Sequence[str], at: At | None, chosen: dict[str, Chosen]
+) -> list[str]:
+    """For `--exact`: what HEAD or `Data/` has under the folders and the chosen version has not."""
+    from memstore.worktree.ignore import Ignore
+    from memstore.worktree.scan import scan
+
+    folders = [path.rstrip("/") for path in paths if path.rstrip("/") not in chosen]
+    data = repository.workspace.data
+    later: set[str] = set()
+    for folder in folders:
+        later |= {row[0] for row in repository.catalogue.tree(folder)}
+        later |= {item.path for item in scan(data, Ignore.load(data), [folder]).files}
+    return sorted(later - set(chosen))
+
+
+def _head_entry(repository: Repository, path: str) -> Entry | None:
+    row = repository.catalogue.tree_entry(path)
+    return None if row is None else Entry(path, Kind(row[0]), row[1], ContentId(row[2]), row[3])
+
+
+# -- recording ---------------------------------------------------------------------------------------------
+
+
+def _save_first(
+    repository: Repository, writer: Writer, paths: Sequence[str]
+) -> tuple[VersionId | None, list[str]]:
+    """Commit what stands at these paths and is not in HEAD."""
+    data = repository.workspace.data
+    here = [path for path in paths if os.path.lexists(os.path.join(data, path))]
+    if not here:
+        return None, []
+    report = record(repository, writer, here, meta=Meta(reason="saved before a restore"))
+    log_archived(repository, report.version)
+    return (report.version.id if report.version else None), list(report.warnings)
+
+
+def _differs_on_disk(repository: Repository, step: Step) -> bool:
+    here = checkout.content_at(repository, step.path)
+    if here is None or step.new is None:
+        return (here is None) != (step.new is None)
+    return here.content != step.new.content or (files.POSIX and here.kind != step.new.kind)
+
+
+def _change(repository: Repository, step: Step) -> Change | None:
+    if step.new is None:
+        return None if step.old is None else Change(step.path, ChangeKind.DELETE, None)
+    if step.old is not None and (step.old.content, step.old.kind) == (step.new.content, step.new.kind):
+        return None
+    return Change(step.path, change_kind(repository, step.old, step.new), step.new)
+
+
+def _record(
+    repository: Repository, writer: Writer, steps: list[Step], changes: list[Change], meta: Meta
+) -> VersionId | None:
+    """Write the checkout record, then the version if HEAD differs."""
+    if not changes:
+        checkout.begin(repository, None, steps)
+        return None
+    time_ms = writer.time_of_next()
+    if repository.workspace.config.archive_automatic:
+        references = References(repository.catalogue, time_ms)
+        changes = [references.given_to(change) for change in changes]
+    version = writer.add_version(
+        changes, meta=meta, time_ms=time_ms, announce=lambda id: checkout.begin(repository, id, steps)
+    )
+    log_archived(repository, version)
+    return version.id
+
+
+def _meta(chosen: dict[str, Chosen], at: At | None, actor: str) -> Meta:
+    names = ", ".join(sorted(chosen)[:3]) + (" …" if len(chosen) > 3 else "")
+    sources = {item.source for item in chosen.values()}
+    origin = f" from version {str(next(iter(sources)))[:12]}" if len(sources) == 1 else ""
+    return Meta(note=f"restore {names}{origin}" if chosen else f"restore to {at}", actor=actor)
+
+
+def _already(paths: Sequence[str], at: At | None) -> tuple[str, ...]:
+    what = ", ".join(path or "." for path in paths)
+    if at is None:
+        return (
+            f"Data/ has the last version of {what} already; 'memsync log {what}' shows earlier ones to restore "
+            "with --at",
+        )
+    return (f"Data/ has that version of {what} already",)
+
+
+def _restored(
+    chosen: dict[str, Chosen], removed: Sequence[str], wanted: set[str], version: VersionId | None
+) -> tuple[Restored, ...]:
+    rows = [
+        Restored(path, item.entry.content, str(item.source))
+        for path, item in sorted(chosen.items())
+        if path in wanted
+    ]
+    rows += [Restored(path, None, str(version or "")) for path in removed if path in wanted]
+    return tuple(rows)
+
+
+def _holds(place: str, entry: Entry) -> bool:
+    try:
+        return os.path.isfile(place) and ContentId.of(files.read(place)) == entry.content
+    except OSError:
+        return False

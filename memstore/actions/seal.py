@@ -1,0 +1,188 @@
+"""Sealing: what the segments hold becomes packs, by copying.
+
+The order makes every crash harmless: packs durable under their names, HEAD in the reflog, a new segment that
+repeats HEAD, and only then the old segments go. Cut anywhere, the next seal finds what is in packs already.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+from memstore import files, recovery
+from memstore.errors import DamagedData
+from memstore.ids import VersionId
+from memstore.objects import encoding
+from memstore.objects.catalogue import PlaceKind, key_of
+from memstore.objects.pack import PackWriter, Tail, read_tail
+from memstore.objects.record import Encoding, Header, RecordKind
+from memstore.objects.segment import Scan, Segment
+
+if TYPE_CHECKING:
+    from memstore.repository import Repository
+    from memstore.writer import Writer
+
+
+class Sealed(NamedTuple):
+    """A new pack."""
+
+    name: str
+    path: str
+    size: int
+    objects: int
+
+
+def seal(repository: Repository, writer: Writer) -> list[Sealed]:
+    """Turn all segments into packs; the packs that were made, in the order they must be sent.
+
+    For the holder of the lock. A segment that holds nothing but its HEAD stays as it is.
+    """
+    segments = _open_all(repository)
+    try:
+        scans = [(segment, segment.scan()) for segment in segments]
+        if not any(group.records for _, scan in scans for group in scan.groups):
+            return []
+        packs = _write_packs(repository, scans)
+        _swap(repository, writer, scans, packs)
+        return packs
+    finally:
+        for segment in segments:
+            segment.close()
+
+
+def _open_all(repository: Repository) -> list[Segment]:
+    opened = []
+    for name in recovery.segment_names(repository.state):
+        try:
+            opened.append(Segment(os.path.join(repository.state, "segments", name + ".seg")))
+        except DamagedData:
+            continue  # named by `verify`, and left where it is
+    return opened
+
+
+def _write_packs(repository: Repository, scans: list[tuple[Segment, Scan]]) -> list[Sealed]:
+    """Data records first, then all metadata in the last pack: a version is never sent before its objects."""
+    folder = os.path.join(repository.state, "packs")
+    limit = repository.workspace.config.push_pack_size
+    sealed: list[Sealed] = []
+    pack = PackWriter(folder, repository.format.store)
+    try:
+        for header, record in _data(repository, scans):
+            if pack.objects and pack.size + len(record) > limit:
+                objects = pack.objects
+                sealed.append(_finished(pack, objects))
+                pack = PackWriter(folder, repository.format.store)
+            pack.add(header, record)
+        metadata = 0
+        for header, payload in _metadata(repository, scans):
+            pack.add_metadata(header, payload)
+            metadata += 1
+        if pack.objects or metadata:
+            sealed.append(_finished(pack, pack.objects))
+        else:
+            pack.abandon()
+    except BaseException:
+        pack.abandon()
+        raise
+    return sealed
+
+
+def _finished(pack: PackWriter, objects: int) -> Sealed:
+    id, path, size = pack.finish()
+    return Sealed(str(id), path, size, objects)
+
+
+def _data(repository: Repository, scans: list[tuple[Segment, Scan]]) -> Iterator[tuple[Header, bytes]]:
+    for segment, scan in scans:
+        for group in scan.groups:
+            for header, offset in group.records:
+                if header.kind == RecordKind.CONTENT and not _packed(repository, header):
+                    yield header, segment.read_at(offset, header.length + header.stored)
+
+
+def _metadata(repository: Repository, scans: list[tuple[Segment, Scan]]) -> Iterator[tuple[Header, bytes]]:
+    for segment, scan in scans:
+        for group in scan.groups:
+            for header, offset in group.records:
+                if header.kind == RecordKind.CONTENT:
+                    continue
+                payload = segment.read_at(offset + header.length, header.stored)
+                if header.kind == RecordKind.VERSION:
+                    raw = encoding.decode(header.encoding, payload, header.raw)
+                    if not _version_packed(repository, raw):
+                        yield header._replace(encoding=Encoding.RAW), raw
+                elif not _packed(repository, header):
+                    yield header, payload
+
+
+def _packed(repository: Repository, header: Header) -> bool:
+    """Whether a pack has this object, at no higher rank: so after a crash between pack and segment."""
+    row = repository.catalogue.db.execute(
+        "SELECT 1 FROM objects JOIN places USING (place) "
+        "WHERE key = ? AND places.kind = ? AND objects.kind = ? AND raw = ? AND rank <= ? LIMIT 1",
+        (key_of(header.id), PlaceKind.PACK, header.kind, header.raw, header.rank),
+    ).fetchone()
+    return row is not None
+
+
+def _version_packed(repository: Repository, raw: bytes) -> bool:
+    row = repository.catalogue.db.execute(
+        "SELECT 1 FROM versions JOIN places USING (place) WHERE id = ? AND places.kind = ?",
+        (bytes(VersionId.of(raw)), PlaceKind.PACK),
+    ).fetchone()
+    return row is not None
+
+
+def _swap(
+    repository: Repository, writer: Writer, scans: list[tuple[Segment, Scan]], packs: list[Sealed]
+) -> None:
+    """New packs in, HEADs into the reflog, a new segment, the old ones out."""
+    heads = {scan.groups[-1].head for _, scan in scans if scan.groups} | {repository.head()}
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    reflog = os.path.join(repository.state, recovery.REFLOG_NAME)
+    current = repository.head()
+    for head in sorted((head for head in heads if head is not None), key=lambda head: (head == current, head)):
+        files.append_line(reflog, f"{head} {now} sealed\n".encode(), durable=True)
+    files.sync_dir(repository.state)
+    catalogue = repository.catalogue
+    places = catalogue.places()
+    catalogue.db.execute("BEGIN IMMEDIATE")
+    try:
+        found = []
+        for pack in packs:
+            if pack.name not in places:
+                found += recovery.enter_tail(catalogue, pack.name, _tail(pack))
+        new_segment = repository.new_segment()
+        for segment, _ in scans:
+            place = places.get(segment.name)
+            if place is not None:
+                catalogue.drop_place(place[0])
+                catalogue.db.execute("DELETE FROM facts WHERE name = ?", ("head of " + segment.name,))
+        recovery.enter_versions(catalogue, found)
+    except BaseException:
+        catalogue.db.execute("ROLLBACK")
+        raise
+    catalogue.db.execute("COMMIT")
+    writer.switch(*new_segment)
+    for segment, scan in scans:
+        if scan.damaged or (scan.end < scan.size and not segment.own):
+            torn = os.path.join(repository.state, "torn")
+            files.make_dir(torn)
+            files.rename(segment.path, os.path.join(torn, os.path.basename(segment.path)))
+            files.sync_dir(torn)
+        else:
+            files.remove(segment.path)
+    files.sync_dir(os.path.join(repository.state, "segments"))
+    repository.reader.close()
+
+
+def _tail(pack: Sealed) -> Tail:
+    descriptor = files.open_read(pack.path)
+    try:
+        return read_tail(
+            lambda offset, length: files.read_at(descriptor, offset, length), pack.size, f"pack {pack.name[:12]}"
+        )
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,133 @@
+"""From what a person writes to what is meant: versions by id or time, paths and references in them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+from memstore.errors import BadInput
+from memstore.ids import VersionId
+from memstore.manifest import references
+from memstore.manifest.version import Entry, Version
+
+if TYPE_CHECKING:
+    from memstore.repository import Repository
+
+At = Version | VersionId | str
+
+
+class Chosen(NamedTuple):
+    """A file of history: where it belongs, what it held, and the version that is taken as its source."""
+
+    path: str
+    entry: Entry
+    source: VersionId
+
+
+def version_id(repository: Repository, at: At) -> VersionId:
+    """The version that `at` names. Raises `BadInput`."""
+    from memstore.times import looks_like_id, parse_time
+
+    if isinstance(at, Version):
+        return at.id
+    if isinstance(at, VersionId):
+        repository.seq(at)
+        return at
+    if at.upper() == "HEAD":
+        return head_or_refuse(repository)
+    if looks_like_id(at):
+        return repository.version_by_prefix(at)
+    return repository.version_at(parse_time(at, now_ms=time.time_ns() // 1_000_000, end=True))
+
+
+def head_or_refuse(repository: Repository) -> VersionId:
+    head = repository.head()
+    if head is None:
+        raise BadInput("there is no version yet", hint="'memsync commit' makes the first one")
+    return head
+
+
+def files_at(repository: Repository, path: str, at: At | None) -> Iterator[Chosen]:
+    """The file, the folder's files ('' for all) or the reference that `path` names, in the version meant.
+
+    Without `at`: HEAD's, or, for what HEAD has no longer, the last content it had. Raises `BadInput`.
+    """
+    reference = one_reference(repository, path)
+    if reference is not None:
+        yield reference
+        return
+    path = path.rstrip("/")
+    version = head_or_refuse(repository) if at is None else version_id(repository, at)
+    found = False
+    for entry in repository.entries(version, path):
+        found = True
+        yield Chosen(entry.path, entry, version)
+    if found:
+        return
+    if at is None:
+        yield from _last_contents(repository, path)
+        return
+    if not path:
+        return
+    raise BadInput(
+        f"{path} is not in version {str(version)[:12]}",
+        hint=f"'memsync log {path}' shows which versions have it; 'memsync ls {str(version)[:12]}' what this one has",
+    )
+
+
+def one_reference(repository: Repository, name: str) -> Chosen | None:
+    """The archive reference of that name; None if there is none. Raises `BadInput` if two contents have it."""
+    found = references.find(repository.catalogue, name)
+    if not found:
+        return None
+    if len(found) > 1:
+        ids = ", ".join(str(reference.version)[:12] for reference in found)
+        raise BadInput(
+            f"{name} names several contents, recorded by versions {ids}",
+            hint=f"restore the one you mean: memsync restore {found[0].path} --at ID, with the version before it",
+        )
+    reference = found[0]
+    seq = repository.seq(reference.version)
+    parent = repository.catalogue.db.execute(
+        "SELECT parent FROM versions WHERE seq = ?", (seq,)
+    ).fetchone()[0]
+    return Chosen(reference.path, reference.entry, repository.catalogue.version_id(parent))
+
+
+def _last_contents(repository: Repository, path: str) -> Iterator[Chosen]:
+    """For a file that HEAD has no longer: what it held last. For a folder: each file as of the version before
+    the last one that took something away from it."""
+    catalogue = repository.catalogue
+    row = catalogue.db.execute(
+        "SELECT seq, parent FROM changes JOIN paths USING (path) JOIN versions USING (seq) "
+        "WHERE (name = ? OR (name >= ? AND name < ?)) AND content IS NULL "
+        "ORDER BY time DESC, generation DESC LIMIT 1",
+        (path, path + "/", path + "0"),
+    ).fetchone()
+    if row is not None and row[1] is not None:
+        source = catalogue.version_id(row[1])
+        found = [Chosen(entry.path, entry, source) for entry in repository.entries(source, path)]
+        if found:
+            yield from found
+            return
+    raise BadInput(
+        f"{path} is in no version",
+        hint="'memsync ls' shows what the last version holds, 'memsync log' what changed",
+    )
+
+
+def known(repository: Repository, path: str) -> bool:
+    """Whether HEAD has the path, as a file or a folder, or history has it as a reference or a file once."""
+    catalogue = repository.catalogue
+    if next(iter(catalogue.tree(path)), None) is not None:
+        return True
+    if references.find(catalogue, path):
+        return True
+    return (
+        catalogue.db.execute(
+            "SELECT 1 FROM paths WHERE name = ? OR (name >= ? AND name < ?) LIMIT 1",
+            (path, path + "/", path + "0"),
+        ).fetchone()
+        is not None
+    )

@@ -1,0 +1,426 @@
+"""The one place that touches the disk.
+
+Everything memsync keeps (segment, packs, records of its own state) and everything it writes into `Data/`
+goes through these functions, so that durability is decided once, faults can be injected at every step, and
+what only POSIX has (directory fsync, mode bits, symlinks) sits beside its counterpart.
+
+Words: *durable* means that it survives a power cut. A write is durable after `sync` of the file; a new
+name, a rename or a removal is durable after `sync_dir` of the folder. `watch` installs an observer that
+sees each step before it happens and may raise in its place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from typing import BinaryIO, Final
+
+from memstore.errors import DiskTrouble
+
+POSIX: Final = os.name == "posix"
+TEMPORARY_PREFIX: Final = ".memsync-tmp-"
+"""Files with this name are half-written; the scanner never sees them and whoever finds one may delete it."""
+
+_NO_FOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
+_BINARY: Final = getattr(os, "O_BINARY", 0)
+_CLOEXEC: Final = getattr(os, "O_CLOEXEC", 0)
+_NO_WAIT: Final = getattr(os, "O_NONBLOCK", 0)
+
+Observer = Callable[[str, str, bytes], None]
+"""Called as observer(step, path, data) before `write`, `sync`, `rename`, `remove`, `truncate`, `make_dir`,
+`remove_dir`, `link`, `sync_dir`, `read`; for `rename`, data is the new path; for `link`, the target; for
+`truncate`, the length in decimal."""
+
+_observer: Observer | None = None
+
+
+@contextlib.contextmanager
+def watch(observer: Observer) -> Iterator[None]:
+    """Let `observer` see, and by raising prevent, each step on the disk. For tests; one at a time."""
+    global _observer  # noqa: PLW0603 - the seam is the module itself
+    previous, _observer = _observer, observer
+    try:
+        yield
+    finally:
+        _observer = previous
+
+
+def _tell(step: str, path: str, data: bytes = b"") -> None:
+    if _observer is not None:
+        _observer(step, path, data)
+
+
+def disk_error(error: OSError, doing: str, path: str) -> DiskTrouble:
+    """The error of the house for an `OSError`, with the mend that fits its number."""
+    hints = {
+        errno.ENOSPC: "free some space on that disk and run the command again; nothing was lost",
+        errno.EDQUOT: "the disk quota is used up; free some space and run the command again",
+        errno.EROFS: "the disk is mounted read-only",
+        errno.EACCES: "check the permissions of that file and its folder",
+        errno.EPERM: "check the permissions of that file and its folder",
+        errno.EIO: "the disk reports an I/O error; run 'memsync verify' once it reads again",
+    }
+    hint = hints.get(error.errno or 0, "look at that path and run the command again")
+    return DiskTrouble(f"{doing} {path}: {error.strerror or error}", hint=hint)
+
+
+# -- reading -----------------------------------------------------------------------------------------------
+
+
+def read(path: str) -> bytes:
+    """The whole file. `FileNotFoundError` as the system gives it; other trouble as `DiskTrouble`."""
+    _tell("read", path)
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return file.read()
+    except (FileNotFoundError, IsADirectoryError):
+        raise
+    except OSError as error:
+        raise disk_error(error, "could not read", path) from error
+
+
+def open_read(path: str) -> int:
+    """A descriptor for reading, never through a symlink at the last component.
+
+    What turned out to be a named pipe opens as well, without waiting for its writer: fstat tells.
+    """
+    _tell("read", path)
+    return os.open(path, os.O_RDONLY | _BINARY | _CLOEXEC | _NO_FOLLOW | _NO_WAIT)
+
+
+def read_at(descriptor: int, offset: int, length: int) -> bytes:
+    """Up to `length` bytes from `offset`; short only at the end of the file. Safe from several threads."""
+    if POSIX:
+        parts = []
+        while length > 0:
+            part = os.pread(descriptor, min(length, 1 << 30), offset)
+            if not part:
+                break
+            parts.append(part)
+            offset += len(part)
+            length -= len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+    with _SEEK_LOCK:
+        os.lseek(descriptor, offset, os.SEEK_SET)
+        parts = []
+        while length > 0:
+            part = os.read(descriptor, length)
+            if not part:
+                break
+            parts.append(part)
+            length -= len(part)
+        return b"".join(parts)
+
+
+if not POSIX:  # pragma: no cover - positioned reads need a lock where there is no pread
+    import threading
+
+    _SEEK_LOCK = threading.Lock()
+
+
+def exists(path: str) -> bool:
+    return os.path.lexists(path)
+
+
+def names(path: str) -> list[str]:
+    """The names in a folder, sorted; an absent folder has none."""
+    try:
+        return sorted(os.listdir(path))
+    except FileNotFoundError:
+        return []
+
+
+def size(path: str) -> int:
+    return os.stat(path).st_size
+
+
+def identity(descriptor: int) -> tuple[int, int]:
+    """(device, inode) of an open file: what a copied folder does not carry along."""
+    facts = os.fstat(descriptor)
+    return facts.st_dev, facts.st_ino
+
+
+# -- durability --------------------------------------------------------------------------------------------
+
+
+def sync(descriptor: int, path: str) -> None:
+    """Everything written to the descriptor so far is on stable storage when this returns."""
+    _tell("sync", path)
+    try:
+        if sys.platform == "darwin":  # pragma: no cover - fsync stops at the drive's cache there
+            import fcntl
+
+            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+        elif hasattr(os, "fdatasync"):
+            os.fdatasync(descriptor)  # data and length; times and modes are not worth a journal commit
+        else:  # pragma: no cover
+            os.fsync(descriptor)
+    except OSError as error:
+        raise disk_error(error, "could not make durable", path) from error
+
+
+def sync_dir(path: str) -> None:
+    """The names in a folder are durable when this returns. Windows journals them itself."""
+    _tell("sync_dir", path)
+    if not POSIX:  # pragma: no cover
+        return
+    descriptor = os.open(path, os.O_RDONLY | _CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some network file systems refuse to sync a folder; their names are durable with the files.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise disk_error(error, "could not make durable", path) from error
+    finally:
+        os.close(descriptor)
+
+
+def sync_all() -> None:
+    """Everything written so far, by anyone, is on stable storage: one call for a great many new files."""
+    _tell("sync_all", "")
+    if hasattr(os, "sync"):
+        os.sync()
+
+
+# -- changing ----------------------------------------------------------------------------------------------
+
+
+def write_all(descriptor: int, data: bytes | memoryview, path: str) -> None:
+    """All of `data` at the descriptor's position. Raises `DiskTrouble`; part of it may then be written."""
+    _tell("write", path, bytes(data) if _observer is not None else b"")
+    view = memoryview(data)
+    try:
+        while view:
+            view = view[os.write(descriptor, view) :]
+    except OSError as error:
+        raise disk_error(error, "could not write", path) from error
+
+
+def truncate(descriptor: int, length: int, path: str) -> None:
+    _tell("truncate", path, str(length).encode())
+    os.ftruncate(descriptor, length)
+
+
+def rename(source: str, target: str) -> None:
+    """Atomically give `source` the name `target`, replacing what has it. Not durable before `sync_dir`."""
+    _tell("rename", source, os.fsencode(target))
+    try:
+        os.replace(source, target)
+    except OSError as error:
+        raise disk_error(error, "could not rename to", target) from error
+
+
+def rename_new(source: str, target: str) -> None:
+    """Give `source` the name `target` unless something has it: `FileExistsError` then, nothing changed.
+
+    A link and an unlink where the file system has links: no other process can slip in between. Elsewhere
+    (FAT, some shares) the look and the rename are two steps. Not durable before `sync_dir`.
+    """
+    _tell("rename", source, os.fsencode(target))
+    try:
+        if not POSIX:  # pragma: no cover - rename never replaces there
+            os.rename(source, target)
+            return
+        try:
+            os.link(source, target, follow_symlinks=False)
+        except FileExistsError:
+            if not os.path.samestat(os.lstat(source), os.lstat(target)):
+                raise
+            if not _two_entries(source, target):
+                # Names that differ in case or Unicode form only, on a disk that does not see it.
+                os.rename(source, target)
+                return
+            # A crash between link and unlink left both names: finish it.
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV):
+                raise
+            if os.path.lexists(target):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target) from error
+            os.rename(source, target)
+            return
+        os.unlink(source)
+    except (FileExistsError, FileNotFoundError):
+        raise
+    except OSError as error:
+        raise disk_error(error, "could not rename to", target) from error
+
+
+def _two_entries(source: str, target: str) -> bool:
+    """Whether two names of one file are two directory entries, so that removing one leaves the other."""
+    folder = os.path.dirname(target) or "."
+    if not os.path.samestat(os.stat(os.path.dirname(source) or "."), os.stat(folder)):
+        return True
+    wanted = {os.path.basename(source), os.path.basename(target)}
+    return len(wanted) == 2 and wanted <= set(names(folder))
+
+
+def remove(path: str) -> None:
+    """Remove a file; one that is gone already is no error."""
+    _tell("remove", path)
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise disk_error(error, "could not remove", path) from error
+
+
+def make_dir(path: str) -> None:
+    """Make the folder and those above it, each durable."""
+    if os.path.isdir(path):
+        return
+    parent = os.path.dirname(path)
+    if parent and parent != path:
+        make_dir(parent)
+    _tell("make_dir", path)
+    try:
+        os.mkdir(path)
+    except FileExistsError:
+        return
+    except OSError as error:
+        raise disk_error(error, "could not make the folder", path) from error
+    sync_dir(parent or ".")
+
+
+def write_atomic(path: str, data: bytes, *, private: bool = False) -> None:
+    """Replace the file as a whole: readers see the old bytes or the new, and the new are durable.
+
+    `private` makes it readable by its owner only (mode 0600) from its first instant.
+    """
+    folder = os.path.dirname(path) or "."
+    with new_file(folder, mode=0o600 if private else 0o666) as (descriptor, temporary):
+        write_all(descriptor, data, temporary)
+        sync(descriptor, temporary)
+    try:
+        rename(temporary, path)
+    except BaseException:
+        discard(temporary)
+        raise
+    sync_dir(folder)
+
+
+@contextlib.contextmanager
+def new_file(folder: str, *, mode: int = 0o666) -> Iterator[tuple[int, str]]:
+    """A fresh temporary file in `folder`: (descriptor, path). Removed again if the block raises."""
+    path = os.path.join(folder, TEMPORARY_PREFIX + os.urandom(8).hex())
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY | _CLOEXEC, mode)
+    except OSError as error:
+        raise disk_error(error, "could not create a file in", folder) from error
+    try:
+        yield descriptor, path
+    except BaseException:
+        os.close(descriptor)
+        discard(path)
+        raise
+    os.close(descriptor)
+
+
+def discard(path: str) -> None:
+    """Remove what is of no further use; failing to is harmless, because the name marks it as half-made."""
+    with contextlib.suppress(OSError, DiskTrouble):
+        remove(path)
+
+
+def append_line(path: str, line: bytes, *, durable: bool = False) -> None:
+    """One write of one whole line at the end; several processes do not tear one another's lines."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | _BINARY | _CLOEXEC, 0o666)
+    try:
+        write_all(descriptor, line, path)
+        if durable:
+            sync(descriptor, path)
+    finally:
+        os.close(descriptor)
+
+
+def set_executable(path: str, executable: bool) -> None:
+    """Give or take the x bits where there is r; a system without mode bits has nothing to set."""
+    if not POSIX:  # pragma: no cover
+        return
+    mode = stat.S_IMODE(os.stat(path).st_mode)
+    wanted = mode | ((mode & 0o444) >> 2) if executable else mode & ~0o111
+    if wanted != mode:
+        os.chmod(path, wanted)
+
+
+def set_times(path: str | int, modified_ms: int) -> None:
+    """Set the modification time (milliseconds since the epoch, UTC); a symlink's own, where there is such a
+    thing. On POSIX a descriptor will do. `OSError` or `OverflowError` for a time that the disk can't hold.
+    """
+    times = (modified_ms * 1_000_000, modified_ms * 1_000_000)
+    if isinstance(path, int) or os.utime not in os.supports_follow_symlinks:
+        os.utime(path, ns=times)
+    else:
+        os.utime(path, ns=times, follow_symlinks=False)
+
+
+# -- trees of files ----------------------------------------------------------------------------------------
+
+
+def create(path: str, mode: int) -> int:
+    """A descriptor for writing on a file that was not there. `FileExistsError` as the system gives it."""
+    try:
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY | _CLOEXEC, mode)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise disk_error(error, "could not create", path) from error
+
+
+def make_folder(path: str) -> bool:
+    """Make one folder, not durable yet; False if something has that name already."""
+    _tell("make_dir", path)
+    try:
+        os.mkdir(path)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise disk_error(error, "could not make the folder", path) from error
+    return True
+
+
+def remove_folder(path: str) -> bool:
+    """Remove a folder if it is empty; False if it is not, or can't be removed."""
+    _tell("remove_dir", path)
+    try:
+        os.rmdir(path)
+    except OSError:
+        return False
+    return True
+
+
+def make_link(target: bytes, path: str) -> None:
+    """Make a symlink. `FileExistsError` as the system gives it."""
+    _tell("link", path, target)
+    try:
+        if POSIX:
+            os.symlink(target, os.fsencode(path))
+        else:  # pragma: no cover
+            os.symlink(os.fsdecode(target), path)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise disk_error(error, "could not make the symbolic link", path) from error
+
+
+def clock_of(folder: str) -> int:
+    """Nanoseconds since the epoch by the clock of the file system that holds `folder`.
+
+    That clock stamps the files, and it may differ from the machine's (network file systems).
+    """
+    path = os.path.join(folder, "clock")
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | _BINARY | _CLOEXEC, 0o666)
+    try:
+        os.utime(path)
+        return os.fstat(descriptor).st_mtime_ns
+    finally:
+        os.close(descriptor)
+
+
+def open_append(path: str) -> BinaryIO:
+    """An unbuffered file, opened for reading and writing at its end; it must exist."""
+    return open(path, "r+b", buffering=0)

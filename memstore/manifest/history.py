@@ -1,0 +1,302 @@
+"""The catalogue's side of history: adding versions to it, and keeping HEAD's manifest as a table.
+
+A manifest is canonical as the msgpack arrays `[path, kind, size, content, modified]` of its entries, one
+after the other, in the order of the paths' UTF-8 bytes (docs/format.md, "Manifests").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import msgpack
+
+from memstore.ids import ContentId, ManifestId, VersionId
+from memstore.manifest.version import Change, ChangeKind, Entry, Kind, Meta, Version, archive_name
+from memstore.objects.catalogue import Catalogue
+from memstore.objects.record import PIECE_LIMIT
+
+_DEFAULT_NAME: Final = "+"
+"""In the catalogue's `archived`: the default name, which costs a byte instead of a path."""
+
+
+def add_version(catalogue: Catalogue, version: Version, place: int, offset: int, inner: int) -> bool:
+    """Enter a version that lies at that place. False if a parent is not known yet: it is kept as a stray
+    and entered by `adopt_strays` when the parent comes."""
+    db = catalogue.db
+    known = catalogue.seq(version.id)
+    if known is not None:
+        # A version may lie in a pack and still in the segment it was sealed from: the pack stays.
+        db.execute(
+            "UPDATE versions SET place = ?, offset = ?, inner = ? WHERE seq = ? AND "
+            "NOT EXISTS (SELECT 1 FROM places WHERE places.place = versions.place AND kind = 1)",
+            (place, offset, inner, known),
+        )
+        return True
+    parents = [catalogue.seq(parent) for parent in version.parents]
+    if any(parent is None for parent in parents):
+        db.execute("INSERT OR REPLACE INTO strays VALUES (?, ?, ?, ?)", (version.id, place, offset, inner))
+        return False
+    first = parents[0] if parents else None
+    line = _line_after(catalogue, first)
+    meta = version.meta.packed()
+    cursor = db.execute(
+        "INSERT INTO versions (id, time, generation, line, parent, meta, device, device_id, place, offset, inner) "
+        "VALUES (?,?,?,?,?,?,?,?,?,?,?)",
+        (
+            bytes(version.id),
+            version.time_ms,
+            version.generation,
+            line,
+            first,
+            msgpack.packb(meta) if meta else None,
+            version.device,
+            version.device_id,
+            place,
+            offset,
+            inner,
+        ),
+    )
+    seq = cursor.lastrowid
+    assert seq is not None
+    db.execute("UPDATE lines SET tip = ? WHERE line = ?", (seq, line))
+    db.executemany("INSERT OR IGNORE INTO other_parents VALUES (?, ?)", [(seq, p) for p in parents[1:]])
+    db.executemany("DELETE FROM heads WHERE seq = ?", [(parent,) for parent in parents])
+    db.execute("INSERT INTO heads VALUES (?)", (seq,))
+    db.execute("DELETE FROM strays WHERE id = ?", (version.id,))
+    _add_changes(catalogue, version.changes, seq, version.time_ms)
+    return True
+
+
+def _line_after(catalogue: Catalogue, parent: int | None) -> int:
+    """The parent's line if the parent is its tip; else a new one that springs from there."""
+    line = upto = None
+    if parent is not None:
+        line, tip = catalogue.db.execute(
+            "SELECT line, tip FROM versions JOIN lines USING (line) WHERE seq = ?", (parent,)
+        ).fetchone()
+        if tip == parent:
+            return int(line)
+        upto = parent
+    cursor = catalogue.db.execute("INSERT INTO lines (parent, upto, tip) VALUES (?, ?, 0)", (line, upto))
+    assert cursor.lastrowid is not None
+    return cursor.lastrowid
+
+
+def _add_changes(catalogue: Catalogue, changes: Iterable[Change], seq: int, time_ms: int) -> None:
+    names: list[tuple[str]] = []
+    rows: list[tuple[object, ...]] = []
+    for change in changes:
+        entry, archived = change.entry, change.archived_as
+        if archived is not None and archived == archive_name(change.path, time_ms):
+            archived = _DEFAULT_NAME
+        names.append((change.path,))
+        facts: tuple[object, ...] = (None, None, None, None)
+        if entry is not None:
+            facts = (int(entry.kind), entry.size, bytes(entry.content), entry.modified_ms)
+        rows.append((seq, int(change.change), *facts, archived, change.path))
+    catalogue.db.executemany("INSERT OR IGNORE INTO paths (name) VALUES (?)", names)
+    catalogue.db.executemany(
+        "INSERT INTO changes (path, seq, change, kind, size, content, modified, archived) "
+        "SELECT path, ?, ?, ?, ?, ?, ?, ? FROM paths WHERE name = ?",
+        rows,
+    )
+
+
+def versions_of(
+    catalogue: Catalogue, where: str = "1", values: Iterable[object] = (), *, path: str | None = None
+) -> Iterator[Version]:
+    """Versions in log order, newest first, read from the catalogue alone. `where` is SQL on `versions`; with
+    `path` (a file or a folder) only those that changed it, with only these changes.
+
+    The encoded record is not touched, so `manifest` and `merge_rules` are not filled in.
+    """
+    db = catalogue.db
+    only, names = "", tuple[str, ...]()
+    if path:
+        only = (
+            "AND seq IN (SELECT seq FROM changes JOIN paths USING (path) WHERE name = ? "
+            "OR (name >= ? AND name < ?))"
+        )
+        names = (path, path + "/", path + "0")
+    rows = db.execute(
+        f"SELECT seq, id, time, generation, parent, meta, device, device_id FROM versions WHERE {where} {only} "
+        "ORDER BY time DESC, generation DESC, id",
+        (*values, *names),
+    )
+    ids: dict[int, VersionId] = {}
+    for seq, id, time_ms, generation, parent, meta, device, device_id in rows:
+        parents = () if parent is None else (_id_of(catalogue, parent, ids), *_others(catalogue, seq, ids))
+        yield Version(
+            id=VersionId(id),
+            parents=parents,
+            generation=generation,
+            time_ms=time_ms,
+            device=device,
+            device_id=device_id,
+            meta=Meta.unpacked(msgpack.unpackb(meta)) if meta else Meta(),
+            changes=tuple(changes_of(catalogue, seq, time_ms, under=path or "")),
+        )
+
+
+def _id_of(catalogue: Catalogue, seq: int, known: dict[int, VersionId]) -> VersionId:
+    found = known.get(seq)
+    if found is None:
+        found = known[seq] = catalogue.version_id(seq)
+    return found
+
+
+def _others(catalogue: Catalogue, seq: int, known: dict[int, VersionId]) -> list[VersionId]:
+    rows = catalogue.db.execute("SELECT parent FROM other_parents WHERE seq = ?", (seq,)).fetchall()
+    return sorted(_id_of(catalogue, row[0], known) for row in rows)
+
+
+def changes_of(catalogue: Catalogue, seq: int, time_ms: int, under: str = "") -> Iterator[Change]:
+    """The changes of one version, sorted by path."""
+    rows = catalogue.db.execute(
+        "SELECT name, change, kind, size, content, modified, archived FROM changes JOIN paths USING (path) "
+        "WHERE seq = ? ORDER BY name",
+        (seq,),
+    )
+    below = under + "/"
+    for name, change, kind, size, content, modified, archived in rows:
+        if under and name != under and not name.startswith(below):
+            continue
+        entry = None if content is None else Entry(name, Kind(kind), size, ContentId(content), modified)
+        yield Change(name, ChangeKind(change), entry, archived_name(name, time_ms, archived))
+
+
+def archived_name(path: str, time_ms: int, stored: str | None) -> str | None:
+    """The archive reference that a row of the catalogue stands for."""
+    return archive_name(path, time_ms) if stored == _DEFAULT_NAME else stored
+
+
+# -- HEAD's manifest ---------------------------------------------------------------------------------------
+
+
+def advance_tree(catalogue: Catalogue, changes: Iterable[Change]) -> None:
+    """Apply the changes of a child of HEAD to HEAD's manifest. What changed has no safe stat until
+    `remember_stat`."""
+    gone: list[tuple[str]] = []
+    kept: list[tuple[object, ...]] = []
+    for change in changes:
+        entry = change.entry
+        if entry is None:
+            gone.append((change.path,))
+        else:
+            kept.append((entry.path, int(entry.kind), entry.size, bytes(entry.content), entry.modified_ms))
+    catalogue.db.executemany("DELETE FROM tree WHERE path = ?", gone)
+    catalogue.db.executemany(
+        "INSERT OR REPLACE INTO tree (path, kind, size, content, modified) VALUES (?, ?, ?, ?, ?)", kept
+    )
+
+
+def replace_tree(catalogue: Catalogue, seq: int | None) -> None:
+    """Make the table hold the manifest of that version, keeping the stat cache of what stays the same."""
+    db = catalogue.db
+    db.execute("CREATE TEMP TABLE IF NOT EXISTS wanted (path TEXT PRIMARY KEY, kind, size, content, modified)")
+    db.execute("DELETE FROM wanted")
+    if seq is not None:
+        db.executemany("INSERT INTO wanted VALUES (?, ?, ?, ?, ?)", list(catalogue.entries_at(seq)))
+    db.execute("DELETE FROM tree WHERE path NOT IN (SELECT path FROM wanted)")
+    db.execute(
+        "INSERT OR REPLACE INTO tree (path, kind, size, content, modified) "
+        "SELECT w.path, w.kind, w.size, w.content, w.modified FROM wanted w LEFT JOIN tree t USING (path) "
+        "WHERE t.path IS NULL OR t.content <> w.content OR t.kind <> w.kind OR t.modified <> w.modified"
+    )
+    db.execute("DELETE FROM wanted")
+
+
+Stat = tuple[int, int, int, int]
+"""size, mtime (ns), ctime (ns), inode."""
+
+
+def remember_stat(catalogue: Catalogue, rows: Iterable[tuple[str, Stat | None]]) -> None:
+    """Note what `lstat` said of files that have HEAD's content; None where that is not safe to believe."""
+    catalogue.db.executemany(
+        "UPDATE tree SET s_size = ?, s_mtime = ?, s_ctime = ?, s_inode = ? WHERE path = ?",
+        [(*(stat or (None, None, None, None)), path) for path, stat in rows],
+    )
+
+
+# -- canonical manifests -----------------------------------------------------------------------------------
+
+
+def canonical(rows: Iterable[tuple[str, int, int, bytes, int]]) -> Iterator[bytes]:
+    """The canonical form of (path, kind, size, content, modified) rows in path order, entry by entry."""
+    pack = msgpack.Packer(use_bin_type=True).pack
+    for row in rows:
+        yield pack(row[:5])
+
+
+def manifest_id(catalogue: Catalogue) -> ManifestId:
+    """The hash of HEAD's manifest as the table has it now."""
+    hasher = ManifestId.hasher()
+    for entry in canonical(row[:5] for row in catalogue.tree()):
+        hasher.update(entry)
+    return ManifestId(hasher.digest())
+
+
+def manifest_id_at(catalogue: Catalogue, seq: int) -> ManifestId:
+    """The hash of a version's manifest, found by following its line."""
+    hasher = ManifestId.hasher()
+    for entry in canonical(catalogue.entries_at(seq)):
+        hasher.update(entry)
+    return ManifestId(hasher.digest())
+
+
+def checkpoint(catalogue: Catalogue) -> bytes | None:
+    """HEAD's canonical manifest if a checkpoint is due and it fits one record, else None.
+
+    Due means that at least as many changes other than `add` came since the last one as the manifest has
+    entries: then checkpoints cost no more than the changes themselves, and a version's manifest is never
+    further than its own size away. Adds do not count, because nothing is saved by writing them again.
+    """
+    since = catalogue.fact("checkpoint_seq") or 0
+    changed = catalogue.db.execute(
+        "SELECT count(*) FROM changes WHERE seq > ? AND change <> 0", (since,)
+    ).fetchone()[0]
+    if changed < max(catalogue.tree_size(), 64):
+        return None
+    whole = b"".join(canonical(row[:5] for row in catalogue.tree()))
+    return whole if len(whole) <= PIECE_LIMIT else None
+
+
+def tree_against(
+    catalogue: Catalogue, seq: int
+) -> Iterator[tuple[str, tuple[int, int, bytes, int] | None, tuple[int, int, bytes, int] | None]]:
+    """How HEAD's manifest differs from a version's, in path order: (path, HEAD's (kind, size, content,
+    modified), the version's); None where a side has no such path. Other times alone are no difference."""
+    db = catalogue.db
+    db.execute("CREATE TEMP TABLE IF NOT EXISTS wanted (path TEXT PRIMARY KEY, kind, size, content, modified)")
+    db.execute("DELETE FROM wanted")
+    db.executemany("INSERT INTO wanted VALUES (?, ?, ?, ?, ?)", catalogue.entries_at(seq))
+    columns = "t.kind, t.size, t.content, t.modified, w.kind, w.size, w.content, w.modified"
+    rows = db.execute(
+        f"SELECT path, {columns} FROM wanted w LEFT JOIN tree t USING (path) "
+        "WHERE t.content IS NOT w.content OR t.kind IS NOT w.kind UNION ALL "
+        f"SELECT path, {columns} FROM tree t LEFT JOIN wanted w USING (path) WHERE w.path IS NULL ORDER BY 1"
+    ).fetchall()
+    db.execute("DELETE FROM wanted")
+    for row in rows:
+        old = None if row[3] is None else (row[1], row[2], row[3], row[4])
+        new = None if row[7] is None else (row[5], row[6], row[7], row[8])
+        yield row[0], old, new
+
+
+def is_ancestor(catalogue: Catalogue, older: int, newer: int) -> bool:
+    """Whether one version is another, or among its ancestors through any parent."""
+    if older == newer:
+        return True
+    row = catalogue.db.execute(
+        """WITH RECURSIVE above (seq) AS (
+            SELECT :newer
+            UNION
+            SELECT parent FROM above JOIN versions USING (seq) WHERE parent >= :older
+            UNION
+            SELECT other_parents.parent FROM above JOIN other_parents USING (seq)
+            WHERE other_parents.parent >= :older)
+        SELECT 1 FROM above WHERE seq = :older LIMIT 1""",
+        {"newer": newer, "older": older},
+    ).fetchone()
+    return row is not None

@@ -1,0 +1,305 @@
+"""A version: one commit, encoded as the msgpack array that docs/format.md describes.
+
+A version stores only its changes. What the folder held is the manifest of its first parent with these
+changes applied; what a change replaced is found there too, so an archive reference costs one byte unless
+its default name was taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import IntEnum
+from typing import Any, Final
+
+import msgpack
+
+from memstore.errors import DamagedData
+from memstore.ids import ContentId, ManifestId, VersionId
+
+MANIFEST_HASH_EVERY: Final = 128
+"""A version whose generation is a multiple of this, and every merge, carries its manifest's hash."""
+
+META_KEYS: Final = ("actor", "chat_name", "context_tags", "note", "reason")
+
+
+class Kind(IntEnum):
+    """What a path is. The numbers are format."""
+
+    FILE = 0
+    EXECUTABLE = 1
+    SYMLINK = 2
+
+
+class ChangeKind(IntEnum):
+    """How a path differs from the parent version. The numbers are format."""
+
+    ADD = 0
+    APPEND = 1
+    REPLACE = 2
+    DELETE = 3
+    ARCHIVE = 4
+
+    @property
+    def word(self) -> str:
+        return self.name.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a manifest holds for one path."""
+
+    path: str
+    """Relative to `Data/`, `/` between parts, as the system gave it (no Unicode normalisation)."""
+    kind: Kind
+    size: int
+    """Bytes; for a symlink, of its target."""
+    content: ContentId
+    modified_ms: int
+    """Milliseconds since the epoch, UTC."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """How one path differs from the version's first parent."""
+
+    path: str
+    change: ChangeKind
+    entry: Entry | None
+    """What the path holds from here on; None for a delete, and for an archive that removed the file."""
+    archived_as: str | None = None
+    """The archive reference to what the path held before; None where nothing was archived."""
+
+    def as_json(self) -> dict[str, object]:
+        row: dict[str, object] = {
+            "path": self.path,
+            "change": self.change.word,
+            "size": self.entry.size if self.entry else None,
+            "content": str(self.entry.content) if self.entry else None,
+        }
+        if self.archived_as is not None:
+            row["archived_as"] = self.archived_as
+        return row
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """Who, and why."""
+
+    note: str = ""
+    context_tags: tuple[str, ...] = ()
+    chat_name: str = ""
+    reason: str = ""
+    actor: str = ""
+
+    def packed(self) -> dict[str, Any]:
+        """Only what is set, keys in order: an absent fact costs nothing."""
+        facts = {key: getattr(self, key) for key in META_KEYS}
+        return {
+            key: list(value) if isinstance(value, tuple) else value for key, value in facts.items() if value
+        }
+
+    @classmethod
+    def unpacked(cls, facts: dict[str, Any]) -> Meta:
+        known = {key: facts[key] for key in META_KEYS if key in facts}
+        if "context_tags" in known:
+            known["context_tags"] = tuple(known["context_tags"])
+        return cls(**known)
+
+
+NO_META: Final = Meta()
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One commit, as recorded."""
+
+    id: VersionId
+    parents: tuple[VersionId, ...]
+    generation: int
+    """1 for a first version, else one more than the greatest of its parents'."""
+    time_ms: int
+    """Milliseconds since the epoch, UTC; never earlier than its parents'."""
+    device: str
+    """Readable name of the device that made it."""
+    device_id: str
+    """8 hex digits that stay the same for one clone."""
+    meta: Meta
+    changes: tuple[Change, ...]
+    """One for each path that differs from the first parent, sorted by path."""
+    manifest: ManifestId | None = None
+    merge_rules: int = 0
+    """Revision of the merge rules, for a merge made by them; else 0."""
+    extra: dict[str, Any] = field(default_factory=dict, compare=False)
+    """Keys of a newer memsync, kept as they are."""
+
+    @property
+    def time(self) -> datetime:
+        return datetime.fromtimestamp(self.time_ms / 1000, UTC)
+
+    @property
+    def note(self) -> str:
+        return self.meta.note
+
+    @property
+    def context_tags(self) -> tuple[str, ...]:
+        return self.meta.context_tags
+
+    @property
+    def chat_name(self) -> str:
+        return self.meta.chat_name
+
+    @property
+    def reason(self) -> str:
+        return self.meta.reason
+
+    @property
+    def actor(self) -> str:
+        return self.meta.actor
+
+    def as_json(self) -> dict[str, object]:
+        """The entry of the contract's `log`."""
+        return {
+            "version": str(self.id),
+            "parents": [str(parent) for parent in self.parents],
+            "time": rfc3339(self.time_ms),
+            "device": self.device,
+            "device_id": self.device_id,
+            "note": self.note,
+            "context_tags": list(self.context_tags),
+            "chat_name": self.chat_name,
+            "reason": self.reason,
+            "actor": self.actor,
+            "changes": [change.as_json() for change in self.changes],
+        }
+
+
+def rfc3339(time_ms: int) -> str:
+    """UTC with `Z`; milliseconds only where there are some."""
+    moment = datetime.fromtimestamp(time_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{moment}.{time_ms % 1000:03d}Z" if time_ms % 1000 else f"{moment}Z"
+
+
+def archive_name(path: str, time_ms: int) -> str:
+    """The default archive reference for what `path` held before a version of that time.
+
+    `Core/Rules.txt` at 14:02 becomes `Archive/Core/Rules_2025-04-23T14-02-00Z.txt`. The extension is what
+    follows the last dot of the name, unless that dot begins it.
+    """
+    folder, slash, name = path.rpartition("/")
+    stem, dot, extension = name.rpartition(".")
+    if not stem:
+        stem, dot, extension = name, "", ""
+    moment = datetime.fromtimestamp(time_ms // 1000, UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
+    return f"Archive/{folder}{slash}{stem}_{moment}{dot}{extension}"
+
+
+def archive_name_with(path: str, time_ms: int, content: ContentId) -> str:
+    """The reference where the default name is taken by other content: `~` and 8 digits follow the time."""
+    folder, slash, name = archive_name(path, time_ms).rpartition("/")
+    stamp = name.rindex("Z", 0, name.rindex(".") if _has_extension(path) else None) + 1
+    return f"{folder}{slash}{name[:stamp]}~{content.hex()[:8]}{name[stamp:]}"
+
+
+def _has_extension(path: str) -> bool:
+    return path.rpartition("/")[2].rfind(".") > 0
+
+
+# -- encoding ----------------------------------------------------------------------------------------------
+
+
+def encode(
+    *,
+    parents: tuple[VersionId, ...],
+    generation: int,
+    time_ms: int,
+    device: str,
+    device_id: str,
+    meta: Meta,
+    changes: Iterable[Change],
+    manifest: ManifestId | None = None,
+    merge_rules: int = 0,
+) -> bytes:
+    """The version's stored form; `VersionId.of` it is the version's id."""
+    extra: dict[str, Any] = {}
+    if manifest is not None:
+        extra["manifest"] = bytes(manifest)
+    if merge_rules:
+        extra["merge"] = merge_rules
+    return bytes(
+        msgpack.packb(
+            [
+                [bytes(parent) for parent in parents],
+                generation,
+                time_ms,
+                device,
+                bytes.fromhex(device_id),
+                meta.packed(),
+                [_pack_change(change, time_ms) for change in changes],
+                extra,
+            ],
+            use_bin_type=True,
+        )
+    )
+
+
+def _pack_change(change: Change, time_ms: int) -> list[Any]:
+    row: list[Any] = [int(change.change), change.path]
+    archived: str | bool | None = change.archived_as
+    if archived is not None and archived == archive_name(change.path, time_ms):
+        archived = True
+    if change.entry is None:
+        return [*row, archived] if archived else row
+    entry = change.entry
+    row += [int(entry.kind), entry.size, bytes(entry.content), entry.modified_ms - time_ms]
+    return [*row, archived] if archived else row
+
+
+def decode(encoded: bytes, *, id: VersionId | None = None) -> Version:
+    """The version whose stored form this is. Raises `DamagedData` if it is none, or not the one asked for."""
+    computed = VersionId.of(encoded)
+    if id is not None and computed != id:
+        raise DamagedData(
+            f"version {str(id)[:12]} does not match its id",
+            hint="run 'memsync verify' to see what else is damaged",
+        )
+    try:
+        parents, generation, time_ms, device, device_id, meta, changes, extra = msgpack.unpackb(
+            encoded, use_list=False, raw=False, strict_map_key=True
+        )
+        return Version(
+            id=computed,
+            parents=tuple(VersionId(parent) for parent in parents),
+            generation=generation,
+            time_ms=time_ms,
+            device=device,
+            device_id=device_id.hex(),
+            meta=Meta.unpacked(meta),
+            changes=tuple(_unpack_change(row, time_ms) for row in changes),
+            manifest=ManifestId(extra["manifest"]) if "manifest" in extra else None,
+            merge_rules=extra.get("merge", 0),
+            extra={key: value for key, value in extra.items() if key not in {"manifest", "merge"}},
+        )
+    except (ValueError, TypeError, KeyError, AttributeError, msgpack.UnpackException) as error:
+        raise DamagedData(
+            f"version {str(computed)[:12]} cannot be read: {error}",
+            hint="it may be written by a newer memsync; otherwise run 'memsync verify'",
+        ) from error
+
+
+def _unpack_change(row: tuple[Any, ...], time_ms: int) -> Change:
+    change, path = ChangeKind(row[0]), row[1]
+    if not isinstance(path, str):
+        raise TypeError("a path is no text")
+    if len(row) <= 3:
+        entry, archived = None, row[2] if len(row) == 3 else None
+    else:
+        kind, size, content, offset = row[2:6]
+        if len(content) != 32:
+            raise ValueError("a content id is not 32 bytes")
+        entry = Entry(path, Kind(kind), size, ContentId(content), time_ms + offset)
+        archived = row[6] if len(row) > 6 else None
+    if archived is True:
+        archived = archive_name(path, time_ms)
+    return Change(path, change, entry, archived or None)

@@ -1,0 +1,305 @@
+"""Bringing the mirror to the plan, one file after another, touching only what is as memsync left it.
+
+A file that is not as memsync left it is a person's: it goes onto a list for `bring_home` and is left alone.
+Each finished step is noted at once, so that a mirror cut anywhere goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from memstore.errors import Conflict, MemsyncError, RemoteMissing
+from memstore.ids import ContentId
+from memstore.manifest.version import Entry
+from memstore.mirror.plan import Mirrored, Step, Work
+from memstore.progress import Progress
+from memstore.remotes.base import BytesSource, MirrorFile, MirrorTarget
+from memstore.reports import MirrorCounts
+
+if TYPE_CHECKING:
+    from memstore.repository import Repository
+
+LOOK_AT_ONCE: Final = 100
+
+
+class Foreign(NamedTuple):
+    """A mirror file that holds somebody's bytes."""
+
+    path: str
+    """The path of `Data/` it belongs to."""
+    seen: MirrorFile
+    mirrored: Mirrored | None
+    content: bytes
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of the steps."""
+
+    created: int = 0
+    updated: int = 0
+    moved: int = 0
+    skipped: int = 0
+    failed: int = 0
+    notes: list[str] = field(default_factory=list)
+    foreign: list[Foreign] = field(default_factory=list)
+    left: int = 0
+    """Steps that were not begun, because the work was interrupted."""
+    error: MemsyncError | None = None
+    """What ended the work early."""
+
+    def counts(self) -> MirrorCounts:
+        return MirrorCounts(self.created, self.updated, self.moved, self.skipped, self.failed)
+
+
+def apply(
+    repository: Repository, target: MirrorTarget, steps: Sequence[Step], progress: Progress
+) -> Outcome:
+    """Do the steps. Ends early, with `left` counted, on Ctrl-C and on trouble with the remote."""
+    outcome = Outcome()
+    progress.begin("mirror", len(steps), "files")
+    done = 0
+    try:
+        for start in range(0, len(steps), LOOK_AT_ONCE):
+            batch = steps[start : start + LOOK_AT_ONCE]
+            looked = [step for step in batch if step.mirrored is not None]
+            seen = dict(
+                zip(
+                    [step.path for step in looked],
+                    target.look([(step.path, step.mirrored.handle) for step in looked if step.mirrored]),
+                    strict=True,
+                )
+            ) if looked else {}
+            for step in batch:
+                _do(repository, target, step, seen.get(step.path), outcome)
+                done += 1
+                progress.advance(1)
+    except KeyboardInterrupt:
+        outcome.left = len(steps) - done
+        outcome.notes.append(f"stopped: {outcome.left} file(s) of the mirror wait for the next push")
+    except MemsyncError as error:
+        outcome.left = len(steps) - done
+        outcome.failed += 1
+        outcome.error = error
+    finally:
+        progress.end()
+    return outcome
+
+
+def _do(
+    repository: Repository, target: MirrorTarget, step: Step, seen: MirrorFile | None, outcome: Outcome
+) -> None:
+    if step.mirrored is not None:
+        if seen is None or seen.trashed:
+            _without_file(repository, target, step, seen, outcome)
+            return
+        if not untouched(repository, target, seen, step.mirrored):
+            outcome.foreign.append(Foreign(step.path, seen, step.mirrored, target.fetch(seen.handle)))
+            return
+    try:
+        _change(repository, target, step, seen, outcome)
+    except (Conflict, RemoteMissing) as error:
+        _in_the_way(repository, target, step, error, outcome)
+
+
+def _change(
+    repository: Repository, target: MirrorTarget, step: Step, seen: MirrorFile | None, outcome: Outcome
+) -> None:
+    if seen is None:
+        assert step.entry is not None
+        _put(repository, target, step.entry, outcome)
+        return
+    if seen.path != step.path:
+        _renamed(repository, target, step, seen, outcome)
+        return
+    if step.work in (Work.REPLACE, Work.RETIRE):
+        assert step.archive_as is not None and step.mirrored is not None
+        moved = target.move(seen, step.archive_as, notes_for(step.mirrored.content, seen.md5))
+        outcome.moved += 1
+        forget(repository, step.path)
+        if step.archive_content not in (None, step.mirrored.content):
+            _complete(repository, target, moved, step.archive_content)
+        if step.entry is not None:
+            _put(repository, target, step.entry, outcome)
+        return
+    assert step.entry is not None
+    _update(repository, target, step.entry, seen, outcome)
+
+
+def _put(repository: Repository, target: MirrorTarget, entry: Entry, outcome: Outcome) -> None:
+    source = BytesSource(repository.read(entry.content))
+    made = target.put(entry.path, source, notes_for(entry.content, source.md5()), entry.modified_ms)
+    remember(repository, entry.path, entry.content, made)
+    outcome.created += 1
+
+
+def _update(
+    repository: Repository, target: MirrorTarget, entry: Entry, seen: MirrorFile, outcome: Outcome
+) -> None:
+    source = BytesSource(repository.read(entry.content))
+    made = target.update(seen, source, notes_for(entry.content, source.md5()), entry.modified_ms)
+    remember(repository, entry.path, entry.content, made)
+    outcome.updated += 1
+
+
+def _complete(
+    repository: Repository, target: MirrorTarget, moved: MirrorFile, content: ContentId | None
+) -> None:
+    """The reference stands for more than what lay in the mirror: appends came before the replace."""
+    assert content is not None
+    source = BytesSource(repository.read(content))
+    target.update(moved, source, notes_for(content, source.md5()), moved.modified_ms)
+
+
+def _renamed(
+    repository: Repository, target: MirrorTarget, step: Step, seen: MirrorFile, outcome: Outcome
+) -> None:
+    """A person gave the file another name or folder: it keeps it, and the new bytes go there."""
+    if step.entry is None:
+        outcome.notes.append(f"{step.path} was moved to {seen.path} in the mirror by hand; it is left there")
+        _set_state(repository, step.path, "left")
+        outcome.skipped += 1
+        return
+    _update(repository, target, step.entry, seen, outcome)
+    outcome.notes.append(
+        f"{step.path} was moved to {seen.path} in the mirror by hand; it is kept up to date there"
+    )
+
+
+def _without_file(
+    repository: Repository, target: MirrorTarget, step: Step, seen: MirrorFile | None, outcome: Outcome
+) -> None:
+    """A person removed (or trashed) the file: a change of its content puts it there again, and says so."""
+    how = "moved to the trash" if seen is not None else "removed"
+    forget(repository, step.path)
+    if step.entry is None:
+        outcome.skipped += 1
+        return
+    try:
+        _put(repository, target, step.entry, outcome)
+    except (Conflict, RemoteMissing) as error:
+        _in_the_way(repository, target, step, error, outcome)
+        return
+    outcome.notes.append(
+        f"{step.path} had been {how} in the mirror by hand; it changed since, so it is there again"
+    )
+
+
+def _in_the_way(
+    repository: Repository, target: MirrorTarget, step: Step, error: MemsyncError, outcome: Outcome
+) -> None:
+    """Something else is where memsync wanted to write: a person's file comes home, the rest waits."""
+    found = target.look([(step.path, None)])[0]
+    if found is None or found.trashed:
+        outcome.failed += 1
+        outcome.notes.append(f"{step.path} could not be mirrored: {error.message}")
+        return
+    content = target.fetch(found.handle)
+    id = ContentId.of(content)
+    if step.entry is not None and id == step.entry.content:
+        remember(repository, step.path, id, found)
+        outcome.skipped += 1
+    elif is_in_history(repository, step.path, id):
+        remember(repository, step.path, id, found)
+        outcome.notes.append(f"{step.path} has an earlier version in the mirror; the next push refreshes it")
+        outcome.skipped += 1
+    else:
+        outcome.foreign.append(Foreign(step.path, found, step.mirrored, content))
+
+
+# -- what is known of the mirror ---------------------------------------------------------------------------
+
+
+def untouched(
+    repository: Repository, target: MirrorTarget, seen: MirrorFile, mirrored: Mirrored
+) -> bool:
+    """Whether a mirror file still has bytes that memsync put there, whichever of its devices did."""
+    if seen.stamp == mirrored.stamp:
+        return True
+    if seen.md5 is not None:
+        return seen.md5 == seen.notes.get("md5")
+    id = ContentId.of(target.fetch(seen.handle))
+    return id == mirrored.content or is_in_history(repository, mirrored.path, id)
+
+
+def is_in_history(repository: Repository, path: str, content: ContentId) -> bool:
+    """Whether some version of that path has this content."""
+    row = repository.catalogue.db.execute(
+        "SELECT 1 FROM changes JOIN paths USING (path) WHERE name = ? AND content = ? LIMIT 1",
+        (path, bytes(content)),
+    ).fetchone()
+    return row is not None
+
+
+def notes_for(content: ContentId, md5: str | None) -> dict[str, str]:
+    """What stands on a mirror file: its content id, and the md5 by which Drive shows it untouched."""
+    notes = {"content": str(content)}
+    if md5 is not None:
+        notes["md5"] = md5
+    return notes
+
+
+def remember(repository: Repository, path: str, content: ContentId, made: MirrorFile) -> None:
+    repository.catalogue.db.execute(
+        "INSERT OR REPLACE INTO mirror (path, content, size, handle, stamp) VALUES (?, ?, ?, ?, ?)",
+        (path, bytes(content), made.size, made.handle, made.stamp),
+    )
+
+
+def forget(repository: Repository, path: str) -> None:
+    repository.catalogue.db.execute("DELETE FROM mirror WHERE path = ?", (path,))
+
+
+def _set_state(repository: Repository, path: str, state: str) -> None:
+    repository.catalogue.db.execute("UPDATE mirror SET state = ? WHERE path = ?", (state, path))
+
+
+def relearn(repository: Repository, target: MirrorTarget) -> int:
+    """Fill the table from what lies in the mirror, after the catalogue was lost, or in a new clone.
+
+    Only files whose bytes are known of history at that very path are taken for ours; whatever else is there
+    is found when a step meets it. Returns how many were recognised.
+    """
+    found = 0
+    db = repository.catalogue.db
+    for seen in target.walk():
+        if seen.trashed or seen.path.startswith("Archive/"):
+            continue
+        noted = seen.notes.get("content")
+        if noted is not None and seen.md5 is not None and seen.md5 == seen.notes.get("md5"):
+            id = ContentId.from_hex(noted)
+        elif seen.md5 is None and db.execute(
+            "SELECT 1 FROM paths WHERE name = ?", (seen.path,)
+        ).fetchone():
+            id = ContentId.of(target.fetch(seen.handle))
+        else:
+            continue
+        if is_in_history(repository, seen.path, id):
+            remember(repository, seen.path, id, seen)
+            found += 1
+    return found
+
+
+def changed_by_hand(
+    repository: Repository, target: MirrorTarget, only: Sequence[str] | None, known: Sequence[Foreign]
+) -> list[Foreign]:
+    """Mirror files that are up to date for us but not as we left them. Looks at every one: for remotes where
+    looking is free."""
+    rows = [
+        Mirrored(path, ContentId(content), size, handle, stamp)
+        for path, content, size, handle, stamp in repository.catalogue.db.execute(
+            "SELECT path, content, size, handle, stamp FROM mirror WHERE state = '' ORDER BY path"
+        )
+        if only is None or any(not name or path == name or path.startswith(name + "/") for name in only)
+    ]
+    met = {item.path for item in known}
+    found: list[Foreign] = []
+    for row, seen in zip(rows, target.look([(row.path, row.handle) for row in rows]), strict=True):
+        if row.path in met or seen is None or seen.trashed or seen.stamp == row.stamp:
+            continue
+        if untouched(repository, target, seen, row):
+            continue
+        found.append(Foreign(row.path, seen, row, target.fetch(seen.handle)))
+    return found

@@ -1,0 +1,216 @@
+"""What should lie in the mirror, and what that asks for: HEAD's manifest against what memsync put there.
+
+The plan asks nothing of the remote; it is made from the catalogue alone. `apply` looks at each file before
+it touches it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from enum import Enum
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from memstore.ids import ContentId
+from memstore.manifest.history import archived_name
+from memstore.manifest.version import ChangeKind, Entry, Kind, archive_name
+from memstore.objects.catalogue import as_content
+
+if TYPE_CHECKING:
+    from memstore.config import Config
+    from memstore.repository import Repository
+
+_MEANINGFUL_LIMIT: Final = 1 << 20
+"""Bytes up to which two texts are compared for a meaningful difference."""
+
+
+class Work(Enum):
+    """What a path of the mirror needs."""
+
+    CREATE = "create"
+    """Nothing of ours lies there."""
+    UPDATE = "update"
+    """New bytes in place: an append, or a file too large to keep beside it."""
+    REPLACE = "replace"
+    """The old file moves to its archive name, the new content becomes a new file."""
+    RETIRE = "retire"
+    """The path is gone from `Data/`: the file moves to its archive name."""
+
+
+class Mirrored(NamedTuple):
+    """What memsync put at a path of the mirror."""
+
+    path: str
+    content: ContentId
+    size: int
+    handle: str
+    stamp: str
+
+
+class Step(NamedTuple):
+    work: Work
+    path: str
+    entry: Entry | None
+    """What the path is to hold; None for RETIRE."""
+    mirrored: Mirrored | None
+    """What memsync put there; None for CREATE."""
+    archive_as: str | None = None
+    """Where the old file moves to."""
+    archive_content: ContentId | None = None
+    """What the archive reference of that name holds: mostly the mirrored content, sometimes a later append."""
+
+
+class Selection:
+    """Which files are mirrored: `mirror.include`, `mirror.exclude`, `mirror.max_file_size`."""
+
+    def __init__(self, config: Config) -> None:
+        self._limit = config.mirror_max_file_size
+        self.everything = config.mirror_include == ("**",) and not config.mirror_exclude
+        """No pattern keeps anything out."""
+        self.key = json.dumps(
+            [config.mirror_include, config.mirror_exclude, self._limit, config.mirror_meaningful]
+        )
+        """Changes when the choice does."""
+        if not self.everything:
+            from pathspec import GitIgnoreSpec
+
+            self._include = GitIgnoreSpec.from_lines(config.mirror_include)
+            self._exclude = GitIgnoreSpec.from_lines(config.mirror_exclude)
+
+    def too_large(self, entry: Entry) -> bool:
+        return self._named(entry.path) and entry.kind != Kind.SYMLINK and entry.size > self._limit
+
+    def takes(self, entry: Entry) -> bool:
+        return entry.kind != Kind.SYMLINK and entry.size <= self._limit and self._named(entry.path)
+
+    def _named(self, path: str) -> bool:
+        if self.everything:
+            return True
+        return self._include.match_file(path) and not self._exclude.match_file(path)
+
+
+def is_current(repository: Repository, mirrored: str | None) -> bool:
+    """Whether the mirror was finished for this HEAD and this choice of files."""
+    return mirrored is not None and mirrored == current_key(repository)
+
+
+def current_key(repository: Repository) -> str:
+    return f"{repository.head()} {Selection(repository.workspace.config).key}"
+
+
+def steps(repository: Repository, only: Sequence[str] | None = None) -> Iterator[Step]:
+    """What the mirror needs, in path order; of `only` these paths or folders, where given."""
+    config = repository.workspace.config
+    selection = Selection(config)
+    rows = repository.catalogue.db.execute(
+        "SELECT tree.path, tree.kind, tree.size, tree.content, tree.modified, "
+        "mirror.content, mirror.size, mirror.handle, mirror.stamp "
+        "FROM tree LEFT JOIN mirror USING (path) "
+        "WHERE mirror.path IS NULL OR mirror.content <> tree.content OR tree.size > ? OR ? "
+        "ORDER BY tree.path",
+        (config.mirror_max_file_size, not selection.everything),
+    ).fetchall()
+    for path, kind, size, content, modified, old_content, old_size, handle, stamp in rows:
+        if not _wanted(path, only):
+            continue
+        entry = Entry(path, Kind(kind), size, ContentId(content), modified)
+        mirrored = None
+        if old_content is not None:
+            mirrored = Mirrored(path, ContentId(old_content), old_size, handle, stamp)
+        if not selection.takes(entry):
+            if mirrored is not None:
+                yield _retire(repository, mirrored)
+            continue
+        if mirrored is None:
+            yield Step(Work.CREATE, path, entry, None)
+        elif mirrored.content != entry.content and _is_meaningful(repository, mirrored, entry):
+            yield _changed(repository, entry, mirrored)
+    gone = repository.catalogue.db.execute(
+        "SELECT mirror.path, mirror.content, mirror.size, handle, stamp FROM mirror "
+        "LEFT JOIN tree USING (path) WHERE tree.path IS NULL AND state = '' ORDER BY mirror.path"
+    ).fetchall()
+    for row in gone:
+        if _wanted(row[0], only):
+            yield _retire(repository, Mirrored(row[0], as_content(row[1:]), *row[2:]))
+
+
+def too_large(repository: Repository, only: Sequence[str] | None = None) -> list[str]:
+    """Paths of HEAD that only their size keeps out of the mirror."""
+    selection = Selection(repository.workspace.config)
+    rows = repository.catalogue.db.execute(
+        "SELECT path, kind, size, content, modified FROM tree WHERE size > ? ORDER BY path",
+        (repository.workspace.config.mirror_max_file_size,),
+    )
+    return [
+        row[0]
+        for row in rows
+        if _wanted(row[0], only)
+        and selection.too_large(Entry(row[0], Kind(row[1]), row[2], ContentId(row[3]), row[4]))
+    ]
+
+
+def _wanted(path: str, only: Sequence[str] | None) -> bool:
+    return only is None or any(not name or path == name or path.startswith(name + "/") for name in only)
+
+
+def _changed(repository: Repository, entry: Entry, mirrored: Mirrored) -> Step:
+    if mirrored.size > repository.workspace.config.mirror_archive_max_size:
+        return Step(Work.UPDATE, entry.path, entry, mirrored)
+    name, content = _left_as(repository, mirrored)
+    if name is None:
+        return Step(Work.UPDATE, entry.path, entry, mirrored)
+    return Step(Work.REPLACE, entry.path, entry, mirrored, name, content)
+
+
+def _retire(repository: Repository, mirrored: Mirrored) -> Step:
+    name, content = _left_as(repository, mirrored)
+    if name is None:
+        head = repository.head()
+        time_ms = repository.version(head).time_ms if head is not None else 0
+        name, content = archive_name(mirrored.path, time_ms), mirrored.content
+    return Step(Work.RETIRE, mirrored.path, None, mirrored, name, content)
+
+
+def _left_as(repository: Repository, mirrored: Mirrored) -> tuple[str | None, ContentId | None]:
+    """The archive reference under which the mirrored content left its path: (name, content it stands for).
+
+    Read from the path's history, newest first, down to where it had the mirrored content. (None, None) if
+    only appends lie between: then nothing was archived. Where history has no reference (archiving is off, or
+    the bytes were a person's), the name is made as the reference would have been.
+    """
+    rows = repository.catalogue.db.execute(
+        "SELECT change, content, archived, time FROM changes JOIN paths USING (path) "
+        "JOIN versions USING (seq) WHERE name = ? ORDER BY seq DESC",
+        (mirrored.path,),
+    )
+    first: tuple[str, ContentId] | None = None
+    newest: int | None = None
+    pending: tuple[str | None, int] | None = None
+    for change, content, archived, time_ms in rows:
+        newest = time_ms if newest is None else newest
+        if pending is not None and content is not None:
+            name = archived_name(mirrored.path, pending[1], pending[0])
+            first = (name or archive_name(mirrored.path, pending[1]), ContentId(content))
+            pending = None
+        if content is not None and bytes(content) == mirrored.content:
+            return first if first is not None else (None, None)
+        if change not in (ChangeKind.ADD, ChangeKind.APPEND):
+            pending = (archived, time_ms)
+    return (archive_name(mirrored.path, newest or 0), mirrored.content)
+
+
+def _is_meaningful(repository: Repository, mirrored: Mirrored, entry: Entry) -> bool:
+    """Whether the change is worth sending: other bytes, or with `mirror.meaningful = "text"` more than line
+    ends, trailing blanks and a final newline."""
+    if repository.workspace.config.mirror_meaningful != "text":
+        return True
+    if max(mirrored.size, entry.size) > _MEANINGFUL_LIMIT:
+        return True
+    return _essence(repository.read(mirrored.content)) != _essence(repository.read(entry.content))
+
+
+def _essence(data: bytes) -> list[bytes]:
+    lines = [line.rstrip(b" \t\r") for line in data.replace(b"\r\n", b"\n").split(b"\n")]
+    while lines and not lines[-1]:
+        lines.pop()
+    return lines

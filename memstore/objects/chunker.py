@@ -1,0 +1,42 @@
+"""Where a large file is cut into pieces, so that a piece that did not change keeps its id.
+
+FastCDC (Xia et al., "The Design of Fast Content-Defined Chunking for Data Deduplication Based Storage
+Systems", 2020) as the `pyfastcdc` library has it, with its default gear table. The parameters are format:
+they stand in the store's `format` file, and a test pins the boundaries of a fixed stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from memstore.objects.record import PIECE_LIMIT
+
+NAME: Final = "fastcdc-2020"
+MIN: Final = 1 << 20
+AVERAGE: Final = 4 << 20
+"""Bytes, as the library takes them; the pieces of random data come out at 5 MiB on average."""
+
+
+def pieces(read_at: Callable[[int, int], bytes], size: int) -> Iterator[bytes]:
+    """The pieces of a file of `size` bytes, in order; `read_at(offset, length)` gives its bytes.
+
+    Holds at most two pieces' worth of memory. Ends early if the file turns out to be shorter.
+    """
+    from pyfastcdc import FastCDC
+
+    cutter = FastCDC(AVERAGE, min_size=MIN, max_size=PIECE_LIMIT)
+    offset = 0
+    while offset < size:
+        buffer = read_at(offset, min(PIECE_LIMIT, size - offset))
+        if not buffer:
+            return
+        last = offset + len(buffer) >= size
+        chunks = [(chunk.offset, chunk.length) for chunk in cutter.cut_buf(buffer)]
+        # The last cut is where the buffer ended, not where the content says, unless the file ends there
+        # too or the piece is as long as a piece may be.
+        if not last and len(chunks) > 1:
+            chunks.pop()
+        for start, length in chunks:
+            yield buffer[start : start + length]
+            offset += length

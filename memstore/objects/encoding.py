@@ -1,0 +1,146 @@
+"""How an object's bytes are stored: raw, zstd, or zstd with an earlier version as prefix.
+
+The smallest within reach wins. A delta is nearly always both the smallest and the fastest (40 KB of text:
+42 µs against 156 µs for the whole), so it is tried first, and the whole only when the delta did not pay.
+
+Chains of deltas are bounded by what they cost to decode, in bytes: each link costs its plain length and
+`LINK_COST`; together at most `CHAIN_LIMIT`. Measured on real histories (docs/benchmarks.md), that is what
+lets hundreds of versions of a note share one full copy, while reading the last stays in the milliseconds.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from memstore.errors import DamagedData
+from memstore.objects.record import Encoding
+
+if TYPE_CHECKING or sys.version_info < (3, 14):
+    from backports import zstd
+else:  # pragma: no cover
+    from compression import zstd
+
+LINK_COST: Final = 32 << 10
+CHAIN_LIMIT: Final = 33 << 20
+"""Bytes: two of the largest objects, and a little. A chain that would cost more starts again from one of its earlier members, or from a full copy."""
+
+LEVEL: Final = 3
+SMALL_LEVEL: Final = 9
+"""For deltas of texts: a fifth of a millisecond more, and 2 to 10% smaller."""
+SMALL: Final = 128 << 10
+LONG: Final = 1 << 20
+"""From here on, long-distance matching finds what moved far; the figures are in docs/benchmarks.md."""
+
+_MAGIC: Final = b"\x28\xb5\x2f\xfd"
+_WINDOW_LOG_MAX: Final = 27
+
+_per_thread = threading.local()
+
+
+class Base(NamedTuple):
+    """An object to take as prefix: its plain bytes, and how its chain stands."""
+
+    key: bytes
+    raw: bytes
+    rank: int
+    cost: int
+
+
+class Encoded(NamedTuple):
+    """An object as it is to be stored."""
+
+    encoding: Encoding
+    payload: bytes
+    base: bytes
+    """Key of the base; empty unless a delta."""
+    rank: int
+    cost: int
+    """Bytes that reading it will cost: its own plain length and `LINK_COST`, and its base's cost."""
+
+
+def own_cost(raw_length: int) -> int:
+    return raw_length + LINK_COST
+
+
+def encode(raw: bytes, base: Base | None = None) -> Encoded:
+    """The smallest form of `raw` (at most 16 MiB) that is worth its time. `base` must fit the chain limit."""
+    alone = own_cost(len(raw))
+    best = Encoded(Encoding.RAW, raw, b"", 0, alone)
+    if len(raw) < 16:
+        return best
+    if base is not None and base.raw and base.cost + alone <= CHAIN_LIMIT:
+        payload = _compress_delta(raw, base.raw)
+        if len(payload) < len(raw):
+            best = Encoded(Encoding.DELTA, payload, base.key, base.rank + 1, base.cost + alone)
+        if len(payload) * 8 < len(raw):
+            return best
+    payload = _compress(raw)
+    # A full copy starts a new, short chain: prefer it when a delta saves next to nothing.
+    if len(payload) < len(best.payload) + (len(payload) >> 6 if best.encoding == Encoding.DELTA else 0):
+        return Encoded(Encoding.ZSTD, payload, b"", 0, alone)
+    return best
+
+
+def decode(encoding: Encoding, payload: bytes, raw_length: int, base: bytes | None = None) -> bytes:
+    """The plain bytes, exactly `raw_length` of them. Raises `DamagedData`, and never allocates more than
+    was declared."""
+    if encoding == Encoding.RAW:
+        if len(payload) != raw_length:
+            raise DamagedData("a raw record is shorter than declared", hint="run 'memsync verify'")
+        return payload
+    dictionary: Any = None
+    if encoding == Encoding.DELTA:
+        if base is None:
+            raise DamagedData("a delta without its base", hint="run 'memsync verify'")
+        dictionary = zstd.ZstdDict(base, is_raw=True).as_prefix
+    elif encoding != Encoding.ZSTD:
+        raise DamagedData("an encoding this memsync does not know", hint="use a newer memsync")
+    try:
+        decoder = zstd.ZstdDecompressor(
+            zstd_dict=dictionary, options={zstd.DecompressionParameter.window_log_max: _WINDOW_LOG_MAX}
+        )
+        raw = decoder.decompress(_MAGIC + payload, raw_length + 1)
+    except (zstd.ZstdError, ValueError, MemoryError) as error:
+        raise DamagedData(f"a record does not decode: {error}", hint="run 'memsync verify'") from error
+    if len(raw) != raw_length or not decoder.eof:
+        raise DamagedData("a record decodes to another length than declared", hint="run 'memsync verify'")
+    return raw
+
+
+def compress_metadata(raw: bytes) -> bytes:
+    """Metadata is small, read often and kept for ever: worth a high level."""
+    return zstd.compress(raw, 19 if len(raw) < (1 << 20) else 9)[len(_MAGIC) :]
+
+
+def _compress(raw: bytes) -> bytes:
+    compressor: zstd.ZstdCompressor | None = getattr(_per_thread, "compressor", None)
+    if compressor is None:
+        compressor = _per_thread.compressor = zstd.ZstdCompressor(level=LEVEL)
+    if len(raw) > LONG and not _looks_compressible(raw, compressor):
+        return raw
+    return compressor.compress(raw, zstd.ZstdCompressor.FLUSH_FRAME)[len(_MAGIC) :]
+
+
+def _looks_compressible(raw: bytes, compressor: zstd.ZstdCompressor) -> bool:
+    """Four samples of 16 KiB tell whether the whole is worth compressing (vectors hardly are: 0.93)."""
+    step = len(raw) // 4
+    sample = b"".join(raw[at : at + 16384] for at in range(0, 4 * step, step))
+    return len(compressor.compress(sample, zstd.ZstdCompressor.FLUSH_FRAME)) < 0.95 * len(sample)
+
+
+def _compress_delta(raw: bytes, base: bytes) -> bytes:
+    parameter = zstd.CompressionParameter
+    span = len(raw) + len(base)
+    options: dict[Any, int] = {parameter.window_log: min(max(span.bit_length(), 10), _WINDOW_LOG_MAX)}
+    if span > LONG:
+        options[parameter.compression_level] = 1
+        options[parameter.enable_long_distance_matching] = 1
+        options[parameter.ldm_min_match] = 32
+        options[parameter.ldm_hash_rate_log] = 4
+    else:
+        options[parameter.compression_level] = SMALL_LEVEL if len(raw) <= SMALL else LEVEL
+    prefix = zstd.ZstdDict(base, is_raw=True).as_prefix
+    compressor = zstd.ZstdCompressor(options=options, zstd_dict=prefix)
+    return compressor.compress(raw, zstd.ZstdCompressor.FLUSH_FRAME)[len(_MAGIC) :]

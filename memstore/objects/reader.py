@@ -1,0 +1,209 @@
+"""Reading objects back: find, decode along the chain, compare with the id. Nothing unchecked leaves here."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator, Sequence
+
+
+import msgpack
+from blake3 import blake3
+
+from memstore import files
+from memstore.errors import DamagedData
+from memstore.ids import ContentId, Id, ManifestId, VersionId
+from memstore.objects import encoding
+from memstore.objects.catalogue import Catalogue, Location, path_of
+from memstore.objects.pack import read_group
+from memstore.objects.record import HEADER_LIMIT, Encoding, Header, RecordKind, parse_header
+
+Piece = tuple[ContentId, int]
+"""A piece of a large file: (content id, plain bytes)."""
+
+
+
+class Missing(DamagedData):
+    """No stored form of an object is known here."""
+
+    code = "missing_object"
+
+
+class ObjectReader:
+    """Reads from the segments and packs of one store. `load` may be called from several threads."""
+
+    def __init__(self, folder: str, catalogue: Catalogue) -> None:
+        self._folder = folder
+        self._catalogue = catalogue
+        self._open: dict[int, int] = {}
+        self._names: dict[int, tuple[str, int]] = {}
+        self._lock = threading.Lock()
+        self._group: tuple[tuple[int, int], bytes] = ((0, -1), b"")
+
+    def close(self) -> None:
+        """Let go of the files; they are opened again when needed."""
+        with self._lock:
+            for descriptor in self._open.values():
+                os.close(descriptor)
+            self._open.clear()
+            self._names.clear()
+            self._group = ((0, -1), b"")
+
+    # -- by id ---------------------------------------------------------------------------------------------
+
+    def read(self, id: ContentId) -> bytes:
+        """The whole content in memory. Raises `DamagedData` if it is missing or no copy of it is good."""
+        return b"".join(self.stream(id))
+
+    def stream(self, id: ContentId) -> Iterator[bytes]:
+        """The content in pieces of at most 16 MiB, each checked before it is given."""
+        pieces = self.recipe(id)
+        if pieces is None:
+            yield self.object(id, RecordKind.CONTENT)
+            return
+        whole = blake3(max_threads=blake3.AUTO)
+        for piece, length in pieces:
+            data = self.object(piece, RecordKind.CONTENT)
+            if len(data) != length:
+                raise DamagedData(f"the recipe of {str(id)[:12]} is damaged", hint="run 'memsync verify'")
+            whole.update(data)
+            yield data
+        if whole.digest() != id:
+            raise DamagedData(
+                f"content {str(id)[:12]} does not match its id: its recipe is damaged",
+                hint="run 'memsync verify'",
+            )
+
+    def recipe(self, id: ContentId) -> list[Piece] | None:
+        """The pieces of a large content; None if it is one object."""
+        found = [row for row in self._catalogue.locations(id) if row.kind == RecordKind.RECIPE]
+        if not found:
+            return None
+        for location in found:
+            payload = self._decode([location])
+            with contextlib.suppress(ValueError, TypeError, msgpack.UnpackException):
+                return [(ContentId(piece), int(length)) for piece, length in msgpack.unpackb(payload)]
+        raise DamagedData(f"the recipe of {str(id)[:12]} does not decode", hint="run 'memsync verify'")
+
+    def manifest(self, id: ManifestId) -> bytes | None:
+        """A checkpoint's canonical manifest; None if there is no good one of that id."""
+        for location in self._catalogue.locations(id):
+            if location.kind == RecordKind.MANIFEST:
+                data = self._decode(self._catalogue.chain(location))
+                if ManifestId.of(data) == id:
+                    return data
+        return None
+
+    def object(self, id: ContentId, kind: RecordKind) -> bytes:
+        """One content record's plain bytes, checked against the id. Every stored form is tried."""
+        return self.load(id, self.plans(id, kind))
+
+    def plans(self, id: Id, kind: RecordKind) -> list[list[Location]]:
+        """For each stored form that may be it, the chain to read; best first. Needs the catalogue."""
+        plans = []
+        trouble: DamagedData | None = None
+        for location in self._catalogue.locations(id):
+            if location.kind == kind:
+                try:
+                    plans.append(self._catalogue.chain(location))
+                except DamagedData as error:
+                    trouble = error
+        if not plans:
+            if trouble is not None:
+                raise trouble
+            raise Missing(
+                f"content {str(id)[:12]} is not in this store",
+                hint="run 'memsync verify'; 'memsync pull' brings what the remote has",
+            )
+        return plans
+
+    def load(self, id: ContentId, plans: Sequence[Sequence[Location]]) -> bytes:
+        """The first of the planned forms that decodes to `id`. Does not touch the catalogue unless a file
+        has moved meanwhile."""
+        trouble: DamagedData | None = None
+        for plan in plans:
+            try:
+                data = self._decode(plan)
+            except FileNotFoundError:
+                raise
+            except DamagedData as error:
+                trouble = error
+                continue
+            if ContentId.of(data) == id:
+                return data
+        raise DamagedData(
+            f"content {str(id)[:12]} is damaged: {trouble.message if trouble else 'it does not match its id'}",
+            hint="run 'memsync verify' to see which paths and versions need it",
+        )
+
+    def base(self, plan: Sequence[Location]) -> bytes:
+        """The plain bytes of a chain's first member, checked against the id in its own header: a delta made
+        against bytes that are not what they claim to be could never be read again."""
+        first = plan[0]
+        header = parse_header(self._read(first.place, first.offset, HEADER_LIMIT), 0)
+        return self.load(ContentId(header.id), [plan])
+
+    # -- by place ------------------------------------------------------------------------------------------
+
+    def version_record(self, id: VersionId, place: int, offset: int, inner: int) -> bytes:
+        """A version's encoded form."""
+        if inner >= 0:
+            header, payload = self._in_group(place, offset, inner)
+        else:
+            data = self._read(place, offset, HEADER_LIMIT)
+            header = parse_header(data, 0)
+            payload = self._read(place, offset + header.length, header.stored)
+        if header.kind != RecordKind.VERSION:
+            raise DamagedData(f"version {str(id)[:12]} is not where it should be", hint="run 'memsync verify'")
+        return encoding.decode(header.encoding, payload, header.raw)
+
+    def record(self, place: int, offset: int, length: int) -> bytes:
+        """A stretch of a segment or pack as it is."""
+        return self._read(place, offset, length)
+
+    def _decode(self, plan: Sequence[Location]) -> bytes:
+        data: bytes | None = None
+        for location in reversed(plan):
+            payload = self._payload(location)
+            data = encoding.decode(Encoding(location.encoding), payload, location.raw, data)
+        assert data is not None
+        return data
+
+    def _payload(self, location: Location) -> bytes:
+        if location.inner >= 0:
+            return self._in_group(location.place, location.offset, location.inner)[1]
+        payload = self._read(location.place, location.offset + location.header, location.stored)
+        if len(payload) != location.stored:
+            raise DamagedData("a segment or pack is shorter than it was", hint="run 'memsync verify'")
+        return payload
+
+    def _in_group(self, place: int, offset: int, inner: int) -> tuple[Header, bytes]:
+        where, raw = self._group
+        if where != (place, offset):
+            data = self._read(place, offset, HEADER_LIMIT)
+            header = parse_header(data, 0)
+            if header.kind != RecordKind.GROUP:
+                raise DamagedData("no metadata group begins where one should", hint="run 'memsync verify'")
+            payload = self._read(place, offset + header.length, header.stored)
+            raw = encoding.decode(header.encoding, payload, header.raw)
+            self._group = ((place, offset), raw)
+        record = next(iter(read_group(raw[inner:], offset)))
+        return record.header, record.payload
+
+    def _read(self, place: int, offset: int, length: int) -> bytes:
+        return files.read_at(self._descriptor(place), offset, length)
+
+    def _descriptor(self, place: int) -> int:
+        with self._lock:
+            descriptor = self._open.get(place)
+            if descriptor is None:
+                known = self._names.get(place) or self._catalogue.place_name(place)
+                if known is None:
+                    raise FileNotFoundError(f"place {place}")
+                self._names[place] = known
+                descriptor = self._open[place] = files.open_read(path_of(self._folder, *known))
+            return descriptor
+
+
+__all__ = ["Missing", "ObjectReader", "Piece"]

@@ -1,0 +1,314 @@
+"""The open log: commits append to it, and one fsync makes each of them count.
+
+A segment is a header and then groups: records, closed by a *commit record* that names HEAD and hashes all
+bytes since the previous one. A group without a good commit record never happened. What follows the last
+good one is a torn tail; a good one *after* a bad one is damage, and then nothing is ever cut.
+
+The header holds the file's own device and inode number. Who finds others there has a copied folder before
+him: he reads the segment, but begins one of his own instead of appending.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+
+import msgpack
+from blake3 import blake3
+
+from memstore import files
+from memstore.errors import DamagedData
+from memstore.ids import ID_BYTES, VersionId
+from memstore.objects.record import HEADER_LIMIT, Header, RecordKind, parse_header
+
+MAGIC: Final = b"MSYNCSEG"
+FORMAT: Final = 1
+FEATURES: Final = frozenset[str]()
+"""What this memsync can read beyond format 1; a file that requires more is refused."""
+
+COMMIT_MAGIC: Final = bytes((RecordKind.COMMIT << 4,)) + b"COMMIT\r\n"
+COMMIT_LENGTH: Final = len(COMMIT_MAGIC) + ID_BYTES + 8 + ID_BYTES
+NO_HEAD: Final = VersionId(bytes(ID_BYTES))
+"""What a commit record says of HEAD before the first version."""
+
+_FLUSH_AT: Final = 1 << 20
+_READ_AHEAD: Final = 1 << 20
+
+
+def pack_file_header(magic: bytes, facts: dict[str, Any]) -> bytes:
+    """Magic, length (u32, little-endian), msgpack map, and 8 bytes of BLAKE3 of all that."""
+    body: bytes = msgpack.packb(facts, use_bin_type=True)
+    start = magic + struct.pack("<I", len(body)) + body
+    return start + blake3(start).digest()[:8]
+
+
+def parse_file_header(data: bytes, magic: bytes, what: str) -> tuple[dict[str, Any], int]:
+    """(facts, length of the header). Raises `DamagedData` for what is no such file, or needs a newer memsync."""
+    hint = "run 'memsync verify'"
+    if data[:8] != magic or len(data) < 12:
+        raise DamagedData(f"{what} does not begin as it must", hint=hint)
+    end = 12 + struct.unpack_from("<I", data, 8)[0]
+    if len(data) < end + 8 or blake3(data[:end]).digest()[:8] != data[end : end + 8]:
+        raise DamagedData(f"the header of {what} is damaged", hint=hint)
+    try:
+        facts: dict[str, Any] = msgpack.unpackb(data[12:end])
+        needed = set(facts["features"]) - FEATURES
+        number = facts["format"]
+    except (ValueError, KeyError, TypeError, msgpack.UnpackException) as error:
+        raise DamagedData(f"the header of {what} is damaged", hint=hint) from error
+    if number != FORMAT or needed:
+        raise DamagedData(
+            f"{what} was written by a newer memsync (format {number}, features {sorted(needed)})",
+            hint="pip install --upgrade memsync",
+        )
+    if facts.get("key") is not None:
+        raise DamagedData(f"{what} is encrypted", hint="use a memsync that can read encrypted stores")
+    return facts, end + 8
+
+
+class Placed(NamedTuple):
+    """A record and where it begins in its file."""
+
+    header: Header
+    offset: int
+
+
+class Group(NamedTuple):
+    """What one commit record closed."""
+
+    records: list[Placed]
+    head: VersionId | None
+    end: int
+    """Offset just past the commit record."""
+
+
+class Scan(NamedTuple):
+    """What a segment holds from some offset on."""
+
+    groups: list[Group]
+    damaged: list[tuple[int, int]]
+    """(start, end) of stretches before the last good commit record that do not verify."""
+    end: int
+    """Just past the last good commit record, or where the scan began."""
+    size: int
+    """Of the file; what lies between `end` and `size` is a torn tail."""
+
+
+class Segment:
+    """One segment file, open for reading and, if it is our own, for appending."""
+
+    def __init__(self, path: str) -> None:
+        """Open an existing segment. Raises `DamagedData`, `FileNotFoundError`."""
+        self.path = path
+        self.name = os.path.splitext(os.path.basename(path))[0]
+        self._file = files.open_append(path)
+        try:
+            self.facts, self.start = parse_file_header(
+                self.read_at(0, 4096), MAGIC, f"segment {self.name}"
+            )
+        except BaseException:
+            self._file.close()
+            raise
+        self.own = (self.facts["device"], self.facts["inode"]) == files.identity(self._file.fileno())
+        self.end = self.start
+        self._pending: list[bytes] = []
+        self._pending_size = 0
+        self._written = self.start
+        self._hash = blake3()
+
+    @classmethod
+    def create(cls, folder: str, store: bytes, head: VersionId | None) -> Segment:
+        """A new, durable segment whose first group is empty and repeats HEAD."""
+        name = os.urandom(8).hex()
+        path = os.path.join(folder, name + ".seg")
+        with files.new_file(folder) as (descriptor, temporary):
+            device, inode = files.identity(descriptor)
+            header = pack_file_header(
+                MAGIC,
+                {
+                    "format": FORMAT,
+                    "features": [],
+                    "key": None,
+                    "store": store,
+                    "name": name,
+                    "device": device,
+                    "inode": inode,
+                },
+            )
+            files.write_all(descriptor, header + _commit_record(head, 0, blake3()), temporary)
+            files.sync(descriptor, temporary)
+        files.rename(temporary, path)
+        files.sync_dir(folder)
+        segment = cls(path)
+        segment.end = segment._written = len(header) + COMMIT_LENGTH
+        return segment
+
+    def close(self) -> None:
+        self._file.close()
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        return files.read_at(self._file.fileno(), offset, length)
+
+    def size(self) -> int:
+        return os.fstat(self._file.fileno()).st_size
+
+    # -- appending -----------------------------------------------------------------------------------------
+
+    def begin(self, end: int) -> None:
+        """Append from `end`, the offset just past the last good commit record, which is the file's size."""
+        self.end = self._written = end
+        self._pending, self._pending_size = [], 0
+        self._hash = blake3()
+        self._file.seek(end)
+
+    def append(self, header: bytes, payload: bytes) -> int:
+        """Add a record to the open group; its offset. Nothing counts before `commit`."""
+        offset = self._written + self._pending_size
+        self._pending += (header, payload)
+        self._pending_size += len(header) + len(payload)
+        if self._pending_size >= _FLUSH_AT:
+            self._flush()
+        return offset
+
+    def commit(self, head: VersionId | None) -> int:
+        """Close the group: the one barrier. When this returns, its records and HEAD survive a power cut."""
+        covered = b"".join(self._pending)
+        self._hash.update(covered)
+        length = self._written + len(covered) - self.end
+        data = covered + _commit_record(head, length, self._hash)
+        files.write_all(self._file.fileno(), data, self.path)
+        files.sync(self._file.fileno(), self.path)
+        self._written += len(data)
+        self.end = self._written
+        self._pending, self._pending_size, self._hash = [], 0, blake3()
+        return self.end
+
+    def rollback(self) -> None:
+        """Forget the open group; the bytes were ours and never counted."""
+        self._pending, self._pending_size, self._hash = [], 0, blake3()
+        if self._written != self.end or self.size() != self.end:
+            files.truncate(self._file.fileno(), self.end, self.path)
+            self._written = self.end
+        self._file.seek(self.end)
+
+    def _flush(self) -> None:
+        data = b"".join(self._pending)
+        self._hash.update(data)
+        files.write_all(self._file.fileno(), data, self.path)
+        self._written += len(data)
+        self._pending, self._pending_size = [], 0
+
+    # -- reading back --------------------------------------------------------------------------------------
+
+    def scan(self, start: int | None = None) -> Scan:
+        """Every good group from `start` (the beginning, or a known end of a group) on."""
+        at = self.start if start is None else start
+        size = self.size()
+        groups: list[Group] = []
+        damaged: list[tuple[int, int]] = []
+        end = at
+        while at < size:
+            group = self._group(at, size)
+            if group is None:
+                group = self._next_good(at, size)
+                if group is None:
+                    break
+                damaged.append((at, self._group_start(group)))
+            groups.append(group)
+            at = end = group.end
+        return Scan(groups, damaged, end, size)
+
+    def cut_torn_tail(self, scan: Scan, folder: str) -> str | None:
+        """Move what follows the last good commit record to a file in `folder`, and cut it off here."""
+        if scan.end >= scan.size:
+            return None
+        files.make_dir(folder)
+        kept = os.path.join(folder, f"{self.name}-{scan.end}-{os.urandom(4).hex()}")
+        with files.new_file(folder) as (descriptor, temporary):
+            for offset in range(scan.end, scan.size, _READ_AHEAD):
+                data = self.read_at(offset, min(_READ_AHEAD, scan.size - offset))
+                files.write_all(descriptor, data, temporary)
+            files.sync(descriptor, temporary)
+        files.rename(temporary, kept)
+        files.sync_dir(folder)
+        files.truncate(self._file.fileno(), scan.end, self.path)
+        files.sync(self._file.fileno(), self.path)
+        return kept
+
+    def _group(self, start: int, size: int) -> Group | None:
+        """The group that begins at `start`, if it parses and its commit record's hash holds."""
+        records: list[Placed] = []
+        at = start
+        window, window_at = b"", start
+        while at < size:
+            if at + max(HEADER_LIMIT, COMMIT_LENGTH) > window_at + len(window):
+                window, window_at = self.read_at(at, 1 << 16), at
+            if window.startswith(COMMIT_MAGIC, at - window_at):
+                return self._closed(start, at, records)
+            try:
+                header = parse_header(window, at - window_at)
+            except DamagedData:
+                return None
+            if header.kind in (RecordKind.GROUP, RecordKind.INDEX):
+                return None
+            records.append(Placed(header, at))
+            at += header.length + header.stored
+        return None
+
+    def _closed(self, start: int, at: int, records: list[Placed]) -> Group | None:
+        record = self.read_at(at, COMMIT_LENGTH)
+        if len(record) < COMMIT_LENGTH:
+            return None
+        head, length = _parse_commit(record)
+        if length != at - start or not self._hash_holds(start, at, record):
+            return None
+        return Group(records, head, at + COMMIT_LENGTH)
+
+    def _hash_holds(self, start: int, at: int, record: bytes) -> bool:
+        running = blake3()
+        for offset in range(start, at, _READ_AHEAD):
+            running.update(self.read_at(offset, min(_READ_AHEAD, at - offset)))
+        running.update(record[:-ID_BYTES])
+        return running.digest() == record[-ID_BYTES:]
+
+    def _next_good(self, start: int, size: int) -> Group | None:
+        """The first good group behind a stretch that does not verify, found by its commit record's magic."""
+        for at in self._find_commits(start, size):
+            record = self.read_at(at, COMMIT_LENGTH)
+            if len(record) < COMMIT_LENGTH:
+                return None
+            begin = at - _parse_commit(record)[1]
+            if begin < start:
+                continue
+            group = self._group(begin, size)
+            if group is not None and group.end == at + COMMIT_LENGTH:
+                return group
+        return None
+
+    def _find_commits(self, start: int, size: int) -> Iterator[int]:
+        overlap = len(COMMIT_MAGIC) - 1
+        for offset in range(start, size, _READ_AHEAD):
+            window = self.read_at(offset, _READ_AHEAD + overlap)
+            at = window.find(COMMIT_MAGIC)
+            while at >= 0:
+                yield offset + at
+                at = window.find(COMMIT_MAGIC, at + 1)
+
+    @staticmethod
+    def _group_start(group: Group) -> int:
+        return group.records[0].offset if group.records else group.end - COMMIT_LENGTH
+
+
+def _commit_record(head: VersionId | None, length: int, running: blake3) -> bytes:
+    """Magic, HEAD, length of the group's records (u64, little-endian), BLAKE3 of them and of all this."""
+    record = COMMIT_MAGIC + (head or NO_HEAD) + struct.pack("<Q", length)
+    running.update(record)
+    return record + running.digest()
+
+
+def _parse_commit(record: bytes) -> tuple[VersionId | None, int]:
+    start = len(COMMIT_MAGIC)
+    head = VersionId(record[start : start + ID_BYTES])
+    return (None if head == NO_HEAD else head), struct.unpack_from("<Q", record, start + ID_BYTES)[0]

@@ -1,0 +1,337 @@
+"""Bringing the catalogue up to what segments and packs hold, and finding HEAD.
+
+Everything here belongs to the holder of the store's lock. It runs at the start of each command and costs a
+few `stat` calls when nothing happened; after a crash, a deleted catalogue, or packs that came from
+elsewhere, it reads what is new.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+from memstore import files
+from memstore.errors import DamagedData
+from memstore.ids import VersionId
+from memstore.manifest import history
+from memstore.manifest.version import Version, decode
+from memstore.objects import encoding
+from memstore.objects.catalogue import Catalogue, Location, PlaceKind, key_of
+from memstore.objects.pack import MetadataRecord, Tail, check_header, read_tail
+from memstore.objects.reader import ObjectReader
+from memstore.objects.record import Encoding, Header, RecordKind
+from memstore.objects.segment import Group, Segment
+
+REFLOG_NAME: Final = "reflog"
+
+
+class Found(NamedTuple):
+    """A version's record met while reading a file."""
+
+    version: Version
+    place: int
+    offset: int
+    inner: int
+
+
+def segment_names(state: str) -> list[str]:
+    return [name[:-4] for name in files.names(os.path.join(state, "segments")) if name.endswith(".seg")]
+
+
+def pack_names(state: str) -> list[str]:
+    return [name[:-5] for name in files.names(os.path.join(state, "packs")) if name.endswith(".pack")]
+
+
+def is_current(state: str, catalogue: Catalogue) -> bool:
+    """Whether the catalogue knows of every segment and pack, to its end."""
+    if catalogue.fact("complete") != 1:
+        return False
+    places = catalogue.places()
+    on_disk = 0
+    for name in segment_names(state):
+        known = places.get(name)
+        try:
+            grown = known is None or os.stat(_segment_path(state, name)).st_size != known[2]
+        except FileNotFoundError:
+            grown = True
+        if grown:
+            return False
+        on_disk += 1
+    packs = pack_names(state)
+    return all(name in places for name in packs) and len(places) == on_disk + len(packs)
+
+
+def catch_up(state: str, catalogue: Catalogue, reader: ObjectReader) -> list[str]:
+    """Enter what the catalogue lacks, forget what is gone, set HEAD; warnings for a person.
+
+    Runs inside a transaction of the caller's. A torn tail of our own segment is moved to `torn/`.
+    """
+    warnings: list[str] = []
+    found: list[Found] = []
+    places = catalogue.places()
+    packs = pack_names(state)
+    for name in packs:
+        if name not in places:
+            try:
+                found += _enter_pack(state, catalogue, name)
+            except DamagedData as error:
+                warnings.append(f"{error.message}; {error.hint}")
+    heads: dict[str, VersionId | None] = {}
+    own: set[str] = set()
+    for name in segment_names(state):
+        try:
+            segment = Segment(_segment_path(state, name))
+        except DamagedData as error:
+            warnings.append(f"{error.message}; {error.hint}")
+            continue
+        try:
+            if segment.own:
+                own.add(name)
+            found += _enter_segment(state, catalogue, segment, places.get(name), heads, warnings)
+        finally:
+            segment.close()
+    reader.close()
+    enter_versions(catalogue, found)
+    existing = set(packs) | set(segment_names(state))
+    for name, (place, _, _) in places.items():
+        if name not in existing:
+            catalogue.drop_place(place)
+            catalogue.db.execute("DELETE FROM facts WHERE name = ?", ("head of " + name,))
+    adopt_strays(catalogue, reader)
+    _set_head(catalogue, _find_head(state, catalogue, heads, own))
+    catalogue.set_fact("complete", 1)
+    return warnings
+
+
+def enter_versions(catalogue: Catalogue, found: Iterable[Found]) -> None:
+    """Add versions, parents before children whatever their order in the files."""
+    for item in sorted(found, key=lambda item: item.version.generation):
+        history.add_version(catalogue, item.version, item.place, item.offset, item.inner)
+
+
+def adopt_strays(catalogue: Catalogue, reader: ObjectReader) -> None:
+    """Enter versions that came before their parents, as far as these are there now."""
+    while True:
+        rows = catalogue.db.execute("SELECT id, place, offset, inner FROM strays").fetchall()
+        adopted = 0
+        for id, place, offset, inner in rows:
+            try:
+                version = decode(reader.version_record(VersionId(id), place, offset, inner))
+            except (DamagedData, FileNotFoundError):
+                continue
+            adopted += history.add_version(catalogue, version, place, offset, inner)
+        if not adopted:
+            return
+
+
+# -- packs -------------------------------------------------------------------------------------------------
+
+
+def _enter_pack(state: str, catalogue: Catalogue, name: str) -> list[Found]:
+    path = os.path.join(state, "packs", name + ".pack")
+    descriptor = files.open_read(path)
+    try:
+        what = f"pack {name[:12]}"
+        check_header(files.read_at(descriptor, 0, 4096), what)
+        tail = read_tail(
+            lambda offset, length: files.read_at(descriptor, offset, length), files.size(path), what
+        )
+    finally:
+        os.close(descriptor)
+    return enter_tail(catalogue, name, tail)
+
+
+def enter_tail(catalogue: Catalogue, name: str, tail: Tail) -> list[Found]:
+    """Enter a pack's objects; its versions are for `enter_versions`, once all packs are in."""
+    place = catalogue.add_place(PlaceKind.PACK, name, tail.size)
+    costs: dict[int, int] = {}
+    rows: list[Location] = []
+    for entry in tail.entries:
+        key, base = key_of(entry.key), key_of(entry.base) if entry.base else None
+        cost = _cost(catalogue, costs, entry.raw, entry.rank, base)
+        costs[key] = min(cost, costs.get(key, cost))
+        rows.append(
+            Location(
+                key,
+                place,
+                entry.offset,
+                -1,
+                entry.kind,
+                entry.encoding,
+                entry.length,
+                entry.raw,
+                entry.stored,
+                base,
+                entry.rank,
+                cost,
+            )
+        )
+    found: list[Found] = []
+    for record in tail.metadata:
+        header = record.header
+        if header.kind == RecordKind.VERSION:
+            version = decode(encoding.decode(header.encoding, record.payload, header.raw))
+            found.append(Found(version, place, record.group, record.inner))
+        elif header.id:
+            rows.append(_metadata_location(catalogue, costs, header, place, record.group, record.inner))
+    catalogue.add_objects(rows)
+    return found
+
+
+def _metadata_location(
+    catalogue: Catalogue, costs: dict[int, int], header: Header, place: int, offset: int, inner: int
+) -> Location:
+    key, base = key_of(header.id), key_of(header.base) if header.base else None
+    cost = _cost(catalogue, costs, header.raw, header.rank, base)
+    costs[key] = min(cost, costs.get(key, cost))
+    if header.kind == RecordKind.MANIFEST:
+        catalogue.set_fact("checkpoint", header.id)
+    return Location(
+        key,
+        place,
+        offset,
+        inner,
+        header.kind,
+        header.encoding,
+        header.length,
+        header.raw,
+        header.stored,
+        base,
+        header.rank,
+        cost,
+    )
+
+
+def _cost(catalogue: Catalogue, costs: dict[int, int], raw: int, rank: int, base: int | None) -> int:
+    """What reading will cost; a base that is not here yet is taken to be as dear as a chain of its rank."""
+    own = encoding.own_cost(raw)
+    if base is None:
+        return own
+    below = costs.get(base)
+    if below is None:
+        below = catalogue.cost_of(base)
+    return own + (own * rank if below is None else below)
+
+
+# -- segments ----------------------------------------------------------------------------------------------
+
+
+def _segment_path(state: str, name: str) -> str:
+    return os.path.join(state, "segments", name + ".seg")
+
+
+def _enter_segment(
+    state: str,
+    catalogue: Catalogue,
+    segment: Segment,
+    known: tuple[int, int, int] | None,
+    heads: dict[str, VersionId | None],
+    warnings: list[str],
+) -> list[Found]:
+    fact = "head of " + segment.name
+    size = segment.size()
+    if known is not None and known[2] == size:
+        head = catalogue.fact(fact)
+        heads[segment.name] = VersionId(head) if isinstance(head, bytes) else None
+        return []
+    if known is not None and known[2] > size:
+        warnings.append(
+            f"segment {segment.name} is shorter than it was; what it lost is gone unless a remote has it: "
+            "run 'memsync verify'"
+        )
+        catalogue.drop_place(known[0])
+        known = None
+    scan = segment.scan(known[2] if known else None)
+    place = known[0] if known else catalogue.add_place(PlaceKind.SEGMENT, segment.name, segment.start)
+    found: list[Found] = []
+    for group in scan.groups:
+        found += _enter_group(catalogue, segment, group, place)
+    if scan.groups:
+        heads[segment.name] = scan.groups[-1].head
+        catalogue.set_fact(fact, scan.groups[-1].head)
+    else:
+        head = catalogue.fact(fact)
+        heads[segment.name] = VersionId(head) if isinstance(head, bytes) else None
+    for start, end in scan.damaged:
+        warnings.append(
+            f"segment {segment.name} is damaged between bytes {start} and {end}: run 'memsync verify'"
+        )
+    end = scan.end
+    if segment.own:
+        segment.cut_torn_tail(scan, os.path.join(state, "torn"))
+    else:
+        end = scan.size
+    catalogue.set_end(place, end, len(scan.damaged))
+    return found
+
+
+def _enter_group(catalogue: Catalogue, segment: Segment, group: Group, place: int) -> list[Found]:
+    costs: dict[int, int] = {}
+    rows: list[Location] = []
+    found: list[Found] = []
+    for header, offset in group.records:
+        if header.kind == RecordKind.VERSION:
+            payload = segment.read_at(offset + header.length, header.stored)
+            version = decode(encoding.decode(header.encoding, payload, header.raw))
+            found.append(Found(version, place, offset, -1))
+        elif header.id:
+            rows.append(_metadata_location(catalogue, costs, header, place, offset, -1))
+    catalogue.add_objects(rows)
+    return found
+
+
+# -- HEAD --------------------------------------------------------------------------------------------------
+
+
+def _find_head(
+    state: str, catalogue: Catalogue, heads: dict[str, VersionId | None], own: set[str]
+) -> VersionId | None:
+    """What our own segment says; where none is ours (a copied folder), what any of them says; where there is
+    none, what the reflog said last, else the newest head there is."""
+    said = [head for name, head in heads.items() if name in own] or list(heads.values())
+    known = [head for head in said if head is not None and catalogue.seq(head) is not None]
+    if known:
+        return _newest(catalogue, known)
+    if said and all(head is None for head in said):
+        return None
+    for head in reversed(read_reflog(state)):
+        if catalogue.seq(head) is not None:
+            return head
+    return next(iter(catalogue.heads()), None)
+
+
+def _newest(catalogue: Catalogue, ids: Sequence[VersionId]) -> VersionId:
+    marks = ",".join("?" * len(ids))
+    row = catalogue.db.execute(
+        f"SELECT id FROM versions WHERE id IN ({marks}) ORDER BY time DESC, generation DESC, id LIMIT 1",
+        [bytes(id) for id in ids],
+    ).fetchone()
+    return VersionId(row[0])
+
+
+def _set_head(catalogue: Catalogue, head: VersionId | None) -> None:
+    """Note HEAD, and make `tree` its manifest."""
+    before = catalogue.fact("head")
+    if (head is None and before is None) or before == head:
+        return
+    catalogue.set_fact("head", head)
+    history.replace_tree(catalogue, None if head is None else catalogue.seq(head))
+
+
+def read_reflog(state: str) -> list[VersionId]:
+    """Earlier HEADs, oldest first; a line that is no id is passed over."""
+    try:
+        lines = files.read(os.path.join(state, REFLOG_NAME)).decode("ascii", "replace").split("\n")
+    except FileNotFoundError:
+        return []
+    heads = []
+    for line in lines:
+        try:
+            heads.append(VersionId.from_hex(line.split(" ")[0]))
+        except ValueError:
+            continue
+    return heads
+
+
+__all__ = ["Encoding", "Found", "MetadataRecord", "catch_up", "enter_tail", "enter_versions", "is_current"]

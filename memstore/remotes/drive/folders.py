@@ -1,0 +1,123 @@
+"""The folders of the mirror on Drive: from a path to an id and back."""
+
+from __future__ import annotations
+
+import posixpath
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from memstore.errors import RemoteMissing, RemoteTrouble
+from memstore.remotes.drive.journal import Journal
+from memstore.remotes.drive.layout import FRESH, STORE, Layout, age
+
+_FOR_SLASH = "_"
+
+
+def shown_name(name: object) -> str:
+    """A name as a component of a path: what a person may write on Drive and no path can hold is replaced."""
+    text = str(name).replace("/", _FOR_SLASH).replace("\0", _FOR_SLASH)
+    return f"{_FOR_SLASH}{text}" if text in ("", ".", "..") or text.casefold() == STORE else text
+
+
+class MirrorFolders:
+    """Paths are relative to the mirror's root, which is "". Ids are kept in the journal: finding a folder
+    that is known costs nothing, and one that is not there any more is found out by whoever uses it.
+    """
+
+    def __init__(self, journal: Journal, layout: Layout) -> None:
+        self._journal = journal
+        self._layout = layout
+        self._lock = threading.RLock()
+        self._listed: dict[str, float] = {}
+        """When this object listed the subfolders of a folder, by id: what is not known there is not there."""
+        self._paths: dict[str, str | None] = {}
+        """By id; None for a folder outside of the mirror."""
+
+    def find(self, path: str) -> str | None:
+        """The id of the folder, None if there is none."""
+        if not path:
+            return self._layout.id("root")
+        known = self._journal.folder(path)
+        if known is not None:
+            return known
+        with self._lock:
+            parent = self.find(posixpath.dirname(path))
+            if parent is None or self._layout.is_fresh(parent):
+                return self._journal.folder(path)
+            if time.monotonic() - self._listed.get(parent, -FRESH) < FRESH:
+                return self._journal.folder(path)
+            self.learn(posixpath.dirname(path), [*self._layout.children([parent], folders=True)])
+            self._listed[parent] = time.monotonic()
+            return self._journal.folder(path)
+
+    def make(self, path: str) -> str:
+        """The id of the folder, made with those above it if need be."""
+        found = self.find(path)
+        if found is not None:
+            return found
+        with self._lock:
+            parent = self.make(posixpath.dirname(path))
+            key = f"folder:{path}"
+            for _ in range(2):
+                identity = self._layout.reserve_for(key)
+                known = self._journal.folder(path)
+                if known is not None:
+                    self._journal.forget(key)  # another process made it between our look and our id
+                    return known
+                row, _ = self._layout.make_folder(key, parent, posixpath.basename(path))
+                if not row.get("trashed"):
+                    self._journal.set_folder(path, row["id"])
+                    self._journal.forget(key)
+                    return str(row["id"])
+                # Made by an earlier try, and thrown away by a person since.
+                self._journal.forget(key)
+            raise RemoteTrouble(f"the folder {path} can't be made on Drive ({identity})", hint="run it again")
+
+    def learn(self, path: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Take in the subfolders of `path` that a listing showed. Of twins, the oldest is it."""
+        prefix = f"{path}/" if path else ""
+        found: dict[str, str] = {}
+        for row in sorted(rows, key=age):
+            if row["id"] != self._layout.id("store"):
+                below = prefix + shown_name(row.get("name"))
+                self._paths[row["id"]] = below
+                found.setdefault(below, row["id"])
+        for below, identity in found.items():
+            self._journal.set_folder(below, identity)
+
+    def forget(self, path: str) -> None:
+        """The folder at `path` is gone, or in the trash: look for it anew, and for those below it."""
+        with self._lock:
+            self._listed.clear()
+            self._paths.clear()
+            for known in self._journal.folders():
+                if known == path or known.startswith(path + "/"):
+                    self._journal.set_folder(known, None)
+
+    def path_of(self, identity: str | None) -> str | None:
+        """The path of the folder with this id; None if it is not in the mirror."""
+        if identity is None:
+            return None
+        if identity == self._layout.id("root"):
+            return ""
+        if identity not in self._paths:
+            self._paths |= {known: path for path, known in self._journal.folders().items()}
+        if identity not in self._paths:
+            self._paths[identity] = self._climb(identity)
+        return self._paths[identity]
+
+    def _climb(self, identity: str) -> str | None:
+        if identity == self._layout.id("store"):
+            return None
+        try:
+            row = self._layout.get("looking for a folder of the mirror", identity)
+        except RemoteMissing:
+            return None
+        parents = row.get("parents") or [None]
+        above = self.path_of(parents[0])
+        if above is None:
+            return None
+        name = shown_name(row.get("name"))
+        return f"{above}/{name}" if above else name

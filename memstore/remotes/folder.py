@@ -1,0 +1,442 @@
+"""A remote that is a plain folder: a disk, a share, a folder that some program syncs.
+
+    <root>/.memsync/{format,packs/,heads/}   the store's half
+    <root>/…                                 the mirror
+
+A folder keeps no notes: a head marker's body says it all, and a mirror file's bytes are their own note.
+Everything is made whole under a temporary name, synced, and then given its name without replacing what has
+it. A folder on another machine may be written by several devices at once, so nothing here trusts what it
+saw a moment ago further than the file system can hold it to.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+from memstore import files
+from memstore.errors import (
+    BadInput,
+    Conflict,
+    DamagedData,
+    DiskTrouble,
+    RemoteFull,
+    RemoteMissing,
+    RemoteTrouble,
+)
+from memstore.remotes.base import MirrorFile, RemoteFile, Source, check_name
+from memstore.remotes.folder_paths import entry, real_folder, stamp_of
+from memstore.worktree.names import check_path
+
+STORE: Final = ".memsync"
+PIECE: Final = 1 << 20
+"""Bytes copied at a time."""
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
+_BAD_NAME = (errno.EINVAL, errno.ENAMETOOLONG, errno.EILSEQ)
+
+
+class FolderRemote:
+    """Both halves of a remote, in the folder `path` (absolute)."""
+
+    listing_is_free = True
+    requests = 0
+
+    def __init__(self, path: str) -> None:
+        self.root = os.path.abspath(path)
+        self.url = self.root
+        self._store = os.path.join(self.root, STORE)
+        self.bytes_sent = 0
+        self.most_attempts = 0
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    # -- the store's half ----------------------------------------------------------------------------------
+
+    def prepare(self, *, create: bool) -> None:
+        with self._trouble("could not prepare"):
+            if create:
+                for part in ("packs", "heads"):
+                    files.make_dir(os.path.join(self._store, part))
+            self._expect_store()
+
+    def list(self, prefix: str) -> Sequence[RemoteFile]:
+        folder, _, start = prefix.rpartition("/")
+        with self._trouble("could not list"):
+            self._expect_store()
+            found = []
+            for name in self._names(os.path.join(self._store, folder)):
+                full = f"{folder}/{name}" if folder else name
+                if not name.startswith(start) or not _is_name(full):
+                    continue
+                facts = entry(os.path.join(self._store, full))
+                if facts is not None and stat.S_ISREG(facts.st_mode):
+                    found.append(RemoteFile(full, facts.st_size))
+            return found
+
+    def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
+        with self._trouble("could not read"):
+            descriptor = self._open(name)
+            try:
+                there = os.fstat(descriptor).st_size
+                return files.read_at(descriptor, offset, there - offset if length is None else length)
+            finally:
+                os.close(descriptor)
+
+    def read_stream(self, name: str) -> Iterator[bytes]:
+        with self._trouble("could not read"):
+            descriptor = self._open(name)
+        try:
+            offset = 0
+            while True:
+                with self._trouble("could not read"):
+                    piece = files.read_at(descriptor, offset, PIECE)
+                if not piece:
+                    return
+                yield piece
+                offset += len(piece)
+        finally:
+            os.close(descriptor)
+
+    def create(self, name: str, source: Source, notes: Mapping[str, str] | None = None) -> None:  # noqa: ARG002
+        """`notes` are not kept: whoever needs one reads the file's body, which says it all."""
+        path = self._path(name)
+        with self._trouble("could not store"):
+            self._expect_store()
+            files.make_dir(os.path.dirname(path))
+            if not real_folder(self._store, os.path.dirname(name)):
+                raise self._in_the_way(os.path.dirname(path))
+            if not self._has_same(path, source, name):
+                try:
+                    self._write(path, source, files.rename_new)
+                except FileExistsError:
+                    # Another device was as quick; then it brought the same bytes, or one of us is wrong.
+                    self._has_same(path, source, name)
+            # Also where the bytes were there already: whoever brought them may have died before this.
+            files.sync_dir(os.path.dirname(path))
+
+    def delete(self, name: str) -> None:
+        path = self._path(name)
+        with self._trouble("could not remove"):
+            self._expect_store()
+            if entry(path) is not None:
+                files.remove(path)
+                files.sync_dir(os.path.dirname(path))
+
+    # -- the mirror ----------------------------------------------------------------------------------------
+
+    def look(self, files: Sequence[tuple[str, str | None]]) -> Sequence[MirrorFile | None]:
+        """A folder's handle is the path where memsync last saw the file."""
+        with self._trouble("could not look at"):
+            self._expect_root()
+            return [self._look(path if handle is None else handle) for path, handle in files]
+
+    def walk(self) -> Iterator[MirrorFile]:
+        """Paths come as the file system has them, unchecked. Symlinks are neither shown nor followed."""
+        with self._trouble("could not list"):
+            self._expect_root()
+        folders = [""]
+        while folders:
+            folder = folders.pop()
+            with self._trouble("could not list"):
+                names = self._names(os.path.join(self.root, folder))
+            below = []
+            for name in names:
+                if name.startswith(files.TEMPORARY_PREFIX) or name.casefold() == STORE:
+                    continue
+                path = f"{folder}/{name}" if folder else name
+                with self._trouble("could not look at"):
+                    facts = entry(os.path.join(self.root, path))
+                if facts is not None and stat.S_ISREG(facts.st_mode):
+                    yield _seen(path, facts)
+                elif facts is not None and stat.S_ISDIR(facts.st_mode):
+                    below.append(path)
+            folders += reversed(below)
+
+    def fetch(self, handle: str) -> bytes:
+        path = self._mirror_path(handle)
+        with self._trouble("could not read"):
+            self._expect_root()
+            if self._look(handle) is None:
+                raise RemoteMissing(f"{path} is gone", hint="run the command again")
+            descriptor = files.open_read(path)
+            try:
+                return files.read_at(descriptor, 0, os.fstat(descriptor).st_size)
+            finally:
+                os.close(descriptor)
+
+    def put(
+        self,
+        path: str,
+        source: Source,
+        notes: Mapping[str, str],  # noqa: ARG002
+        modified_ms: int,
+    ) -> MirrorFile:
+        """Finding the same bytes there is success (a put that was cut off), and leaves the file as it is."""
+        target = self._mirror_path(path)
+        with self._trouble("could not write"):
+            self._expect_root()
+            there = self._look(path)
+            if there is None:
+                try:
+                    self._into_folder(
+                        path, lambda: self._write(target, source, files.rename_new, modified_ms)
+                    )
+                    return self._sure(path)
+                except FileExistsError:
+                    there = self._look(path)
+            if there is None or not _holds(target, source):
+                raise Conflict(
+                    f"another file is at {target} already",
+                    hint="move it out of the way, or run 'memsync push' again to bring it home first",
+                )
+            return there
+
+    def update(
+        self,
+        seen: MirrorFile,
+        source: Source,
+        notes: Mapping[str, str],  # noqa: ARG002
+        modified_ms: int,
+    ) -> MirrorFile:
+        target = self._mirror_path(seen.handle)
+
+        def replace(temporary: str, path: str) -> None:
+            self._expect_untouched(seen)
+            files.rename(temporary, path)
+
+        with self._trouble("could not write"):
+            self._expect_untouched(seen)
+            self._write(target, source, replace, modified_ms)
+            return self._sure(seen.handle)
+
+    def move(self, seen: MirrorFile, path: str, notes: Mapping[str, str]) -> MirrorFile:  # noqa: ARG002
+        """A move that was cut off between link and unlink is finished."""
+        source, target = self._mirror_path(seen.handle), self._mirror_path(path)
+        with self._trouble("could not move"):
+            self._expect_untouched(seen)
+            try:
+                self._into_folder(path, lambda: files.rename_new(source, target))
+            except FileExistsError:
+                raise Conflict(
+                    f"another file is at {target} already", hint="run 'memsync push' again"
+                ) from None
+            files.sync_dir(os.path.dirname(target))
+            files.sync_dir(os.path.dirname(source))
+            moved = self._sure(path)
+            self._drop_empty(os.path.dirname(seen.handle))
+            return moved
+
+    def remove(self, seen: MirrorFile) -> None:
+        with self._trouble("could not remove"):
+            self._expect_untouched(seen)
+            files.remove(self._mirror_path(seen.handle))
+            self._drop_empty(os.path.dirname(seen.handle))
+
+    # -- inside --------------------------------------------------------------------------------------------
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self._store, *check_name(name).split("/"))
+
+    def _mirror_path(self, path: str) -> str:
+        return os.path.join(self.root, *check_path(path).split("/"))
+
+    def _expect_root(self) -> None:
+        if not os.path.isdir(self.root):
+            raise RemoteMissing(
+                f"the remote folder {self.root} is not there",
+                hint="mount the disk or share it is on, or name another with 'memsync remote set'",
+            )
+
+    def _expect_store(self) -> None:
+        self._expect_root()
+        if not real_folder(self.root, STORE):
+            raise RemoteMissing(
+                f"there is no memsync store in {self.root}",
+                hint="check that the right disk or share is mounted there",
+            )
+
+    def _names(self, folder: str) -> Sequence[str]:
+        facts = entry(folder)
+        if facts is None or not stat.S_ISDIR(facts.st_mode):
+            return []
+        return files.names(folder)
+
+    def _open(self, name: str) -> int:
+        path = self._path(name)
+        facts = entry(path) if real_folder(self._store, os.path.dirname(name)) else None
+        if facts is None or not stat.S_ISREG(facts.st_mode):
+            self._expect_store()
+            raise RemoteMissing(f"{name} is not in {self._store}", hint="run 'memsync verify --remote'")
+        return files.open_read(path)
+
+    def _has_same(self, path: str, source: Source, name: str) -> bool:
+        """Whether the name is taken by the same bytes. Raises `DamagedData` if it is by others."""
+        facts = entry(path)
+        if facts is None:
+            return False
+        if not stat.S_ISREG(facts.st_mode) or not _holds(path, source):
+            raise DamagedData(
+                f"{self._store} has other bytes under the name {name}", hint="run 'memsync verify --remote'"
+            )
+        return True
+
+    def _write(
+        self,
+        path: str,
+        source: Source,
+        name_it: Callable[[str, str], None],
+        modified_ms: int | None = None,
+    ) -> None:
+        """All bytes in a durable temporary file beside `path`, checked, then `name_it(temporary, path)`."""
+        self.most_attempts = max(self.most_attempts, 1)
+        temporary = ""
+        try:
+            with files.new_file(os.path.dirname(path)) as (descriptor, temporary):
+                for offset in range(0, source.size, PIECE):
+                    piece = source.read_at(offset, min(PIECE, source.size - offset))
+                    files.write_all(descriptor, piece, temporary)
+                    self.bytes_sent += len(piece)
+                files.sync(descriptor, temporary)
+                self._expect_arrived(temporary, path, source)
+                if modified_ms is not None:
+                    files.set_times(temporary, modified_ms)
+            name_it(temporary, path)
+        except BaseException:
+            if temporary:
+                files.discard(temporary)
+            raise
+
+    def _expect_arrived(self, temporary: str, path: str, source: Source) -> None:
+        if not _holds(temporary, source):
+            raise RemoteTrouble(f"{path} did not arrive as it was sent", hint="run the command again")
+
+    def _into_folder(self, path: str, work: Callable[[], None]) -> None:
+        """Run `work` with the folders above the mirror's `path` made, none of them through a symlink."""
+        above = os.path.dirname(path)
+        for last in (False, True):
+            files.make_dir(os.path.join(self.root, above))
+            if not real_folder(self.root, above):
+                raise self._in_the_way(os.path.join(self.root, above))
+            try:
+                work()
+            except (FileNotFoundError, DiskTrouble) as error:
+                # Another device may have taken the folder away, empty as it was; once is chance.
+                if last or not _is_absence(error):
+                    raise
+            else:
+                return
+
+    def _drop_empty(self, folder: str) -> None:
+        while folder:
+            try:
+                os.rmdir(os.path.join(self.root, folder))
+            except OSError:
+                return  # not empty, or not ours to take: either way it stays, and harms nobody
+            folder = os.path.dirname(folder)
+
+    def _look(self, path: str) -> MirrorFile | None:
+        full = self._mirror_path(path)
+        facts = entry(full) if real_folder(self.root, os.path.dirname(path)) else None
+        return _seen(path, facts) if facts is not None and stat.S_ISREG(facts.st_mode) else None
+
+    def _sure(self, path: str) -> MirrorFile:
+        """What was just put there."""
+        there = self._look(path)
+        if there is None:
+            raise RemoteTrouble(
+                f"{os.path.join(self.root, path)} vanished as it was written", hint="run the command again"
+            )
+        return there
+
+    def _expect_untouched(self, seen: MirrorFile) -> None:
+        self._expect_root()
+        there = self._look(seen.handle)
+        if there is None or there.stamp != seen.stamp:
+            raise Conflict(
+                f"{self._mirror_path(seen.handle)} was {'removed' if there is None else 'changed'} meanwhile",
+                hint="run 'memsync push' again: it brings home what a person changed first",
+            )
+
+    def _in_the_way(self, folder: str) -> Conflict:
+        return Conflict(
+            f"{folder} is no folder of its own (a link or a file has that name)",
+            hint="move it out of the way; memsync follows no links in a remote",
+        )
+
+    @contextmanager
+    def _trouble(self, doing: str) -> Iterator[None]:
+        """What the disk says, as trouble of the remote."""
+        try:
+            yield
+        except DiskTrouble as trouble:
+            cause = trouble.__cause__
+            number = cause.errno if isinstance(cause, OSError) else None
+            raise self._translated(number, trouble.message) from trouble
+        except (FileNotFoundError, NotADirectoryError) as error:
+            self._expect_root()
+            message = f"{doing} {error.filename or self.root}: {error.strerror or error}"
+            raise self._translated(error.errno, message) from error
+        except OSError as error:
+            message = f"{doing} {error.filename or self.root}: {error.strerror or error}"
+            raise self._translated(error.errno, message) from error
+
+    def _translated(self, number: int | None, message: str) -> RemoteTrouble | BadInput | Conflict:
+        if number in _FULL:
+            return RemoteFull(message, hint="free some space there and run the command again")
+        if number in _BAD_NAME:
+            return BadInput(message, hint="that disk can't hold a file of this name; rename it in Data/")
+        if number in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
+            return Conflict(message, hint="a file stands where a folder is needed, or the other way round")
+        trouble = RemoteTrouble(
+            message, hint=f"check that {self.root} is mounted and answers, and run the command again"
+        )
+        if number in _REFUSED:
+            trouble.retryable = False
+            trouble.hint = f"{self.root} can't be written: check its permissions, or how it is mounted"
+        return trouble
+
+
+def _is_name(name: str) -> bool:
+    try:
+        check_name(name)
+    except BadInput:
+        return False
+    return True
+
+
+def _is_absence(error: BaseException) -> bool:
+    cause = error.__cause__ if isinstance(error, DiskTrouble) else error
+    return isinstance(cause, FileNotFoundError)
+
+
+def _seen(path: str, facts: os.stat_result) -> MirrorFile:
+    return MirrorFile(
+        path=path,
+        handle=path,
+        size=facts.st_size,
+        md5=None,
+        stamp=stamp_of(facts),
+        modified_ms=facts.st_mtime_ns // 1_000_000,
+    )
+
+
+def _holds(path: str, source: Source) -> bool:
+    """Whether the file at `path` has the source's bytes, read back from there."""
+    descriptor = files.open_read(path)
+    try:
+        if os.fstat(descriptor).st_size != source.size:
+            return False
+        return all(
+            files.read_at(descriptor, offset, min(PIECE, source.size - offset))
+            == source.read_at(offset, min(PIECE, source.size - offset))
+            for offset in range(0, source.size, PIECE)
+        )
+    finally:
+        os.close(descriptor)

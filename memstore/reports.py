@@ -1,0 +1,315 @@
+"""What the actions answer: small frozen values, each with the JSON document of the contract."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from memstore.ids import ContentId, VersionId
+from memstore.manifest.version import Change, ChangeKind, Version, rfc3339
+
+
+def _text(id: VersionId | None) -> str | None:
+    return None if id is None else str(id)
+
+
+@dataclass(frozen=True, slots=True)
+class CommitReport:
+    """What a commit (or an archive) recorded; `version` is None when nothing had changed."""
+
+    version: Version | None
+    warnings: tuple[str, ...] = ()
+    """One sentence for each thing that was left out or held back; any of them makes the exit code 1."""
+
+    def as_json(self) -> dict[str, object]:
+        version = self.version
+        return {
+            "version": str(version.id) if version else None,
+            "parents": [str(parent) for parent in version.parents] if version else [],
+            "time": rfc3339(version.time_ms) if version else None,
+            "changes": [change.as_json() for change in version.changes] if version else [],
+            "warnings": list(self.warnings),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class PendingChange:
+    """A path of `Data/` that differs from HEAD and is not committed yet."""
+
+    path: str
+    change: ChangeKind
+    size: int | None = None
+
+    def as_json(self) -> dict[str, object]:
+        return {"path": self.path, "change": self.change.word}
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteStatus:
+    """What is known of the remote without asking it. Times are milliseconds since the epoch, UTC."""
+
+    url: str
+    last_push_ms: int | None = None
+    last_error: str | None = None
+    last_error_ms: int | None = None
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            "url": self.url,
+            "last_push": None if self.last_push_ms is None else rfc3339(self.last_push_ms),
+            "last_error": self.last_error,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class StatusReport:
+    """How `Data/` stands to HEAD, and HEAD to the remote."""
+
+    head: VersionId | None
+    changes: tuple[PendingChange, ...]
+    unpushed: int
+    """Versions the remote lacks, as far as is known here; 0 without a remote."""
+    oldest_unpushed_ms: int | None
+    conflicts: tuple[str, ...]
+    """Side files of merges that nobody has settled yet."""
+    remote: RemoteStatus | None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def clean(self) -> bool:
+        return not self.changes
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            "clean": self.clean,
+            "head": _text(self.head),
+            "changes": [change.as_json() for change in self.changes],
+            "unpushed": self.unpushed,
+            "conflicts": list(self.conflicts),
+            "remote": self.remote.as_json() if self.remote else None,
+            "warnings": list(self.warnings),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """One path that was brought back."""
+
+    path: str
+    content: ContentId | None
+    """None where `--exact` removed the path."""
+    source: str
+    """The version it came from, 64 hex digits."""
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreReport:
+    """`version` is None when `Data/` had it all already, or when it was written elsewhere (`to`)."""
+
+    version: VersionId | None
+    restored: tuple[Restored, ...]
+    saved_first: VersionId | None
+    """The version that holds what was uncommitted at those paths."""
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            "version": _text(self.version),
+            "restored": [
+                {"path": row.path, "content": None if row.content is None else str(row.content), "from": row.source}
+                for row in self.restored
+            ],
+            "saved_first": _text(self.saved_first),
+            "notes": list(self.notes),
+            "warnings": list(self.warnings),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorCounts:
+    """What a push did to the mirror, in files."""
+
+    created: int = 0
+    updated: int = 0
+    moved: int = 0
+    skipped: int = 0
+    failed: int = 0
+
+    def as_json(self) -> dict[str, int]:
+        return {name: getattr(self, name) for name in ("created", "updated", "moved", "skipped", "failed")}
+
+
+@dataclass(frozen=True, slots=True)
+class PushReport:
+    status: str
+    """`success`, `nothing` or `fail`."""
+    versions: int = 0
+    objects: int = 0
+    packs: int = 0
+    bytes_sent: int = 0
+    requests: int = 0
+    attempts: int = 0
+    """The most tries that any one request took."""
+    mirror: MirrorCounts = MirrorCounts()
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    """Any of them makes the exit code 1; notes never do."""
+    error: dict[str, object] | None = None
+    exit_code: int = 0
+    """What the error asks for; 0 without one."""
+
+    def as_json(self) -> dict[str, object]:
+        document: dict[str, object] = {
+            "status": self.status,
+            "versions": self.versions,
+            "objects": self.objects,
+            "packs": self.packs,
+            "bytes_sent": self.bytes_sent,
+            "requests": self.requests,
+            "mirror": self.mirror.as_json(),
+            "notes": list(self.notes),
+            "warnings": list(self.warnings),
+        }
+        if self.error is not None:
+            document["error"] = self.error
+        return document
+
+
+@dataclass(frozen=True, slots=True)
+class PullConflict:
+    path: str
+    kept_as: str | None
+    """The side file that holds the other side; None where it is in history only."""
+
+
+@dataclass(frozen=True, slots=True)
+class PullReport:
+    status: str
+    """`success`, `nothing` or `conflict`."""
+    version: VersionId | None
+    merged: tuple[str, ...] = ()
+    conflicts: tuple[PullConflict, ...] = ()
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            "status": self.status,
+            "version": _text(self.version),
+            "merged": list(self.merged),
+            "conflicts": [{"path": row.path, "kept_as": row.kept_as} for row in self.conflicts],
+            "notes": list(self.notes),
+            "warnings": list(self.warnings),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something `verify` found."""
+
+    kind: str
+    """`damaged_object`, `missing_object`, `damaged_pack`, `damaged_segment`, `damaged_version`, `missing_version`,
+    `manifest_mismatch`, `remote_missing_pack`, `remote_damaged_pack`, `catalogue` …"""
+    id: str
+    paths: tuple[str, ...]
+    """Paths whose versions need it (at most 20)."""
+    hint: str
+
+    def as_json(self) -> dict[str, object]:
+        return {"kind": self.kind, "id": self.id, "paths": list(self.paths), "hint": self.hint}
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    objects: int
+    bytes: int
+    """Plain bytes of all contents that were read back and compared with their ids."""
+    problems: tuple[Problem, ...]
+    versions: int = 0
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            "ok": self.ok,
+            "objects": self.objects,
+            "bytes": self.bytes,
+            "versions": self.versions,
+            "problems": [problem.as_json() for problem in self.problems],
+            "notes": list(self.notes),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ListedFile:
+    """A row of `ls`: a path of a version, or an archive reference."""
+
+    path: str
+    kind: str
+    """`file`, `executable`, `symlink`; for an archive reference, `archived`."""
+    size: int
+    content: ContentId
+    modified_ms: int
+    origin: str | None = None
+    """For an archive reference: the path it came from."""
+    version: VersionId | None = None
+    """For an archive reference: the version that recorded it."""
+
+    def as_json(self) -> dict[str, object]:
+        row: dict[str, object] = {
+            "path": self.path,
+            "kind": self.kind,
+            "size": self.size,
+            "content": str(self.content),
+            "modified": rfc3339(self.modified_ms),
+        }
+        if self.origin is not None:
+            row["from"] = self.origin
+            row["version"] = _text(self.version)
+        return row
+
+
+@dataclass(frozen=True, slots=True)
+class FileDifference:
+    """How one path differs between two sides; None on a side where it is not there."""
+
+    path: str
+    change: ChangeKind
+    old_size: int | None
+    new_size: int | None
+    old: bytes | None = None
+    """The plain bytes of a side that is text and at most 1 MiB; None for anything else."""
+    new: bytes | None = None
+    binary: bool = False
+    """One of the sides is no text, or too large to show."""
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            "path": self.path,
+            "change": self.change.word,
+            "old_size": self.old_size,
+            "new_size": self.new_size,
+            "binary": self.binary,
+        }
+
+
+__all__ = [
+    "Change",
+    "CommitReport",
+    "FileDifference",
+    "ListedFile",
+    "MirrorCounts",
+    "PendingChange",
+    "Problem",
+    "PullConflict",
+    "PullReport",
+    "PushReport",
+    "RemoteStatus",
+    "RestoreReport",
+    "Restored",
+    "StatusReport",
+    "VerifyReport",
+]

@@ -1,0 +1,287 @@
+"""The repository: one workspace's objects, versions and catalogue behind one door.
+
+Reading needs no lock. Writing goes through `writing()`, which takes the store's lock, brings the catalogue up
+to date, and gives a `Writer`; nothing a writer did counts before its `commit`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from memstore import files, recovery
+from memstore.errors import BadInput, DamagedData, StoreLocked
+from memstore.identity import Device, StoreFormat, load_device, load_format
+from memstore.ids import SHORTEST_PREFIX, ContentId, VersionId
+from memstore.manifest.version import Entry, Kind, Version, decode
+from memstore.objects.catalogue import Catalogue
+from memstore.objects.reader import ObjectReader
+from memstore.objects.segment import Segment
+
+if TYPE_CHECKING:
+    from memstore.workspace import Workspace
+    from memstore.writer import Writer
+
+LOCK_NAME: Final = "lock"
+CATALOGUE_NAME: Final = "catalogue.sqlite"
+
+
+class Repository:
+    """Not shared between threads, but for what says otherwise."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        """Open the store of a workspace. Raises `BadInput` if it is incomplete or of a newer format."""
+        self.workspace = workspace
+        self.state = workspace.state
+        self.format = load_format(self.state)
+        self.catalogue = Catalogue(os.path.join(self.state, CATALOGUE_NAME), self.format.store)
+        self.reader = ObjectReader(self.state, self.catalogue)
+        self.warnings: list[str] = []
+        """What was noticed while catching up, for a person."""
+        self._device: Device | None = None
+        self._held = 0
+
+    @classmethod
+    def create(cls, workspace: Workspace, format: StoreFormat | None = None) -> Repository:
+        """Complete the store of a workspace: folders, format file, first segment. Harmless when repeated.
+        `format` is another store's, for a clone of it."""
+        state = workspace.state
+        for name in ("segments", "packs"):
+            files.make_dir(os.path.join(state, name))
+        path = os.path.join(state, "format")
+        if not files.exists(path):
+            files.write_atomic(path, (format or StoreFormat(os.urandom(16))).encoded())
+        repository = cls(workspace)
+        with repository.writing():
+            return repository
+
+    def close(self) -> None:
+        self.reader.close()
+        self.catalogue.close()
+
+    @property
+    def device(self) -> Device:
+        if self._device is None:
+            self._device = load_device(self.state, self.workspace.config.device_name)
+        return self._device
+
+    # -- the lock ------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def locked(self, timeout: float | None = None) -> Iterator[None]:
+        """Hold the store. Waits up to `lock_timeout` (config) seconds; then `StoreLocked`. Re-entrant."""
+        if self._held:
+            yield
+            return
+        import filelock
+
+        seconds = self.workspace.config.lock_timeout if timeout is None else timeout
+        lock = filelock.FileLock(os.path.join(self.state, LOCK_NAME))
+        try:
+            lock.acquire(timeout=seconds)
+        except filelock.Timeout:
+            raise StoreLocked(
+                f"another process has held the store for {seconds:g} s",
+                hint="wait for it to end, or give a longer lock_timeout (MEMSYNC_LOCK_TIMEOUT)",
+            ) from None
+        except OSError as error:
+            raise files.disk_error(error, "could not lock", self.state) from error
+        self._held += 1
+        try:
+            yield
+        finally:
+            self._held -= 1
+            lock.release()
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[Writer]:
+        """The store's lock, a current catalogue, and a writer at the end of our own segment."""
+        from memstore.writer import Writer
+
+        with self.locked():
+            self._catch_up()
+            segment, place = self._own_segment()
+            writer = Writer(self, segment, place)
+            try:
+                yield writer
+            except BaseException:
+                writer.rollback()
+                raise
+            finally:
+                writer.close()
+
+    def refresh(self) -> None:
+        """Let the catalogue know what other processes did; readers call it once.
+
+        If another process is writing just now, its last commit but the open one is what a reader sees.
+        """
+        if recovery.is_current(self.state, self.catalogue):
+            return
+        patience = 0.2 if self.catalogue.fact("complete") == 1 else None
+        try:
+            with self.locked(patience):
+                self._catch_up()
+        except StoreLocked:
+            if patience is None:
+                raise
+
+    def _catch_up(self) -> None:
+        if recovery.is_current(self.state, self.catalogue):
+            return
+        db = self.catalogue.db
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            self.warnings += recovery.catch_up(self.state, self.catalogue, self.reader)
+        except BaseException:
+            db.execute("ROLLBACK")
+            raise
+        db.execute("COMMIT")
+
+    def _own_segment(self) -> tuple[Segment, int]:
+        places = self.catalogue.places()
+        for name in recovery.segment_names(self.state):
+            with contextlib.suppress(DamagedData):
+                segment = Segment(os.path.join(self.state, "segments", name + ".seg"))
+                if segment.own:
+                    place, _, end = places[name]
+                    segment.begin(end)
+                    return segment, place
+                segment.close()
+        return self.new_segment()
+
+    def new_segment(self) -> tuple[Segment, int]:
+        """Begin a segment that repeats HEAD. For the holder of the lock."""
+        from memstore.objects.catalogue import PlaceKind
+
+        folder = os.path.join(self.state, "segments")
+        files.make_dir(folder)
+        segment = Segment.create(folder, self.format.store, self.head())
+        place = self.catalogue.add_place(PlaceKind.SEGMENT, segment.name, segment.end)
+        self.catalogue.set_fact("head of " + segment.name, self.head())
+        segment.begin(segment.end)
+        return segment, place
+
+    # -- versions ------------------------------------------------------------------------------------------
+
+    def head(self) -> VersionId | None:
+        head = self.catalogue.fact("head")
+        return VersionId(head) if isinstance(head, bytes) else None
+
+    def head_seq(self) -> int | None:
+        head = self.head()
+        return None if head is None else self.catalogue.seq(head)
+
+    def version(self, id: VersionId) -> Version:
+        """The whole record. Raises `BadInput` for an id that is not here, `DamagedData` for a damaged one."""
+        for attempt in (1, 2):
+            row = self.catalogue.db.execute(
+                "SELECT place, offset, inner FROM versions WHERE id = ?", (bytes(id),)
+            ).fetchone()
+            if row is None:
+                raise BadInput(f"no version {str(id)[:12]} in this store", hint="'memsync log' lists them")
+            try:
+                return decode(self.reader.version_record(id, *row), id=id)
+            except FileNotFoundError as error:
+                if attempt == 2:
+                    raise DamagedData(
+                        f"the file that holds version {str(id)[:12]} is gone", hint="run 'memsync verify'"
+                    ) from error
+                self._files_moved()
+        raise AssertionError
+
+    def version_by_prefix(self, prefix: str) -> VersionId:
+        """The one version whose id begins with these hex digits. Raises `BadInput`."""
+        text = prefix.lower()
+        if not SHORTEST_PREFIX <= len(text) <= 64 or any(digit not in "0123456789abcdef" for digit in text):
+            raise BadInput(
+                f"not a version id: {prefix!r}",
+                hint=f"give {SHORTEST_PREFIX} or more hex digits of an id that 'memsync log' shows",
+            )
+        found = self.catalogue.ids_starting(text)
+        if not found:
+            raise BadInput(f"no version begins with {prefix}", hint="'memsync log' lists the versions")
+        if len(found) > 1:
+            some = ", ".join(str(id)[:16] for id in found[:4])
+            raise BadInput(f"{prefix} is ambiguous: {some} …", hint="give more digits of the id")
+        return found[0]
+
+    def version_at(self, time_ms: int) -> VersionId:
+        """The newest version, in log order, that is not later. Raises `BadInput` before the first."""
+        row = self.catalogue.db.execute(
+            "SELECT id FROM versions WHERE time <= ? ORDER BY time DESC, generation DESC, id LIMIT 1",
+            (time_ms,),
+        ).fetchone()
+        if row is not None:
+            return VersionId(row[0])
+        moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(time_ms / 1000))
+        first = self.catalogue.db.execute("SELECT min(time) FROM versions").fetchone()[0]
+        if first is None:
+            raise BadInput("there is no version yet", hint="'memsync commit' makes the first one")
+        began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(first / 1000))
+        raise BadInput(
+            f"history begins at {began}, after {moment}", hint="'memsync log' shows what there is"
+        )
+
+    def entry(self, path: str, version: VersionId) -> Entry | None:
+        """What a version holds for a path; None if nothing."""
+        if version == self.head():
+            found = self.catalogue.tree_entry(path)
+            if found is None:
+                return None
+            kind, size, content, modified = found
+        else:
+            seq = self.seq(version)
+            row = self.catalogue.entry_at(seq, path)
+            if row is None:
+                return None
+            kind, size, content, modified = row[:4]
+        return Entry(path, Kind(kind), size, ContentId(content), modified)
+
+    def entries(self, version: VersionId, under: str = "") -> Iterator[Entry]:
+        """A version's files under a folder (or that one file), in path order."""
+        if version == self.head():
+            rows: Iterator[Any] = (row[:5] for row in self.catalogue.tree(under))
+        else:
+            rows = self.catalogue.entries_at(self.seq(version), under)
+        for path, kind, size, content, modified in rows:
+            yield Entry(path, Kind(kind), size, ContentId(content), modified)
+
+    def seq(self, version: VersionId) -> int:
+        found = self.catalogue.seq(version)
+        if found is None:
+            raise BadInput(f"no version {str(version)[:12]} in this store", hint="'memsync log' lists them")
+        return found
+
+    # -- contents ------------------------------------------------------------------------------------------
+
+    def read(self, content: ContentId) -> bytes:
+        """A whole content. Raises `DamagedData`."""
+        return b"".join(self.stream(content))
+
+    def stream(self, content: ContentId) -> Iterator[bytes]:
+        """A content in checked pieces of at most 16 MiB. A push of another process may seal the segment
+        meanwhile; then the objects are looked up anew."""
+        given = 0
+        for attempt in (1, 2, 3):
+            try:
+                skip = given
+                for piece in self.reader.stream(content):
+                    if skip:
+                        skip -= 1
+                        continue
+                    yield piece
+                    given += 1
+                return
+            except FileNotFoundError as error:
+                if attempt == 3:
+                    raise DamagedData(
+                        f"a file that holds content {str(content)[:12]} is gone", hint="run 'memsync verify'"
+                    ) from error
+                self._files_moved()
+
+    def _files_moved(self) -> None:
+        self.reader.close()
+        self.refresh()

@@ -1,0 +1,429 @@
+"""Store: the face of the library. It holds the parts together; the actions do the work.
+
+    store = Store.open(".")
+    version = store.commit(["Meta/AI_Architecture.txt"], note="…", context_tags=["llama"])
+    with store.saving(chat_name="GPT Memory Build") as turn: ...
+
+Paths are relative to `Data/`, `/` between parts. `at` takes a `Version`, an id or a unique prefix of 8 or
+more digits, or a time (`2025-04-23`, `2025-04-23T14:00Z`, `2 days ago`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from memstore.errors import BadInput
+from memstore.ids import VersionId
+from memstore.manifest.version import Meta, Version
+from memstore.progress import SILENT, Progress
+from memstore.reports import (
+    CommitReport,
+    FileDifference,
+    ListedFile,
+    PullReport,
+    PushReport,
+    RemoteStatus,
+    RestoreReport,
+    StatusReport,
+    VerifyReport,
+)
+
+if TYPE_CHECKING:
+    from memstore.actions.remote_state import RemoteState
+    from memstore.remotes.base import OpenRemote
+    from memstore.repository import Repository
+    from memstore.workspace import Workspace
+
+At = Version | VersionId | str
+
+
+class Turn:
+    """What a `saving` block may still say of the version it will make, and that version when it has ended."""
+
+    def __init__(
+        self, note: str, context_tags: list[str], chat_name: str, reason: str, actor: str
+    ) -> None:
+        self.note = note
+        self.context_tags = context_tags
+        self.chat_name = chat_name
+        self.reason = reason
+        self.actor = actor
+        self.report: CommitReport | None = None
+        """Set when the block has ended."""
+
+    @property
+    def version(self) -> Version | None:
+        """None before the end of the block, and when nothing had changed."""
+        return self.report.version if self.report else None
+
+
+class Store:
+    """A workspace and its versions. Not shared between threads: open one for each (opening is cheap)."""
+
+    def __init__(self, workspace: Workspace, progress: Progress = SILENT) -> None:
+        """Of a workspace that is there; finishes a restore that a crash left half-done."""
+        from memstore.repository import Repository
+
+        self.workspace = workspace
+        self.progress = progress
+        self.repository = Repository(workspace)
+        if _checkout_is_open(self.repository):
+            self._finish_checkout()
+
+    # -- opening -------------------------------------------------------------------------------------------
+
+    @classmethod
+    def init(
+        cls,
+        folder: str | os.PathLike[str] = ".",
+        *,
+        environ: Mapping[str, str] | None = None,
+        progress: Progress = SILENT,
+    ) -> Store:
+        """Make a workspace in `folder`, or complete one that lacks `paths.json`; harmless when repeated."""
+        from memstore.repository import Repository
+        from memstore.workspace import Workspace
+
+        workspace = Workspace.create(folder, environ)
+        Repository.create(workspace).close()
+        return cls(workspace, progress)
+
+    @classmethod
+    def open(
+        cls,
+        folder: str | os.PathLike[str] = ".",
+        *,
+        environ: Mapping[str, str] | None = None,
+        flags: Mapping[str, object] | None = None,
+        progress: Progress = SILENT,
+    ) -> Store:
+        """The workspace that `folder` lies in. Raises `NoWorkspace`, `BadInput` (paths.json, config.toml)."""
+        from memstore.workspace import Workspace
+
+        return cls(Workspace.find(folder, environ, flags), progress)
+
+    @classmethod
+    def clone(
+        cls,
+        url: str,
+        folder: str | os.PathLike[str],
+        *,
+        environ: Mapping[str, str] | None = None,
+        progress: Progress = SILENT,
+    ) -> Store:
+        """A new workspace with all that the remote at `url` has, its newest version in `Data/`."""
+        from memstore.actions.clone import clone
+
+        return cls(clone(url, os.fspath(folder), environ=environ, progress=progress), progress)
+
+    def close(self) -> None:
+        self.repository.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _finish_checkout(self) -> None:
+        from memstore.actions import checkout
+
+        with self.repository.writing() as writer:
+            self.repository.warnings += checkout.finish(self.repository, writer)
+
+    # -- recording -----------------------------------------------------------------------------------------
+
+    def commit(
+        self,
+        paths: Sequence[str] | None = None,
+        *,
+        note: str = "",
+        context_tags: Sequence[str] = (),
+        chat_name: str = "",
+        reason: str = "",
+        actor: str = "",
+        allow_deletions: bool = False,
+    ) -> Version | None:
+        """Record what changed (in `paths` only, where given). None when nothing had."""
+        return self.commit_report(
+            paths,
+            note=note,
+            context_tags=context_tags,
+            chat_name=chat_name,
+            reason=reason,
+            actor=actor,
+            allow_deletions=allow_deletions,
+        ).version
+
+    def commit_report(
+        self,
+        paths: Sequence[str] | None = None,
+        *,
+        note: str = "",
+        context_tags: Sequence[str] = (),
+        chat_name: str = "",
+        reason: str = "",
+        actor: str = "",
+        allow_deletions: bool = False,
+    ) -> CommitReport:
+        """As `commit`, with the warnings."""
+        from memstore.actions.commit import commit
+
+        meta = Meta(note, tuple(context_tags), chat_name, reason, actor)
+        return commit(
+            self.repository,
+            None if paths is None else [_clean(path) for path in paths],
+            meta=meta,
+            allow_deletions=allow_deletions,
+            progress=self.progress,
+        )
+
+    @contextlib.contextmanager
+    def saving(
+        self,
+        *,
+        note: str = "",
+        context_tags: Sequence[str] = (),
+        chat_name: str = "",
+        reason: str = "",
+        actor: str = "",
+        paths: Sequence[str] | None = None,
+    ) -> Iterator[Turn]:
+        """One version at the end of a turn, also when the block raises: what was saved is saved. The note and
+        tags may be added to on the way: `turn.note = "…"`, `turn.context_tags.append("…")`."""
+        turn = Turn(note, list(context_tags), chat_name, reason, actor)
+        try:
+            yield turn
+        finally:
+            turn.report = self.commit_report(
+                paths,
+                note=turn.note,
+                context_tags=turn.context_tags,
+                chat_name=turn.chat_name,
+                reason=turn.reason,
+                actor=turn.actor,
+            )
+
+    def archive(
+        self,
+        paths: Sequence[str],
+        *,
+        reason: str = "",
+        note: str = "",
+        actor: str = "",
+        keep: bool = False,
+    ) -> CommitReport:
+        """Record an archive reference to each path's current content and remove the file (`keep`: don't)."""
+        from memstore.actions.archive import archive
+
+        return archive(
+            self.repository,
+            [_clean(path) for path in paths],
+            meta=Meta(note=note, reason=reason, actor=actor),
+            keep=keep,
+            progress=self.progress,
+        )
+
+    def restore(
+        self,
+        paths: Sequence[str],
+        *,
+        at: At | None = None,
+        to: str | None = None,
+        exact: bool = False,
+        actor: str = "",
+    ) -> RestoreReport:
+        """Bring paths, folders (`""` or `.` for all) or archive references back as a new version; `to` writes
+        them to a place outside `Data/` instead and makes no version."""
+        from memstore.actions.restore import restore, restore_to
+
+        paths = [_clean(path) for path in paths]
+        if to is not None:
+            self.repository.refresh()
+            return restore_to(self.repository, paths, to, at=at)
+        return restore(self.repository, paths, at=at, exact=exact, actor=actor, progress=self.progress)
+
+    # -- looking -------------------------------------------------------------------------------------------
+
+    def status(self) -> StatusReport:
+        """How `Data/` stands to HEAD, and HEAD to the remote. Asks the remote nothing."""
+        from memstore.actions import look, remote_state
+
+        self.repository.refresh()
+        state = remote_state.load(self.repository)
+        unpushed, oldest = remote_state.unpushed(self.repository, state)
+        return look.status(self.repository, None if state is None else state.status(), unpushed, oldest)
+
+    def head(self) -> VersionId | None:
+        """The version that `Data/` was last brought to, or recorded as; None before the first."""
+        self.repository.refresh()
+        return self.repository.head()
+
+    def version(self, at: At) -> Version:
+        """The version meant. Raises `BadInput` for an unknown or ambiguous id, or a time before the first."""
+        from memstore.actions import select
+
+        self.repository.refresh()
+        return self.repository.version(select.version_id(self.repository, at))
+
+    def known(self, path: str) -> bool:
+        """Whether some version has the path, as a file or a folder, or an archive reference has that name."""
+        from memstore.actions import select
+
+        self.repository.refresh()
+        return select.known(self.repository, _clean(path))
+
+    def history(
+        self,
+        path: str | None = None,
+        *,
+        limit: int | None = None,
+        tag: str | None = None,
+        chat: str | None = None,
+        since: str | None = None,
+        until: str | None = None,
+    ) -> Iterator[Version]:
+        """Newest first. With `path` (a file or a folder), only versions that changed it, and of their
+        `changes` only those rows."""
+        from memstore.actions import look
+
+        self.repository.refresh()
+        return look.versions(
+            self.repository, path, limit=limit, tag=tag, chat=chat, since=since, until=until
+        )
+
+    def read(self, path: str, at: At | None = None) -> bytes:
+        """The content of a path (or an archive reference) in a version, HEAD's by default."""
+        return b"".join(self.read_stream(path, at))
+
+    def read_stream(self, path: str, at: At | None = None) -> Iterator[bytes]:
+        """The same in pieces of at most 16 MiB."""
+        from memstore.actions import look
+
+        self.repository.refresh()
+        return look.read_stream(self.repository, _clean(path), at)
+
+    def ls(self, path: str = "", at: At | None = None) -> Iterator[ListedFile]:
+        """The files of a version under a folder, sorted; under `Archive/`, the references as well."""
+        from memstore.actions import look
+
+        self.repository.refresh()
+        return look.listing(self.repository, _clean(path), at)
+
+    def diff(
+        self, a: At | None = None, b: At | None = None, paths: Sequence[str] = ()
+    ) -> Iterator[FileDifference]:
+        """Between two versions; without `b`, from `a` (HEAD by default) to what lies in `Data/` now."""
+        from memstore.actions import look
+
+        self.repository.refresh()
+        return look.differences(self.repository, a, b, [_clean(path) for path in paths])
+
+    # -- the remote ----------------------------------------------------------------------------------------
+
+    def set_remote(self, url: str) -> RemoteStatus:
+        """Where to push. Nothing is asked of it yet. Raises `BadInput` for what memsync does not understand."""
+        from memstore.actions import remote_state
+        from memstore.remotes.open import parse_url
+
+        normalised = parse_url(url, self.workspace).normalised
+        state = remote_state.load_or_none(self.repository)
+        if state is None or state.url != normalised:
+            state = remote_state.save(self.repository, remote_state.RemoteState(normalised))
+        return state.status()
+
+    def remote(self) -> RemoteStatus | None:
+        """What is known of the remote here; None where none is set."""
+        from memstore.actions import remote_state
+
+        state = remote_state.load(self.repository)
+        return None if state is None else state.status()
+
+    def push(
+        self, paths: Sequence[str] | None = None, *, mirror: bool = True, dry_run: bool = False
+    ) -> PushReport:
+        """Send what the remote lacks, then refresh the mirror (of `paths` only, where given).
+
+        What goes wrong with the remote is in the report (`fail`), not raised. Raises `BadInput` where no
+        remote is set.
+        """
+        from memstore.actions import push
+
+        state = self._remote_state()
+        cleaned = None if paths is None else [_clean(path) for path in paths]
+        if dry_run:
+            return push.dry_run(self.repository, state, paths=cleaned, mirror=mirror)
+        return push.push(
+            self.repository, state, self._open_remote, paths=cleaned, mirror=mirror, progress=self.progress
+        )
+
+    def is_on_remote(self, path: str) -> bool:
+        """Whether the remote has HEAD's content of a path, and its mirror too where the path is mirrored."""
+        from memstore.actions import push
+
+        self.repository.refresh()
+        return push.has_content(self.repository, self._remote_state(), _clean(path))
+
+    def pull(self, *, on_conflict: str = "keep-both") -> PullReport:
+        """Fetch what the remote has, and bring HEAD and `Data/` to its newest version."""
+        from memstore.actions.pull import pull
+
+        state = self._remote_state()
+        remote = self._open_remote()
+        try:
+            return pull(self.repository, state, remote, progress=self.progress)
+        finally:
+            remote.close()
+
+    def _remote_state(self) -> RemoteState:
+        from memstore.actions import remote_state
+
+        state = remote_state.load(self.repository)
+        if state is None:
+            raise BadInput(
+                "no remote is set",
+                hint="'memsync remote set drive:' for Google Drive, 'memsync remote set PATH' for a folder",
+                code="no_remote",
+            )
+        return state
+
+    def _open_remote(self) -> OpenRemote:
+        from memstore.remotes.open import open_remote
+
+        return open_remote(self._remote_state().url, self.workspace, self.progress)
+
+    # -- care ----------------------------------------------------------------------------------------------
+
+    def verify(self, *, remote: bool = False, quick: bool = False, read_data: bool = False) -> VerifyReport:
+        """Read everything back and compare it with its hash; `quick` reads no contents. `remote` compares
+        the remote's listing as well, `read_data` downloads and hashes its packs."""
+        from dataclasses import replace
+
+        from memstore.actions import verify
+
+        report = verify.verify(self.repository, quick=quick, progress=self.progress)
+        if not remote:
+            return report
+        state = self._remote_state()
+        there = self._open_remote()
+        try:
+            found = verify.verify_remote(
+                self.repository, state, there, read_data=read_data, progress=self.progress
+            )
+        finally:
+            there.close()
+        return replace(report, problems=(*report.problems, *found))
+
+
+def _clean(path: str) -> str:
+    """`Core/` and `Core` are one folder, `.` is all of `Data/`."""
+    path = path.rstrip("/") if path != "/" else path
+    return "" if path == "." else path
+
+
+def _checkout_is_open(repository: Repository) -> bool:
+    # Before anything heavy is imported: nearly always there is none.
+    return os.path.lexists(os.path.join(repository.state, "checkout"))

@@ -1,0 +1,114 @@
+"""`drive_upload`: what a save manager calls after each save.
+
+It always commits the file first, whatever the network does; then it sends what the remote lacks and mirrors
+that one file. It never raises for what the network does.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from memstore import logs
+from memstore.errors import BadInput, MemsyncError
+
+if TYPE_CHECKING:
+    from memstore.store import Store
+
+
+class UploadResult(TypedDict):
+    """The contract's answer."""
+
+    status: str
+    """`success` or `fail`."""
+    attempts: int
+    """The most tries that any one request took; 0 when nothing was sent."""
+    drive_path: str | None
+    """`Drive/MemoryVDB/Meta/AI_Architecture.txt`; None when the upload failed."""
+    notes: str
+
+
+def drive_upload(
+    local_file_path: str | os.PathLike[str], metadata: Mapping[str, Any] | None = None
+) -> UploadResult:
+    """Commit and upload one file of `Data/`.
+
+    `metadata` may hold `file` (its path relative to `Data/`, for whoever reads the call), `tags` (list of
+    str), `chat_name`, `note`, `reason`, `actor`. Without a remote set, `drive:` is meant. Anything that goes
+    wrong is in the result: a missing file, or one outside `Data/`, is `fail` with 0 attempts.
+    """
+    from memstore.store import Store
+
+    facts = dict(metadata or {})
+    try:
+        place = os.path.abspath(os.fspath(local_file_path))
+        if not os.path.lexists(place):
+            return _failed(f"no such file: {place}")
+        with Store.open(os.path.dirname(place)) as store:
+            return _upload(store, place, facts)
+    except MemsyncError as error:
+        return _failed(f"{error.message}; {error.hint}" if error.hint else error.message)
+
+
+def _upload(store: Store, place: str, facts: Mapping[str, Any]) -> UploadResult:
+    path = _relative(store, place)
+    tags, chat = [str(tag) for tag in facts.get("tags") or ()], str(facts.get("chat_name") or "")
+    store.commit(
+        [path],
+        note=str(facts.get("note") or ""),
+        context_tags=tags,
+        chat_name=chat,
+        reason=str(facts.get("reason") or ""),
+        actor=str(facts.get("actor") or ""),
+    )
+    where = store.workspace.paths.drive_root.rstrip("/") + "/" + path
+    if store.remote() is None:
+        store.set_remote("drive:")
+    if _token_missing(store):
+        line = logs.UploadLine(_now(), path, "token_missing", 0, tags, chat, "Drive token missing")
+        logs.log_uploads(store.workspace, [line])
+        return _failed("Drive token missing")
+    if store.is_on_remote(path):
+        notes = "Skipped: the remote has this content already"
+        logs.log_uploads(store.workspace, [logs.UploadLine(_now(), path, "skipped", 0, tags, chat, notes)])
+        return {"status": "success", "attempts": 0, "drive_path": where, "notes": notes}
+    report = store.push([path])
+    if report.status == "fail":
+        error = report.error or {}
+        return {
+            "status": "fail",
+            "attempts": report.attempts,
+            "drive_path": None,
+            "notes": f"{error.get('message', 'the push failed')}; {error.get('hint', '')}".rstrip("; "),
+        }
+    notes = "; ".join((*report.notes, *report.warnings)) or "Uploaded"
+    return {"status": "success", "attempts": max(1, report.attempts), "drive_path": where, "notes": notes}
+
+
+def _relative(store: Store, place: str) -> str:
+    data = store.workspace.data
+    for base, full in ((data, place), (os.path.realpath(data), os.path.join(os.path.realpath(os.path.dirname(place)), os.path.basename(place)))):
+        relative = os.path.relpath(full, base)
+        if relative != os.curdir and not relative.startswith(os.pardir + os.sep) and relative != os.pardir:
+            return relative.replace(os.sep, "/")
+    raise BadInput(f"{place} is outside the data folder {data}", hint="only files in Data/ are uploaded")
+
+
+def _token_missing(store: Store) -> bool:
+    from memstore.remotes.open import parse_url
+
+    remote = store.remote()
+    assert remote is not None
+    if not parse_url(remote.url, store.workspace).is_drive:
+        return False
+    return not os.path.exists(store.workspace.token_path)
+
+
+def _failed(notes: str) -> UploadResult:
+    return {"status": "fail", "attempts": 0, "drive_path": None, "notes": notes}
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000

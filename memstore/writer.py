@@ -1,0 +1,240 @@
+"""Writing: objects and a version go into our own segment, and count when `commit` returns.
+
+The order is the whole design (invariants 2 and 3): objects, then the version that names them, then the
+commit record, one fsync; only then the catalogue, which is a cache and may lag.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import msgpack
+
+from memstore.ids import ContentId, Id, ManifestId, VersionId
+from memstore.manifest import history
+from memstore.manifest.version import MANIFEST_HASH_EVERY, Change, Meta, Version, decode, encode
+from memstore.objects import encoding
+from memstore.objects.catalogue import Location, key_of
+from memstore.objects.encoding import Base, Encoded
+from memstore.objects.reader import Piece
+from memstore.objects.record import Encoding, RecordKind, pack_header
+from memstore.objects.segment import Segment
+
+if TYPE_CHECKING:
+    from memstore.repository import Repository
+
+
+class Writer:
+    """For the holder of the store's lock, for one commit after another. Holds a transaction of the catalogue
+    while something is open."""
+
+    def __init__(self, repository: Repository, segment: Segment, place: int) -> None:
+        self.repository = repository
+        self._catalogue = repository.catalogue
+        self._segment = segment
+        self._place = place
+        self._rows: list[Location] = []
+        self._new: set[bytes] = set()
+        self._open = False
+
+    def close(self) -> None:
+        self._segment.close()
+
+    def switch(self, segment: Segment, place: int) -> None:
+        """Go on in another segment: the one before was sealed."""
+        self._segment.close()
+        self._segment, self._place = segment, place
+
+    # -- objects -------------------------------------------------------------------------------------------
+
+    def has(self, id: ContentId) -> bool:
+        """Whether the content is stored already, or was added since the last commit."""
+        if id in self._new:
+            return True
+        return self._catalogue.has(id)
+
+    def add(self, kind: RecordKind, id: Id, raw_length: int, encoded: Encoded) -> None:
+        """Append an encoded object. It counts with the next `commit`."""
+        self._begin()
+        how, payload, base, rank, cost = encoded
+        header = pack_header(kind, how, id, raw_length, len(payload), base, rank)
+        offset = self._segment.append(header, payload)
+        self._new.add(id)
+        self._rows.append(
+            Location(
+                key_of(id),
+                self._place,
+                offset,
+                -1,
+                kind,
+                how,
+                len(header),
+                raw_length,
+                len(payload),
+                key_of(base) if base else None,
+                rank,
+                cost,
+            )
+        )
+
+    def add_recipe(self, id: ContentId, pieces: Sequence[Piece]) -> None:
+        """Say of what pieces a large file is made; they must have been added."""
+        payload: bytes = msgpack.packb([[bytes(piece), length] for piece, length in pieces])
+        encoded = Encoded(Encoding.RAW, payload, b"", 0, encoding.own_cost(len(payload)))
+        self.add(RecordKind.RECIPE, id, len(payload), encoded)
+
+    # -- versions ------------------------------------------------------------------------------------------
+
+    def add_version(
+        self,
+        changes: Sequence[Change],
+        *,
+        meta: Meta,
+        parents: tuple[VersionId, ...] | None = None,
+        time_ms: int | None = None,
+        announce: Callable[[VersionId], None] | None = None,
+    ) -> Version:
+        """Make a version of HEAD (or of `parents`) with these changes and commit it, HEAD moving there.
+
+        `time_ms` is now by default, and never earlier than the parents' times. `announce` is told the id just
+        before the version becomes durable. When this returns, the version survives a power cut.
+        """
+        self._begin()
+        catalogue, repository = self._catalogue, self.repository
+        head = repository.head()
+        if parents is None:
+            parents = () if head is None else (head,)
+        rows = [
+            catalogue.db.execute(
+                "SELECT time, generation FROM versions WHERE id = ?", (bytes(parent),)
+            ).fetchone()
+            for parent in parents
+        ]
+        generation = 1 + max((row[1] for row in rows), default=0)
+        time_ms = self.time_of_next(parents) if time_ms is None else time_ms
+        changes = sorted(changes, key=lambda change: change.path)
+        if parents[:1] == ((head,) if head else ()):
+            history.advance_tree(catalogue, changes)
+        else:
+            history.replace_tree(catalogue, repository.seq(parents[0]))
+            history.advance_tree(catalogue, changes)
+        manifest = None
+        if generation % MANIFEST_HASH_EVERY == 0 or len(parents) > 1:
+            manifest = self._manifest()
+        device = repository.device
+        encoded = encode(
+            parents=parents,
+            generation=generation,
+            time_ms=time_ms,
+            device=device.name,
+            device_id=device.id,
+            meta=meta,
+            changes=changes,
+            manifest=manifest,
+        )
+        version = decode(encoded)
+        offset = self._append_version(encoded)
+        self._flush_rows()
+        history.add_version(catalogue, version, self._place, offset, -1)
+        if manifest is not None and catalogue.fact("checkpoint") == manifest:
+            catalogue.set_fact("checkpoint_seq", catalogue.seq(version.id))
+        if announce is not None:
+            announce(version.id)
+        self.commit(version.id)
+        return version
+
+    def time_of_next(self, parents: Sequence[VersionId] | None = None) -> int:
+        """Milliseconds since the epoch that a version made now will bear: never before its parents'."""
+        if parents is None:
+            head = self.repository.head()
+            parents = () if head is None else (head,)
+        now = time.time_ns() // 1_000_000
+        for parent in parents:
+            row = self._catalogue.db.execute(
+                "SELECT time FROM versions WHERE id = ?", (bytes(parent),)
+            ).fetchone()
+            now = max(now, row[0])
+        return now
+
+    def commit(self, head: VersionId | None) -> None:
+        """The barrier: everything added, and HEAD, are durable when this returns."""
+        self._begin()
+        self._flush_rows()
+        end = self._segment.commit(head)
+        self._catalogue.set_end(self._place, end)
+        self._catalogue.set_fact("head", head)
+        self._catalogue.set_fact("head of " + self._segment.name, head)
+        self._finish("COMMIT")
+
+    def move_head(self, target: VersionId) -> None:
+        """Make a version that exists already HEAD; durable when this returns."""
+        self._begin()
+        history.replace_tree(self._catalogue, self.repository.seq(target))
+        self.commit(target)
+
+    def rollback(self) -> None:
+        """Forget what was added since the last commit."""
+        if self._open:
+            self._finish("ROLLBACK")
+        self._segment.rollback()
+
+    def remember(self, rows: Sequence[tuple[str, history.Stat | None]]) -> None:
+        """Note file stats in the cache; see `history.remember_stat`."""
+        if not rows:
+            return
+        self._begin()
+        history.remember_stat(self._catalogue, rows)
+
+    def finish(self) -> None:
+        """Keep what was noted in the catalogue though no version was made."""
+        if self._open:
+            self._segment.rollback()
+            self._finish("COMMIT")
+
+    # -- inside --------------------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        if not self._open:
+            self._catalogue.db.execute("BEGIN IMMEDIATE")
+            self._open = True
+
+    def _finish(self, how: str) -> None:
+        self._catalogue.db.execute(how)
+        self._open = False
+        self._rows.clear()
+        self._new.clear()
+
+    def _flush_rows(self) -> None:
+        self._catalogue.add_objects(self._rows)
+        self._rows.clear()
+
+    def _append_version(self, encoded: bytes) -> int:
+        payload, how = encoded, Encoding.RAW
+        if len(encoded) > 128:
+            shorter = encoding.encode(encoded)
+            payload, how = shorter.payload, shorter.encoding
+        header = pack_header(RecordKind.VERSION, how, b"", len(encoded), len(payload))
+        return self._segment.append(header, payload)
+
+    def _manifest(self) -> ManifestId:
+        """The hash of HEAD's manifest; stores a checkpoint of it if one is due."""
+        whole = history.checkpoint(self._catalogue)
+        if whole is None:
+            return history.manifest_id(self._catalogue)
+        id = ManifestId.of(whole)
+        if not self._catalogue.has(id):
+            self.add(RecordKind.MANIFEST, id, len(whole), encoding.encode(whole, self._last_checkpoint()))
+        self._catalogue.set_fact("checkpoint", id)
+        return id
+
+    def _last_checkpoint(self) -> Base | None:
+        last = self._catalogue.fact("checkpoint")
+        if not isinstance(last, bytes):
+            return None
+        raw = self.repository.reader.manifest(ManifestId(last))
+        best = [row for row in self._catalogue.locations(last) if row.kind == RecordKind.MANIFEST]
+        if raw is None or not best:
+            return None
+        return Base(last[:8], raw, best[0].rank, best[0].cost)
