@@ -116,7 +116,11 @@ class RestoreReport:
         return {
             "version": _text(self.version),
             "restored": [
-                {"path": row.path, "content": None if row.content is None else str(row.content), "from": row.source}
+                {
+                    "path": row.path,
+                    "content": None if row.content is None else str(row.content),
+                    "from": row.source,
+                }
                 for row in self.restored
             ],
             "saved_first": _text(self.saved_first),

@@ -221,9 +221,7 @@ class Repository:
         if first is None:
             raise BadInput("there is no version yet", hint="'memsync commit' makes the first one")
         began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(first / 1000))
-        raise BadInput(
-            f"history begins at {began}, after {moment}", hint="'memsync log' shows what there is"
-        )
+        raise BadInput(f"history begins at {began}, after {moment}", hint="'memsync log' shows what there is")
 
     def entry(self, path: str, version: VersionId) -> Entry | None:
         """What a version holds for a path; None if nothing."""

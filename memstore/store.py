@@ -43,9 +43,7 @@ At = Version | VersionId | str
 class Turn:
     """What a `saving` block may still say of the version it will make, and that version when it has ended."""
 
-    def __init__(
-        self, note: str, context_tags: list[str], chat_name: str, reason: str, actor: str
-    ) -> None:
+    def __init__(self, note: str, context_tags: list[str], chat_name: str, reason: str, actor: str) -> None:
         self.note = note
         self.context_tags = context_tags
         self.chat_name = chat_name
@@ -291,9 +289,7 @@ class Store:
         from memstore.actions import look
 
         self.repository.refresh()
-        return look.versions(
-            self.repository, path, limit=limit, tag=tag, chat=chat, since=since, until=until
-        )
+        return look.versions(self.repository, path, limit=limit, tag=tag, chat=chat, since=since, until=until)
 
     def read(self, path: str, at: At | None = None) -> bytes:
         """The content of a path (or an archive reference) in a version, HEAD's by default."""

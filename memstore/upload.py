@@ -89,7 +89,13 @@ def _upload(store: Store, place: str, facts: Mapping[str, Any]) -> UploadResult:
 
 def _relative(store: Store, place: str) -> str:
     data = store.workspace.data
-    for base, full in ((data, place), (os.path.realpath(data), os.path.join(os.path.realpath(os.path.dirname(place)), os.path.basename(place)))):
+    for base, full in (
+        (data, place),
+        (
+            os.path.realpath(data),
+            os.path.join(os.path.realpath(os.path.dirname(place)), os.path.basename(place)),
+        ),
+    ):
         relative = os.path.relpath(full, base)
         if relative != os.curdir and not relative.startswith(os.pardir + os.sep) and relative != os.pardir:
             return relative.replace(os.sep, "/")

@@ -29,7 +29,8 @@ HEAVY = (
 
 
 def memsync(*args: str, cwd: Path, code: int | None = 0, **environ: str) -> subprocess.CompletedProcess[str]:
-    cleared = {name: value for name, value in os.environ.items() if name not in {"NO_COLOR", "FORCE_COLOR"}}
+    unwanted = {"NO_COLOR", "FORCE_COLOR", "MEMSYNC_DEBUG"}
+    cleared = {name: value for name, value in os.environ.items() if name not in unwanted}
     done = subprocess.run(
         [sys.executable, "-m", "memsync", *args],
         cwd=cwd,
@@ -53,7 +54,7 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "assistant"
 
 
-def test_a_commit_imports_nothing_of_drive_of_the_web_or_of_json(root: Path) -> None:
+def test_a_commit_imports_nothing_of_drive_or_of_the_web(root: Path) -> None:
     (root / "Data" / "new.txt").write_bytes(b"new\n")
     code = (
         "import sys; from memsync.app import app\n"
@@ -103,12 +104,14 @@ def test_cat_gives_back_the_very_bytes(root: Path) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes end so on POSIX")
-def test_a_reader_that_had_enough_hears_no_complaint(root: Path) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_had_enough_hears_no_complaint(root: Path, unbuffered: str) -> None:
     (root / "Data" / "big.txt").write_bytes(b"line\n" * 500_000)
     memsync("commit", cwd=root)
     reading = subprocess.Popen(
         [sys.executable, "-m", "memsync", "cat", "big.txt"],
         cwd=root,
+        env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )

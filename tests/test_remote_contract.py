@@ -18,6 +18,7 @@ from memstore.errors import BadInput, Conflict, DamagedData, RemoteMissing
 from memstore.ids import PackId
 from memstore.remotes.base import BytesSource, FileSource, MirrorFile, OpenRemote
 from memstore.remotes.folder import FolderRemote
+from tests.drive_place import DrivePlace
 
 MODIFIED = 1_745_416_922_123
 """Milliseconds: 2025-04-23T14:02:02.123Z."""
@@ -45,11 +46,21 @@ class FolderPlace:
 
 
 @contextlib.contextmanager
+def drive_place(folder: Path) -> Iterator[Place]:
+    with DrivePlace(folder) as place:
+        yield place
+        assert place.emulator.violations == []
+
+
+@contextlib.contextmanager
 def folder_place(folder: Path) -> Iterator[Place]:
     yield FolderPlace(folder)
 
 
-PLACES: dict[str, Callable[[Path], contextlib.AbstractContextManager[Place]]] = {"folder": folder_place}
+PLACES: dict[str, Callable[[Path], contextlib.AbstractContextManager[Place]]] = {
+    "folder": folder_place,
+    "drive": drive_place,
+}
 
 
 @pytest.fixture(params=PLACES)

@@ -40,7 +40,11 @@ def archive(
         warnings = list(saved.warnings)
         entries: dict[str, Entry] = {}
         for path in paths:
-            here = [row for row in repository.catalogue.tree(path) if found.look(repository.workspace.data, row[0])]
+            here = [
+                row
+                for row in repository.catalogue.tree(path)
+                if found.look(repository.workspace.data, row[0])
+            ]
             if not here:
                 raise BadInput(
                     f"{path or '.'} is not in Data/, so there is nothing to archive",

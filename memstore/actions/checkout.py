@@ -94,7 +94,9 @@ def finish(repository: Repository, writer: Writer) -> list[str]:
     try:
         document = msgpack.unpackb(files.read(_record_path(repository)))
         target = document["to"]
-        steps = [Step(row[0], _unpacked(row[0], row[1]), _unpacked(row[0], row[2])) for row in document["steps"]]
+        steps = [
+            Step(row[0], _unpacked(row[0], row[1]), _unpacked(row[0], row[2])) for row in document["steps"]
+        ]
     except FileNotFoundError:
         return []
     except (ValueError, KeyError, TypeError, msgpack.UnpackException) as error:

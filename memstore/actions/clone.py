@@ -73,7 +73,8 @@ def _refuse_occupied(root: str) -> None:
     data = os.path.join(root, "Data")
     if os.path.isdir(data) and os.listdir(data):
         raise BadInput(
-            f"{data} holds files already", hint="clone into a folder of its own, then copy them into its Data/"
+            f"{data} holds files already",
+            hint="clone into a folder of its own, then copy them into its Data/",
         )
 
 
@@ -97,7 +98,11 @@ def _fill(
     there, _ = fetch.fetch_packs(
         repository.state,
         remote,
-        [name[:-5] for name in files.names(os.path.join(repository.state, "packs")) if name.endswith(".pack")],
+        [
+            name[:-5]
+            for name in files.names(os.path.join(repository.state, "packs"))
+            if name.endswith(".pack")
+        ],
         progress,
     )
     repository.refresh()

@@ -108,9 +108,7 @@ def record(
 # -- comparing ---------------------------------------------------------------------------------------------
 
 
-def compare(
-    repository: Repository, scanned: Scan, ignore: Ignore, paths: Sequence[str] | None
-) -> Comparison:
+def compare(repository: Repository, scanned: Scan, ignore: Ignore, paths: Sequence[str] | None) -> Comparison:
     """Merge the scan with HEAD's manifest, both in path order. Exhausts the scan."""
     candidates: list[Candidate] = []
     gone: list[str] = []
@@ -265,9 +263,7 @@ def _change(item: Ingested) -> Change | None:
 
 def _remember(writer: Writer, ingested: Iterable[Ingested], clock: int) -> None:
     """Fill the stat cache, with what is safe to believe (the racy-clean rule)."""
-    rows = [
-        (item.found.path, None if worktree.racy(item.stat, clock) else item.stat) for item in ingested
-    ]
+    rows = [(item.found.path, None if worktree.racy(item.stat, clock) else item.stat) for item in ingested]
     writer.remember(rows)
     writer.finish()
 

@@ -69,9 +69,7 @@ def versions(
     if path:
         path = path.rstrip("/")
         if not select.known(repository, path):
-            raise BadInput(
-                f"{path} is in no version", hint="'memsync ls' shows what the last version holds"
-            )
+            raise BadInput(f"{path} is in no version", hint="'memsync ls' shows what the last version holds")
         found = references.find(repository.catalogue, path)
         path = found[0].path if found else path
     now = time.time_ns() // 1_000_000
@@ -192,7 +190,9 @@ def _to_disk(
     now = _entries(repository, head, paths)
     on_disk: set[str] = set()
     for row in pending_changes.pending(repository):
-        if paths and not any(row.path == path or row.path.startswith(path.rstrip("/") + "/") for path in paths):
+        if paths and not any(
+            row.path == path or row.path.startswith(path.rstrip("/") + "/") for path in paths
+        ):
             continue
         on_disk.add(row.path)
         if row.new is None:

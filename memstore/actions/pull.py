@@ -94,9 +94,7 @@ def _fetch(
         state = replace(state, store=theirs.store.hex())
     heads = fetch.listed_heads(remote)
     if not heads:
-        raise RemoteMissing(
-            f"nothing was pushed to {remote.url} yet", hint="run 'memsync push' first"
-        )
+        raise RemoteMissing(f"nothing was pushed to {remote.url} yet", hint="run 'memsync push' first")
     present = [name for name, (_, kind, _) in repository.catalogue.places().items() if kind == 1]
     if any(repository.catalogue.seq(head) is None for head in heads):
         there, _ = fetch.fetch_packs(repository.state, remote, present, progress)
@@ -105,9 +103,7 @@ def _fetch(
             repository.refresh()
         fetch.require_heads(repository, remote, heads)
         state = remote_state.with_sent(state, there)
-    remote_state.save(
-        repository, replace(state, heads=tuple(sorted(str(head) for head in heads)))
-    )
+    remote_state.save(repository, replace(state, heads=tuple(sorted(str(head) for head in heads))))
     return heads
 
 

@@ -218,9 +218,7 @@ def _send(
     return state
 
 
-def _contact(
-    repository: Repository, state: RemoteState, remote: OpenRemote
-) -> tuple[RemoteState, list[str]]:
+def _contact(repository: Repository, state: RemoteState, remote: OpenRemote) -> tuple[RemoteState, list[str]]:
     """Find the remote, make sure that it is ours, list its heads (before its packs: invariant 2)."""
     remote.prepare(create=state.store is None)
     if state.store is None:
@@ -426,11 +424,7 @@ def _note_result(repository: Repository, error: MemsyncError | None, *, sent: bo
 def _to_carry(repository: Repository, state: RemoteState) -> dict[str, logs.UploadLine]:
     """One line for each file whose content is in a version that the remote lacks: path → what to log."""
     sent = set(state.sent)
-    places = [
-        (place,)
-        for name, (place, _, _) in repository.catalogue.places().items()
-        if name not in sent
-    ]
+    places = [(place,) for name, (place, _, _) in repository.catalogue.places().items() if name not in sent]
     if not places:
         return {}
     from memstore.manifest import history
@@ -468,4 +462,3 @@ def _log_lines(work: _Work, report: PushReport, error: MemsyncError | None) -> l
         replace(line, time_ms=now, status=status, attempts=attempts, notes=line.notes + told)
         for line in work.carried.values()
     ]
-

@@ -143,7 +143,9 @@ def _swap(
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     reflog = os.path.join(repository.state, recovery.REFLOG_NAME)
     current = repository.head()
-    for head in sorted((head for head in heads if head is not None), key=lambda head: (head == current, head)):
+    for head in sorted(
+        (head for head in heads if head is not None), key=lambda head: (head == current, head)
+    ):
         files.append_line(reflog, f"{head} {now} sealed\n".encode(), durable=True)
     files.sync_dir(repository.state)
     catalogue = repository.catalogue
@@ -182,7 +184,9 @@ def _tail(pack: Sealed) -> Tail:
     descriptor = files.open_read(pack.path)
     try:
         return read_tail(
-            lambda offset, length: files.read_at(descriptor, offset, length), pack.size, f"pack {pack.name[:12]}"
+            lambda offset, length: files.read_at(descriptor, offset, length),
+            pack.size,
+            f"pack {pack.name[:12]}",
         )
     finally:
         os.close(descriptor)

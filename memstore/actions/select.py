@@ -89,9 +89,9 @@ def one_reference(repository: Repository, name: str) -> Chosen | None:
         )
     reference = found[0]
     seq = repository.seq(reference.version)
-    parent = repository.catalogue.db.execute(
-        "SELECT parent FROM versions WHERE seq = ?", (seq,)
-    ).fetchone()[0]
+    parent = repository.catalogue.db.execute("SELECT parent FROM versions WHERE seq = ?", (seq,)).fetchone()[
+        0
+    ]
     return Chosen(reference.path, reference.entry, repository.catalogue.version_id(parent))
 
 

@@ -33,9 +33,7 @@ _PIECE: Final = 1 << 20
 _FROM_REMOTE: Final = "'memsync clone' from the remote into another folder has a good copy, if one was pushed"
 
 
-def verify(
-    repository: Repository, *, quick: bool = False, progress: Progress = SILENT
-) -> VerifyReport:
+def verify(repository: Repository, *, quick: bool = False, progress: Progress = SILENT) -> VerifyReport:
     """Check the local store. `quick` checks packs, segments and versions, but reads no contents."""
     found_already = list(repository.warnings)
     repository.refresh()
@@ -72,9 +70,7 @@ def _check_packs(repository: Repository, progress: Progress) -> Iterator[Problem
             except (DamagedData, OSError) as error:
                 trouble = str(error)
             if trouble is not None:
-                yield Problem(
-                    "damaged_pack", name, _paths_in(repository, name), f"{trouble}; {_FROM_REMOTE}"
-                )
+                yield Problem("damaged_pack", name, _paths_in(repository, name), f"{trouble}; {_FROM_REMOTE}")
             elif name not in known:
                 yield Problem("unread_pack", name, (), "run 'memsync status', which reads it in")
     finally:
@@ -150,7 +146,9 @@ def _check_segments(repository: Repository) -> Iterator[Problem]:
 
 def _check_versions(repository: Repository) -> Iterator[Problem]:
     db = repository.catalogue.db
-    rows = db.execute("SELECT seq, id, place, offset, inner FROM versions ORDER BY place, offset, inner").fetchall()
+    rows = db.execute(
+        "SELECT seq, id, place, offset, inner FROM versions ORDER BY place, offset, inner"
+    ).fetchall()
     for seq, id, place, offset, inner in rows:
         version_id = VersionId(id)
         try:
@@ -169,7 +167,9 @@ def _check_versions(repository: Repository) -> Iterator[Problem]:
                 "what its changes add up to is not what it says; delete .memsync/catalogue.sqlite and verify again",
             )
     for (id,) in db.execute("SELECT id FROM strays").fetchall():
-        yield Problem("missing_version", str(VersionId(id)), (), f"an earlier version of it is missing; {_FROM_REMOTE}")
+        yield Problem(
+            "missing_version", str(VersionId(id)), (), f"an earlier version of it is missing; {_FROM_REMOTE}"
+        )
 
 
 def _check_contents(repository: Repository, progress: Progress) -> tuple[int, int, list[Problem]]:
@@ -288,7 +288,9 @@ def _read_remote(remote: Remote, names: list[str], progress: Progress, total: in
                 yield Problem("remote_missing_pack", name, (), error.message)
                 continue
             if str(PackId(hasher.digest())) != name:
-                yield Problem("remote_damaged_pack", name, (), "its bytes do not match its name: run 'memsync repair'")
+                yield Problem(
+                    "remote_damaged_pack", name, (), "its bytes do not match its name: run 'memsync repair'"
+                )
     finally:
         progress.end()
 
@@ -297,4 +299,3 @@ def _md5(path: str) -> str:
     from memstore.remotes.base import FileSource
 
     return FileSource(path).md5()
-

@@ -194,7 +194,9 @@ def advance_tree(catalogue: Catalogue, changes: Iterable[Change]) -> None:
 def replace_tree(catalogue: Catalogue, seq: int | None) -> None:
     """Make the table hold the manifest of that version, keeping the stat cache of what stays the same."""
     db = catalogue.db
-    db.execute("CREATE TEMP TABLE IF NOT EXISTS wanted (path TEXT PRIMARY KEY, kind, size, content, modified)")
+    db.execute(
+        "CREATE TEMP TABLE IF NOT EXISTS wanted (path TEXT PRIMARY KEY, kind, size, content, modified)"
+    )
     db.execute("DELETE FROM wanted")
     if seq is not None:
         db.executemany("INSERT INTO wanted VALUES (?, ?, ?, ?, ?)", list(catalogue.entries_at(seq)))
@@ -268,7 +270,9 @@ def tree_against(
     """How HEAD's manifest differs from a version's, in path order: (path, HEAD's (kind, size, content,
     modified), the version's); None where a side has no such path. Other times alone are no difference."""
     db = catalogue.db
-    db.execute("CREATE TEMP TABLE IF NOT EXISTS wanted (path TEXT PRIMARY KEY, kind, size, content, modified)")
+    db.execute(
+        "CREATE TEMP TABLE IF NOT EXISTS wanted (path TEXT PRIMARY KEY, kind, size, content, modified)"
+    )
     db.execute("DELETE FROM wanted")
     db.executemany("INSERT INTO wanted VALUES (?, ?, ?, ?, ?)", catalogue.entries_at(seq))
     columns = "t.kind, t.size, t.content, t.modified, w.kind, w.size, w.content, w.modified"

@@ -91,7 +91,9 @@ def under(catalogue: Catalogue, folder: str = "") -> Iterator[Reference]:
     chosen = [
         (name, row) for name, row in named if not folder or name == folder or name.startswith(folder + "/")
     ]
-    yield from _resolved(catalogue, [row for _, row in sorted(chosen, key=lambda item: (item[0], item[1][0]))])
+    yield from _resolved(
+        catalogue, [row for _, row in sorted(chosen, key=lambda item: (item[0], item[1][0]))]
+    )
 
 
 def find(catalogue: Catalogue, name: str) -> list[Reference]:

@@ -54,9 +54,7 @@ class Outcome:
         return MirrorCounts(self.created, self.updated, self.moved, self.skipped, self.failed)
 
 
-def apply(
-    repository: Repository, target: MirrorTarget, steps: Sequence[Step], progress: Progress
-) -> Outcome:
+def apply(repository: Repository, target: MirrorTarget, steps: Sequence[Step], progress: Progress) -> Outcome:
     """Do the steps. Ends early, with `left` counted, on Ctrl-C and on trouble with the remote."""
     outcome = Outcome()
     progress.begin("mirror", len(steps), "files")
@@ -65,13 +63,17 @@ def apply(
         for start in range(0, len(steps), LOOK_AT_ONCE):
             batch = steps[start : start + LOOK_AT_ONCE]
             looked = [step for step in batch if step.mirrored is not None]
-            seen = dict(
-                zip(
-                    [step.path for step in looked],
-                    target.look([(step.path, step.mirrored.handle) for step in looked if step.mirrored]),
-                    strict=True,
+            seen = (
+                dict(
+                    zip(
+                        [step.path for step in looked],
+                        target.look([(step.path, step.mirrored.handle) for step in looked if step.mirrored]),
+                        strict=True,
+                    )
                 )
-            ) if looked else {}
+                if looked
+                else {}
+            )
             for step in batch:
                 _do(repository, target, step, seen.get(step.path), outcome)
                 done += 1
@@ -212,9 +214,7 @@ def _in_the_way(
 # -- what is known of the mirror ---------------------------------------------------------------------------
 
 
-def untouched(
-    repository: Repository, target: MirrorTarget, seen: MirrorFile, mirrored: Mirrored
-) -> bool:
+def untouched(repository: Repository, target: MirrorTarget, seen: MirrorFile, mirrored: Mirrored) -> bool:
     """Whether a mirror file still has bytes that memsync put there, whichever of its devices did."""
     if seen.stamp == mirrored.stamp:
         return True
@@ -270,9 +270,7 @@ def relearn(repository: Repository, target: MirrorTarget) -> int:
         noted = seen.notes.get("content")
         if noted is not None and seen.md5 is not None and seen.md5 == seen.notes.get("md5"):
             id = ContentId.from_hex(noted)
-        elif seen.md5 is None and db.execute(
-            "SELECT 1 FROM paths WHERE name = ?", (seen.path,)
-        ).fetchone():
+        elif seen.md5 is None and db.execute("SELECT 1 FROM paths WHERE name = ?", (seen.path,)).fetchone():
             id = ContentId.of(target.fetch(seen.handle))
         else:
             continue

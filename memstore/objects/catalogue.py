@@ -290,8 +290,10 @@ class Catalogue:
         if len(lines) == 1:
             # The usual history has one line, whose rows need no look at the versions. `max` makes SQLite
             # take the other columns from the row that holds the greatest seq.
-            only = "" if self._single_line() else (
-                "AND changes.seq IN (SELECT seq FROM versions WHERE line = :line)"
+            only = (
+                ""
+                if self._single_line()
+                else ("AND changes.seq IN (SELECT seq FROM versions WHERE line = :line)")
             )
             query = f"""SELECT name, kind, size, content, modified, max(changes.seq)
                 FROM paths CROSS JOIN changes USING (path)

@@ -94,9 +94,7 @@ class PackWriter:
         self._group: list[bytes] = []
         self._group_size = 0
         self._metadata: list[bytes] = []
-        header = pack_file_header(
-            MAGIC, {"format": FORMAT, "features": [], "key": None, "store": store}
-        )
+        header = pack_file_header(MAGIC, {"format": FORMAT, "features": [], "key": None, "store": store})
         self._write(header)
 
     def add(self, header: Header, record: bytes) -> None:

@@ -7,7 +7,6 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 
-
 import msgpack
 from blake3 import blake3
 
@@ -21,7 +20,6 @@ from memstore.objects.record import HEADER_LIMIT, Encoding, Header, RecordKind, 
 
 Piece = tuple[ContentId, int]
 """A piece of a large file: (content id, plain bytes)."""
-
 
 
 class Missing(DamagedData):
@@ -155,7 +153,9 @@ class ObjectReader:
             header = parse_header(data, 0)
             payload = self._read(place, offset + header.length, header.stored)
         if header.kind != RecordKind.VERSION:
-            raise DamagedData(f"version {str(id)[:12]} is not where it should be", hint="run 'memsync verify'")
+            raise DamagedData(
+                f"version {str(id)[:12]} is not where it should be", hint="run 'memsync verify'"
+            )
         return encoding.decode(header.encoding, payload, header.raw)
 
     def record(self, place: int, offset: int, length: int) -> bytes:

@@ -105,9 +105,7 @@ class Segment:
         self.name = os.path.splitext(os.path.basename(path))[0]
         self._file = files.open_append(path)
         try:
-            self.facts, self.start = parse_file_header(
-                self.read_at(0, 4096), MAGIC, f"segment {self.name}"
-            )
+            self.facts, self.start = parse_file_header(self.read_at(0, 4096), MAGIC, f"segment {self.name}")
         except BaseException:
             self._file.close()
             raise

@@ -40,7 +40,9 @@ def command(call: Invocation, *, what: str) -> int | None:
             return None
         out = sys.stdout.buffer
         for piece in store.read_stream(found, at=version.id):
-            out.write(piece)
+            left = memoryview(piece)
+            while left:  # with PYTHONUNBUFFERED a write may take only a part
+                left = left[out.write(left) :]
         out.flush()
     return None
 

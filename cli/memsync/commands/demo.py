@@ -168,7 +168,7 @@ class _Session:
         done = subprocess.run(
             [sys.executable, "-m", "memsync", *arguments],
             cwd=os.path.join(self.root, folder),
-            env=self._environ,
+            env=self._environ | {"MEMSYNC_DEVICE": "laptop" if folder == HOME else SECOND},
             capture_output=True,
             encoding="utf-8",
             errors="replace",

@@ -24,7 +24,7 @@ from googleapiclient.errors import HttpError
 from googleapiclient.http import build_http
 
 from memstore.errors import RemoteTrouble
-from memstore.remotes.drive.auth import TokenCredentials
+from memstore.remotes.drive.tokens import TokenCredentials
 from memstore.remotes.drive.trouble import Answer, IdInUse, IdRefused, judge, lost
 from memstore.remotes.limiter import Limiter
 from memstore.remotes.retry import Retry, TryAgain

@@ -1,311 +1,285 @@
-"""Signing in to Google Drive: the token file, its refresh, login and logout.
+"""Signing in to Google Drive, and out again.
 
-The user brings an OAuth client of their own (docs/google-drive.md); the token file is what a consent left
-behind, mode 0600, replaced as a whole. Several processes and threads share it: whoever finds the access token
-stale takes the lock beside the file, reads it again, and asks for a new one only if nobody else has.
-No message, log or exception here carries a token or a secret.
+The user brings an OAuth client of their own (docs/google-drive.md): one shared by all users of a tool gets
+blocked or priced out. On this machine the browser's redirect comes back to a listener on loopback; from
+another machine the person pastes the address that the browser ended at.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
-import threading
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final
-
-from google.oauth2.credentials import Credentials
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
 
 from memstore import files
-from memstore.errors import BadInput, DiskTrouble, NotLoggedIn, RemoteTrouble
-from memstore.remotes.drive.trouble import TRANSIENT, clock_hint
-from memstore.remotes.retry import TryAgain
-
-SCOPES: Final[Mapping[str, str]] = {
-    "drive.file": "https://www.googleapis.com/auth/drive.file",
-    "drive": "https://www.googleapis.com/auth/drive",
-}
-GOOGLE_TOKEN_URI: Final = "https://oauth2.googleapis.com/token"
-LOCK_TIMEOUT: Final = 60.0
-"""Seconds to wait for another process that refreshes; a refresh is one short request."""
-_LARGEST_FILE: Final = 1 << 20
-_TESTING: Final = (
-    "run 'memsync login' again; if this comes back every seven days, the OAuth consent screen is still in "
-    '"Testing": publish it (docs/google-drive.md, step 3)'
+from memstore.errors import BadInput, MemsyncError, NotLoggedIn
+from memstore.remotes.drive.tokens import (
+    GOOGLE_TOKEN_URI,
+    SCOPES,
+    Token,
+    json_object,
+    load_token,
+    post_form,
+    save_token,
 )
 
+if TYPE_CHECKING:
+    from memstore.workspace import Workspace
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Token:
-    """What a consent left behind."""
-
-    access: str | None
-    refresh: str
-    token_uri: str
-    client_id: str
-    client_secret: str
-    scopes: tuple[str, ...]
-    expiry: datetime | None = None
-    """UTC without a zone, as google-auth wants it."""
-
-    def __repr__(self) -> str:
-        return f"Token(of {self.client_id[:12]}…)"
-
-    def as_json(self) -> bytes:
-        """The form that google-auth calls an authorized user."""
-        document = {
-            "type": "authorized_user",
-            "token": self.access,
-            "refresh_token": self.refresh,
-            "token_uri": self.token_uri,
-            "client_id": self.client_id,
-            "client_secret": self.client_secret,
-            "scopes": list(self.scopes),
-            "expiry": None if self.expiry is None else self.expiry.isoformat() + "Z",
-        }
-        return (json.dumps(document, indent=2) + "\n").encode()
+PATIENCE: Final = 600.0
+"""Seconds that a person has to answer Google's questions in the browser."""
+_GUIDE: Final = "docs/google-drive.md tells how to make one in the Google Cloud console"
+_PASTED_PORT: Final = 1
+"""In the address to paste nobody listens: the browser shows an error, and its address bar the answer."""
 
 
-def load_token(path: str) -> Token:
-    """The token at `path`; PyDrive2's and oauth2client's form is understood too.
+@dataclass(frozen=True, slots=True)
+class _Received:
+    """What the browser brought back."""
 
-    Raises `NotLoggedIn`: code `token_missing` without a file, `token_broken` for one that is no token.
+    url: str
+
+
+def login(
+    workspace: Workspace,
+    *,
+    open_browser: bool = True,
+    scope: str = "drive.file",
+    say: Callable[[str], None],
+    ask: Callable[[str], str],
+) -> str:
+    """Sign in, and write the token file; its path.
+
+    With `open_browser` the answer comes to a listener on this machine; without, `ask` is called for the
+    address that the browser ended at, on whatever machine it runs. `say` shows a sentence.
+
+    Raises `NotLoggedIn` (no OAuth client file, consent denied), `BadInput` (a file that is none).
+    """
+    if scope not in SCOPES:
+        raise BadInput(
+            f"no scope is called {scope!r}", hint="--scope drive.file (the default) or --scope drive"
+        )
+    client = load_client(workspace.credentials_path)
+    with _loopback_tokens(client["installed"]["token_uri"]):
+        from google_auth_oauthlib.flow import InstalledAppFlow
+
+        flow = InstalledAppFlow.from_client_config(client, [SCOPES[scope]], autogenerate_code_verifier=True)
+        received = _by_listener(flow, say) if open_browser else _by_pasting(flow, say, ask)
+        token = _redeemed(flow, received, SCOPES[scope])
+    files.make_dir(os.path.dirname(workspace.token_path))
+    save_token(workspace.token_path, token)
+    return workspace.token_path
+
+
+def logout(workspace: Workspace) -> bool:
+    """Have the token revoked and delete its file; whether Google took note. Not being logged in is fine."""
+    path = workspace.token_path
+    revoked = False
+    try:
+        token = load_token(path)
+    except NotLoggedIn:
+        token = None
+    if token is not None:
+        import google_auth_httplib2
+        from googleapiclient.http import build_http
+
+        from memstore.remotes.retry import TryAgain
+
+        # A token that can't be revoked now (no network) is deleted all the same, and the caller told.
+        with contextlib.suppress(TryAgain):
+            request = google_auth_httplib2.Request(build_http())
+            status, _ = post_form(request, _revoke_uri(token.token_uri), {"token": token.refresh})
+            revoked = status == 200
+    files.remove(path)
+    return revoked
+
+
+# -- the OAuth client --------------------------------------------------------------------------------------
+
+
+def load_client(path: str) -> dict[str, dict[str, Any]]:
+    """The user's OAuth client, in the form that Google's console lets one download.
+
+    Raises `NotLoggedIn` without a file, `BadInput` for a file that is something else, and says what.
     """
     try:
         raw = files.read(path)
     except (FileNotFoundError, IsADirectoryError):
         raise NotLoggedIn(
-            "Drive token missing", hint=f"run 'memsync login' (it writes {path})", code="token_missing"
+            f"there is no OAuth client file at {path}", hint=_GUIDE, code="credentials_missing"
         ) from None
-    document = _object(raw)
-    if document.get("type") == "service_account":
-        raise NotLoggedIn(
-            f"{path} is the key of a service account, which owns no storage on Drive",
-            hint="move it away and run 'memsync login' as a person",
-            code="token_broken",
-        )
-    if "_module" in document or "_class" in document:
-        document = {**document, "token": document.get("access_token"), "expiry": document.get("token_expiry")}
-    try:
-        return Token(
-            access=_text(document, "token", None),
-            refresh=_text(document, "refresh_token"),
-            token_uri=_text(document, "token_uri", GOOGLE_TOKEN_URI),
-            client_id=_text(document, "client_id"),
-            client_secret=_text(document, "client_secret"),
-            scopes=_scopes(document.get("scopes") or SCOPES["drive.file"]),
-            expiry=_time(document.get("expiry")),
-        )
-    except ValueError as error:
-        raise NotLoggedIn(
-            f"{path} is no Drive token: {error}",
-            hint="move it away and run 'memsync login'",
-            code="token_broken",
-        ) from None
+    document = json_object(raw)
+    installed = document.get("installed")
+    if isinstance(installed, dict) and all(isinstance(installed.get(key), str) for key in _NEEDED):
+        installed = {"token_uri": GOOGLE_TOKEN_URI, **installed}
+        installed.setdefault("auth_uri", "https://accounts.google.com/o/oauth2/auth")
+        return {"installed": installed}
+    what = "no OAuth client file"
+    if "web" in document:
+        what = 'the OAuth client of a web application; memsync needs one of type "Desktop app"'
+    elif document.get("type") == "service_account":
+        what = 'the key of a service account, which owns no storage; memsync needs a "Desktop app" client'
+    elif "refresh_token" in document:
+        what = "a token, not an OAuth client"
+    raise BadInput(f"{path} is {what}", hint=_GUIDE, code="credentials_wrong")
 
 
-def save_token(path: str, token: Token) -> None:
-    """Replace the token file as a whole, readable by its owner only. Raises `DiskTrouble`."""
-    files.write_atomic(path, token.as_json(), private=True)
-
-
-def _object(raw: bytes) -> dict[str, Any]:
-    try:
-        document = json.loads(raw) if len(raw) <= _LARGEST_FILE else None
-    except (ValueError, RecursionError):
-        document = None
-    return document if isinstance(document, dict) else {}
-
-
-def _text(document: Mapping[str, Any], name: str, default: str | None = "") -> Any:
-    value = document.get(name) or default
-    if value == "" or not (value is None or isinstance(value, str)):
-        raise ValueError(f"it has no {name}")
-    return value
-
-
-def _scopes(value: object) -> tuple[str, ...]:
-    if isinstance(value, str):
-        return tuple(value.split())
-    if isinstance(value, list) and all(isinstance(item, str) for item in value):
-        return tuple(value)
-    raise ValueError("its scopes are no list of texts")
-
-
-def _time(value: object) -> datetime | None:
-    if not isinstance(value, str):
-        return None
-    try:
-        moment = datetime.fromisoformat(value)
-    except ValueError:
-        return None  # of no use, so the token counts as stale
-    return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
-
-
-class TokenCredentials(Credentials):
-    """google-auth's credentials, with a refresh that shares the token file with other processes."""
-
-    def __init__(self, path: str) -> None:
-        token = load_token(path)
-        super().__init__(  # type: ignore[no-untyped-call]
-            token=token.access,
-            refresh_token=token.refresh,
-            token_uri=token.token_uri,
-            client_id=token.client_id,
-            client_secret=token.client_secret,
-            scopes=token.scopes,
-            expiry=token.expiry if token.access else datetime(2000, 1, 1),
-        )
-        self.skew = 0.0
-        """Seconds that this machine's clock is ahead of the server's, as far as answers told."""
-        self._path = path
-        self._threads = threading.RLock()
-        self._applied = threading.local()
-
-    def apply(self, headers: dict[str, str], token: str | None = None) -> None:
-        with self._threads:
-            self._applied.token = self.token
-            super().apply(headers, token)  # type: ignore[no-untyped-call]
-
-    def refresh(self, request: Any) -> None:
-        """A new access token: from the file if somebody refreshed meanwhile, else from the token server.
-
-        `request` is google-auth's transport callable. Raises `NotLoggedIn` (`invalid_grant`, a wrong
-        client), or `TryAgain` for trouble that may pass.
-        """
-        with self._threads:
-            if self.token and self.token != getattr(self._applied, "token", None) and self.valid:
-                return  # another thread was quicker
-            with _locked(self._path):
-                current = self._reread()
-                if current is not None and current.access and current.access != self.token:
-                    self._adopt(current)
-                    if self.valid:
-                        return
-                fresh = _ask_for_token(request, current or self._as_token(), self.skew)
-                self._adopt(fresh)
-                with contextlib.suppress(DiskTrouble):
-                    # A token that can't be kept serves this process all the same.
-                    save_token(self._path, fresh)
-
-    def _reread(self) -> Token | None:
-        try:
-            return load_token(self._path)
-        except NotLoggedIn:
-            return None  # logged out meanwhile; the server will say whether this token still counts
-
-    def _as_token(self) -> Token:
-        return Token(
-            self.token, self.refresh_token, self.token_uri, self.client_id, self.client_secret,
-            tuple(self.scopes or ()), self.expiry,
-        )  # fmt: skip
-
-    def _adopt(self, token: Token) -> None:
-        self.token = token.access
-        self.expiry = token.expiry
-        self._refresh_token = token.refresh
-        self._token_uri = token.token_uri
-        self._client_id = token.client_id
-        self._client_secret = token.client_secret
+_NEEDED: Final = ("client_id", "client_secret")
 
 
 @contextlib.contextmanager
-def _locked(path: str) -> Iterator[None]:
-    """Held by one process at a time; where no lock can be made, several may refresh, which does no harm."""
-    import filelock
+def _loopback_tokens(token_uri: str) -> Iterator[None]:
+    """Let oauthlib talk to a token server on this machine without TLS, and to no other."""
+    from urllib.parse import urlsplit
 
-    lock = filelock.FileLock(path + ".lock", timeout=LOCK_TIMEOUT)
-    try:
-        lock.acquire()
-    except filelock.Timeout:
-        raise TryAgain(
-            RemoteTrouble("another process is refreshing the Drive login", hint="run the command again")
-        ) from None
-    except OSError:
+    parts = urlsplit(token_uri)
+    if parts.scheme == "https":
         yield
         return
+    if parts.hostname not in ("127.0.0.1", "localhost", "::1"):
+        raise BadInput(f"the OAuth client names a token server without TLS: {parts.hostname}", hint=_GUIDE)
+    name = "OAUTHLIB_INSECURE_TRANSPORT"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
     try:
         yield
     finally:
-        lock.release()
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
-def _ask_for_token(request: Any, token: Token, skew: float) -> Token:
-    """One refresh at the token server (RFC 6749, section 6)."""
-    status, answer = post_form(
-        request,
-        token.token_uri,
-        {
-            "grant_type": "refresh_token",
-            "refresh_token": token.refresh,
-            "client_id": token.client_id,
-            "client_secret": token.client_secret,
-        },
+# -- the browser -------------------------------------------------------------------------------------------
+
+
+def _authorization_url(flow: Any) -> str:
+    # "consent" each time: without it Google gives a refresh token only once.
+    url, _ = flow.authorization_url(access_type="offline", prompt="consent")
+    return str(url)
+
+
+def _by_listener(flow: Any, say: Callable[[str], None]) -> _Received:
+    import webbrowser
+    from http.server import BaseHTTPRequestHandler, HTTPServer
+    from time import monotonic
+
+    got: list[str] = []
+
+    class Receiver(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            wanted = "code=" in self.path or "error=" in self.path
+            if wanted:
+                got.append(self.path)
+            self.send_response(200 if wanted else 404)
+            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.end_headers()
+            self.wfile.write(b"<p>memsync has its answer. You may close this window.</p>" if wanted else b"")
+
+        def log_message(self, *_: object) -> None:
+            """The address holds a code: it is not for a log."""
+
+    with HTTPServer(("127.0.0.1", 0), Receiver) as server:
+        server.timeout = 1.0
+        flow.redirect_uri = f"http://127.0.0.1:{server.server_port}/"
+        url = _authorization_url(flow)
+        say(f"Opening your browser. If none appears, open this address on this machine:\n\n  {url}\n")
+        webbrowser.open(url)
+        deadline = monotonic() + PATIENCE
+        while not got:
+            server.handle_request()
+            if monotonic() > deadline:
+                raise NotLoggedIn("nobody answered in the browser", hint="run 'memsync login' again")
+    return _Received(flow.redirect_uri.rstrip("/") + got[0])
+
+
+def _by_pasting(flow: Any, say: Callable[[str], None], ask: Callable[[str], str]) -> _Received:
+    flow.redirect_uri = f"http://127.0.0.1:{_PASTED_PORT}/"
+    say(
+        "Open this address in a browser on any machine, and allow what it asks:\n\n"
+        f"  {_authorization_url(flow)}\n\n"
+        "The browser then fails to open a page at 127.0.0.1: that is as it should be. "
+        "Copy the address of that page from its address bar."
     )
-    access, seconds = answer.get("access_token"), answer.get("expires_in")
-    if status == 200 and isinstance(access, str) and access:
-        life = float(seconds) if isinstance(seconds, int | float) else 3600.0
-        renewed = answer.get("refresh_token")
-        return replace(
-            token,
-            access=access,
-            refresh=renewed if isinstance(renewed, str) and renewed else token.refresh,
-            expiry=datetime.now(UTC).replace(tzinfo=None) + timedelta(seconds=life),
-        )
-    said = answer.get("error")
-    word = said if isinstance(said, str) else ""
-    if word == "invalid_grant":
+    answer = ask("The address the browser ended at").strip()
+    if "://" not in answer:
+        answer = flow.redirect_uri + "?" + answer.removeprefix("?")
+    return _Received(answer)
+
+
+def _redeemed(flow: Any, received: _Received, scope: str) -> Token:
+    """The token for what the browser brought back."""
+    from urllib.parse import parse_qs, urlsplit
+
+    answer = {name: values[0] for name, values in parse_qs(urlsplit(received.url).query).items()}
+    if "error" in answer:
         raise NotLoggedIn(
-            "the Drive login has expired or was revoked",
-            hint=_TESTING + clock_hint(skew),
-            code="login_expired",
+            f"Google says: {answer['error'][:60]}",
+            hint="run 'memsync login' again and allow access (the account must be a test user of your Cloud "
+            "project, or the project published: docs/google-drive.md)",
+            code="consent_denied",
         )
-    if word in ("invalid_client", "unauthorized_client"):
-        raise NotLoggedIn(
-            "Google does not know the OAuth client of this Drive login (deleted, or its secret was changed)",
-            hint="download credentials.json again and run 'memsync login'",
-            code="client_refused",
-        )
-    message = f"the token server answered {status}" + (f" ({word})" if word else "")
-    trouble = RemoteTrouble(message, hint="run the command again")
-    if status in TRANSIENT or status in (200, 429):
-        raise TryAgain(trouble, limited=status == 429)
-    raise NotLoggedIn(message, hint="run 'memsync login' again")
-
-
-def post_form(request: Any, uri: str, form: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
-    """POST a form through google-auth's transport callable: the status, and the JSON object answered.
-
-    Raises `TryAgain` where no answer came.
-    """
-    from urllib.parse import urlencode
-
-    from google.auth.exceptions import TransportError
-
-    try:
-        answer = request(
-            url=uri,
-            method="POST",
-            headers={"Content-Type": "application/x-www-form-urlencoded"},
-            body=urlencode(form).encode(),
-        )
-    except (TransportError, OSError) as error:
-        kind = type(error.__cause__ or error).__name__
-        raise TryAgain(
-            RemoteTrouble(
-                f"no answer from the token server ({kind})",
-                hint="check the network and run the command again",
-            )
-        ) from None
-    return int(answer.status), _object(bytes(answer.data))
-
-
-def scope_of(word: str) -> str:
-    """The scope that `drive.file` or `drive` stands for. Raises `BadInput`."""
-    if word not in SCOPES:
+    if "code" not in answer:
         raise BadInput(
-            f"no scope is called {word!r}", hint="use --scope drive.file (the default) or --scope drive"
+            "that address holds no code from Google",
+            hint="run 'memsync login' again and copy the whole address, from http://127.0.0.1 to its end",
         )
-    return SCOPES[word]
+    # oauthlib wants to see TLS; a redirect to one's own machine has none and needs none.
+    secure = received.url.replace("http://", "https://", 1)
+    try:
+        flow.fetch_token(authorization_response=secure)
+    except Warning as warning:  # oauthlib's form of "the scope has changed"
+        raise NotLoggedIn(
+            "the permission for Google Drive was not given",
+            hint="run 'memsync login' again and leave its box ticked",
+            code="consent_denied",
+        ) from warning
+    except Exception as error:
+        raise _login_failed(error) from None
+    credentials = flow.credentials
+    granted = getattr(credentials, "granted_scopes", None) or [scope]
+    if scope not in granted or not credentials.refresh_token:
+        raise NotLoggedIn(
+            "Google gave no lasting permission for Drive",
+            hint="run 'memsync login' again and allow what it asks",
+            code="consent_denied",
+        )
+    expiry = credentials.expiry
+    return Token(
+        access=credentials.token,
+        refresh=credentials.refresh_token,
+        token_uri=credentials.token_uri,
+        client_id=credentials.client_id,
+        client_secret=credentials.client_secret,
+        scopes=tuple(granted),
+        expiry=expiry if isinstance(expiry, datetime) else None,
+    )
+
+
+def _login_failed(error: Exception) -> MemsyncError:
+    """What the library raised, without what it may carry: codes and secrets stay out of messages."""
+    word = getattr(error, "error", "")
+    word = word if isinstance(word, str) and word.replace("_", "").isalnum() else type(error).__name__
+    mends: Mapping[str, str] = {
+        "invalid_client": "download credentials.json again: its secret is not the one that Google knows",
+        "invalid_grant": "the code was used already or too old: run 'memsync login' again",
+        "mismatching_state": "that address is from another try: run 'memsync login' again, use the new one",
+        "redirect_uri_mismatch": 'the OAuth client must be of type "Desktop app"',
+    }
+    return NotLoggedIn(
+        f"signing in failed ({word})",
+        hint=mends.get(word, "check the network and this machine's clock, and run 'memsync login' again"),
+        code="login_failed",
+    )
+
+
+def _revoke_uri(token_uri: str) -> str:
+    from urllib.parse import urljoin, urlsplit
+
+    host = urlsplit(token_uri).hostname or ""
+    if host.endswith((".google.com", ".googleapis.com")):
+        return "https://oauth2.googleapis.com/revoke"
+    return urljoin(token_uri, "revoke")

@@ -17,10 +17,10 @@ from memstore.errors import BadInput, DamagedData, RemoteMissing, RemoteTrouble
 from memstore.progress import Progress
 from memstore.remotes.base import MirrorFile, RemoteFile, Source, check_name
 from memstore.remotes.drive.api import FIELDS, DriveApi
-from memstore.remotes.drive.auth import TokenCredentials
 from memstore.remotes.drive.journal import Journal
 from memstore.remotes.drive.layout import Layout, age, is_folder
 from memstore.remotes.drive.mirror import DriveMirror
+from memstore.remotes.drive.tokens import TokenCredentials
 from memstore.remotes.drive.transfer import Announced, Transfer, arrived, md5_of
 from memstore.remotes.drive.trouble import IdInUse, IdRefused
 from memstore.remotes.limiter import Limiter, limiter_for

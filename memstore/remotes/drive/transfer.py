@@ -176,7 +176,7 @@ class Transfer:
 class _Session:
     """One upload session, as far as it got."""
 
-    def __init__(  # noqa: PLR0917 - as Transfer.upload has them
+    def __init__(
         self,
         api: DriveApi,
         journal: Journal,
