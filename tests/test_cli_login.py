@@ -21,7 +21,7 @@ class FakeAuth(ModuleType):
     def __init__(self) -> None:
         super().__init__("memstore.remotes.drive.auth")
         self.asked: dict[str, object] = {}
-        self.out = 0
+        self.revoked = True
 
     def login(
         self,
@@ -31,18 +31,20 @@ class FakeAuth(ModuleType):
         scope: str,
         say: Callable[[str], None],
         ask: Callable[[str], str],
-    ) -> None:
+    ) -> str:
         say("open https://accounts.example/ in a browser")
         self.asked = {"open_browser": open_browser, "scope": scope, "answer": ask("the code")}
+        return "/ws/drive_token.json"
 
-    def logout(self, workspace: object) -> None:
-        self.out += 1
+    def logout(self, workspace: object) -> bool:
+        return self.revoked
 
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeStore:
     store = open_fake(tmp_path, monkeypatch)
     store.answers["remote"] = None
+    store.workspace.token_path = str(tmp_path / "drive_token.json")
     return store
 
 
@@ -58,6 +60,7 @@ def test_login_asks_in_the_terminal_and_names_the_next_step(auth: FakeAuth) -> N
     assert result.exit_code == 0, result.output
     assert auth.asked == {"open_browser": False, "scope": "drive.file", "answer": "4/abc"}
     assert "open https://accounts.example/" in result.stdout
+    assert "the token is in /ws/drive_token.json" in result.stdout
     assert result.stdout.endswith("next: memsync remote set drive:\n")
 
 
@@ -65,15 +68,26 @@ def test_login_with_json_keeps_stdout_for_the_document(auth: FakeAuth) -> None:
     result = CliRunner().invoke(
         app, ["login", "--scope", "drive", "--json"], input="x\n", prog_name="memsync"
     )
-    assert json.loads(result.stdout) == {"logged_in": True, "scope": "drive"}
+    assert json.loads(result.stdout) == {
+        "logged_in": True,
+        "scope": "drive",
+        "token": "/ws/drive_token.json",
+    }
     assert "open https://accounts.example/" in result.stderr
     assert auth.asked["open_browser"] is True
 
 
-def test_logout_deletes_the_token(auth: FakeAuth) -> None:
-    result = CliRunner().invoke(app, ["logout"], prog_name="memsync")
-    assert (result.exit_code, auth.out) == (0, 1)
-    assert CliRunner().invoke(app, ["logout", "--json"]).stdout == '{"logged_in": false}\n'
+def test_logout_says_whether_there_was_a_token_and_whether_google_knows(
+    auth: FakeAuth, tmp_path: Path
+) -> None:
+    assert CliRunner().invoke(app, ["logout"]).stdout == "not signed in: there is no token\n"
+    (tmp_path / "drive_token.json").write_text("{}")
+    assert CliRunner().invoke(app, ["logout"]).stdout == "signed out; the token is deleted\n"
+    assert CliRunner().invoke(app, ["logout", "--json"]).stdout == '{"logged_in": false, "revoked": true}\n'
+    auth.revoked = False
+    result = CliRunner().invoke(app, ["logout"])
+    assert result.exit_code == 1
+    assert "https://myaccount.google.com/connections" in result.stderr
 
 
 def test_a_scope_that_google_does_not_have_is_wrong_usage(auth: FakeAuth) -> None:

@@ -24,7 +24,8 @@ else:  # pragma: no cover
 
 LINK_COST: Final = 32 << 10
 CHAIN_LIMIT: Final = 33 << 20
-"""Bytes: two of the largest objects, and a little. A chain that would cost more starts again from one of its earlier members, or from a full copy."""
+"""Bytes: two of the largest objects, and a little. A chain that would cost more starts again from one of its
+earlier members, or from a full copy."""
 
 LEVEL: Final = 3
 SMALL_LEVEL: Final = 9

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from memsync import render
 from memsync.invocation import Invocation
 from memsync.verb import verb
 
@@ -38,11 +39,11 @@ def command(call: Invocation, *, no_browser: bool, scope: str) -> int | None:
         return answer
 
     with call.store() as store:
-        login(store.workspace, open_browser=not no_browser, scope=scope, say=say, ask=ask)
-        if call.json:
-            call.answer({"logged_in": True, "scope": scope})
-        elif store.remote() is None:
-            click.echo("next: memsync remote set drive:")
-        else:
-            click.echo("next: memsync push")
+        token = login(store.workspace, open_browser=not no_browser, scope=scope, say=say, ask=ask)
+        following = "memsync remote set drive:" if store.remote() is None else "memsync push"
+    if call.json:
+        call.answer({"logged_in": True, "scope": scope, "token": token})
+        return None
+    click.echo(f"signed in; the token is in {render.name(token)}")
+    click.echo(f"next: {following}")
     return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from memsync.invocation import Invocation
@@ -23,9 +25,16 @@ def command(call: Invocation) -> int | None:
     from memstore.remotes.drive.auth import logout
 
     with call.store() as store:
-        logout(store.workspace)
+        was_in = os.path.lexists(store.workspace.token_path)
+        revoked = logout(store.workspace)
     if call.json:
-        call.answer({"logged_in": False})
+        call.answer({"logged_in": False, "revoked": revoked})
+    elif not was_in:
+        click.echo("not signed in: there is no token")
     else:
         click.echo("signed out; the token is deleted")
+    if was_in and not revoked:
+        return call.warn(
+            ["Google could not be told; end memsync's access at https://myaccount.google.com/connections"]
+        )
     return None
