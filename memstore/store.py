@@ -363,8 +363,9 @@ class Store:
         self.repository.refresh()
         return push.has_content(self.repository, self._remote_state(), _clean(path))
 
-    def pull(self, *, on_conflict: str = "keep-both") -> PullReport:
-        """Fetch what the remote has, and bring HEAD and `Data/` to its newest version."""
+    def pull(self) -> PullReport:
+        """Fetch what the remote has, and bring HEAD and `Data/` to its newest version. Raises `Conflict` where
+        both sides have versions that the other lacks: merging is not there yet."""
         from memstore.actions.pull import pull
 
         state = self._remote_state()

@@ -115,7 +115,8 @@ def compare(repository: Repository, scanned: Scan, ignore: Ignore, paths: Sequen
     seen = 0
     rows = _tree_rows(repository, paths)
     row = next(rows, None)
-    for item in scanned.files:
+    for seen_file in scanned.files:
+        item = seen_file
         seen += 1
         path = item.path
         while row is not None and row[0] < path:

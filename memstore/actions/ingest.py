@@ -292,7 +292,7 @@ def _stream(
         prefix.update(data)
         piece = ContentId(blake3(data, max_threads=blake3.AUTO).digest())
         pieces.append((piece, len(data)))
-        if not stretch.meet(piece, offset, len(data)) and not writer.has(piece):
+        if not stretch.meet(piece, offset) and not writer.has(piece):
             form = _encoder(repository, stretch.base(offset, len(data)), data)
             waiting.append((piece, len(data), pool.submit(form) if pool else form))
             store(IN_FLIGHT // 2)
@@ -368,7 +368,7 @@ class _Stretch:
             offset += length
         self._shift = 0
 
-    def meet(self, piece: ContentId, offset: int, length: int) -> bool:
+    def meet(self, piece: ContentId, offset: int) -> bool:
         """Whether the old file has this very piece; if so, what follows is expected to have moved alike."""
         start = self._by_id.get(piece)
         if start is None:

@@ -109,18 +109,7 @@ def listing(repository: Repository, path: str = "", at: At | None = None) -> Ite
             else:
                 yield _listed(entry)
     if (path + "/").startswith(references.FOLDER):
-        for reference in references.under(repository.catalogue, path):
-            rows.append(
-                ListedFile(
-                    reference.name,
-                    "archived",
-                    reference.entry.size,
-                    reference.entry.content,
-                    reference.entry.modified_ms,
-                    reference.path,
-                    reference.version,
-                )
-            )
+        rows += [_listed_reference(reference) for reference in references.under(repository.catalogue, path)]
         yield from sorted(rows, key=lambda row: row.path)
         if rows or path + "/" == references.FOLDER:
             return
@@ -132,6 +121,19 @@ def listing(repository: Repository, path: str = "", at: At | None = None) -> Ite
 
 def _listed(entry: Entry) -> ListedFile:
     return ListedFile(entry.path, entry.kind.name.lower(), entry.size, entry.content, entry.modified_ms)
+
+
+def _listed_reference(reference: references.Reference) -> ListedFile:
+    entry = reference.entry
+    return ListedFile(
+        reference.name,
+        "archived",
+        entry.size,
+        entry.content,
+        entry.modified_ms,
+        reference.path,
+        reference.version,
+    )
 
 
 def differences(

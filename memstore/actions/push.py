@@ -232,7 +232,7 @@ def _contact(repository: Repository, state: RemoteState, remote: OpenRemote) -> 
                 hint="try again in a minute; if it stays so, run 'memsync repair'",
             )
         # An emptied remote is filled again, which loses nothing; only one that lost some must be looked at.
-        _require_format(repository, state, remote)
+        _require_format(repository, remote)
         state = remote_state.save(repository, replace(state, sent=(), heads=(), mirrored=None))
         repository.catalogue.db.execute("DELETE FROM mirror")
     elif remote.listing_is_free and state.sent:
@@ -265,7 +265,7 @@ def _first_contact(repository: Repository, state: RemoteState, remote: OpenRemot
     return remote_state.save(repository, replace(state, store=ours.store.hex(), sent=tuple(there)))
 
 
-def _require_format(repository: Repository, state: RemoteState, remote: OpenRemote) -> None:
+def _require_format(repository: Repository, remote: OpenRemote) -> None:
     try:
         remote.read("format")
     except RemoteMissing:
@@ -348,7 +348,7 @@ def _mirror(
     """One round on the mirror: (state, whether something came home and must be pushed)."""
     from memstore.actions.bring_home import bring_home
 
-    if not repository.catalogue.fact("mirror known") == remote.url:
+    if repository.catalogue.fact("mirror known") != remote.url:
         repository.catalogue.db.execute("DELETE FROM mirror")
         if len(state.sent) > work.packs or state.mirrored is not None:
             mirror_apply.relearn(repository, remote)

@@ -45,9 +45,9 @@ def restore(
         data = repository.workspace.data
         if not os.path.isdir(data):
             files.make_dir(data)  # bringing everything back is the mend for a folder that is gone
-        elif not chosen or _any_here(repository, chosen):
+        elif not chosen or _any_here(repository):
             check_data_folder(repository)
-        removed = _later_files(repository, paths, at, chosen) if exact else []
+        removed = _later_files(repository, paths, chosen) if exact else []
         touched = [*chosen, *removed]
         saved, warnings = _save_first(repository, writer, touched)
         steps = [Step(path, _head_entry(repository, path), chosen[path].entry) for path in sorted(chosen)]
@@ -126,14 +126,12 @@ def _choose(repository: Repository, paths: Sequence[str], at: At | None) -> dict
     return chosen
 
 
-def _any_here(repository: Repository, chosen: dict[str, Chosen]) -> bool:
+def _any_here(repository: Repository) -> bool:
     """Whether `Data/` holds anything at all: an empty one may be filled, whatever folder it is."""
     return bool(files.names(repository.workspace.data))
 
 
-def _later_files(
-    repository: Repository, paths: Sequence[str], at: At | None, chosen: dict[str, Chosen]
-) -> list[str]:
+def _later_files(repository: Repository, paths: Sequence[str], chosen: dict[str, Chosen]) -> list[str]:
     """For `--exact`: what HEAD or `Data/` has under the folders and the chosen version has not."""
     from memstore.worktree.ignore import Ignore
     from memstore.worktree.scan import scan

@@ -260,8 +260,10 @@ def verify_remote(
     heads = remote.list("heads/")
     listed = {file.name.rpartition("/")[2]: file for file in remote.list("packs/")}
     hint = "run 'memsync push' on a device that has it, or 'memsync repair'"
-    for name in sorted(set(state.sent) - set(listed)):
-        problems.append(Problem("remote_missing_pack", name, _paths_in(repository, name), hint))
+    problems += [
+        Problem("remote_missing_pack", name, _paths_in(repository, name), hint)
+        for name in sorted(set(state.sent) - set(listed))
+    ]
     for name, file in sorted(listed.items()):
         path = path_of(repository.state, name, PlaceKind.PACK)
         if not files.exists(path):

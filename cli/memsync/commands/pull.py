@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import click
-
 from memsync.invocation import Invocation
 from memsync.merge_report import show_pull
 from memsync.verb import verb
@@ -12,27 +10,21 @@ from memsync.verb import verb
 @verb(
     "pull",
     examples=[
-        ("memsync pull", "fetch and merge; where both changed, keep both"),
-        ("memsync pull --on-conflict fail", "change nothing if a person must decide (exit code 3)"),
+        ("memsync pull", "bring Data/ to the newest version that another machine pushed"),
+        ("memsync pull && memsync push", "the same, then send what is new here"),
     ],
 )
-@click.option(
-    "--on-conflict", type=click.Choice(["keep-both", "ours", "theirs", "fail"]), default="keep-both",
-    show_default=True, help="What to do where both sides changed the same text.",
-)  # fmt: skip
-def command(call: Invocation, *, on_conflict: str) -> int | None:
-    """Fetch new versions from the remote and merge them.
+def command(call: Invocation) -> int | None:
+    """Fetch new versions from the remote and bring Data/ to the newest.
 
-    What is not committed is committed first. Whatever is not chosen stays in history: nothing is lost.
+    What is not committed is committed first. Where this machine and another have versions that were made
+    apart, both are fetched and kept, nothing is touched, and the exit code is 3: merging is not there yet.
     """
     with call.store() as store:
-        report = store.pull(on_conflict=on_conflict)
+        report = store.pull()
     if call.json:
         call.answer(report.as_json())
     else:
         with call.page() as page:
             show_pull(page, report)
-    warned = call.warn(report.warnings)
-    if report.status == "conflict":
-        return 3 if on_conflict == "fail" else 1
-    return 1 if report.conflicts and on_conflict == "keep-both" else warned
+    return call.warn(report.warnings)
