@@ -10,6 +10,7 @@ import pytest
 from memstore import errors
 from memstore.manifest.version import ChangeKind, Version
 from memstore.reports import FileDifference, ListedFile
+from memstore.store import Store
 from tests.cli_fake_store import CONTENT, ONE, TWO, FakeStore, change, document, open_fake, run, version
 
 
@@ -117,13 +118,23 @@ def test_an_argument_that_is_neither_is_bad_input(store: FakeStore) -> None:
     assert run("diff", "deadbeefdead").exit_code == 8
 
 
-def test_show_a_first_version_shows_what_it_added(store: FakeStore) -> None:
-    store.answers["read"] = b"be kind\n"
-    out = run("show", str(ONE)[:10]).stdout
-    assert "(head)" in out
-    assert "--- /dev/null" in out
-    assert out.endswith("+be kind\n")
-    assert document(run("show", "--json"))["differences"][0]["path"] == "Core/Rules.txt"
+def test_show_tells_each_change_by_kind_and_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Store.init(tmp_path) as real:
+        (tmp_path / "Data" / "a.txt").write_bytes(b"one\n")
+        first = real.commit(note="first")
+        (tmp_path / "Data" / "a.txt").write_bytes(b"one\ntwo\n")
+        (tmp_path / "Data" / "b.bin").write_bytes(b"\0")
+        real.commit(note="second")
+    assert first is not None
+    monkeypatch.chdir(tmp_path)
+    out = run("show").stdout
+    assert "(head)" in out.splitlines()[0]
+    assert "append a.txt  (4 B → 8 B)" in out
+    assert out.endswith(" one\n+two\n\nadd b.bin  (binary, 1 B)\n")
+    out = run("show", str(first.id)[:8]).stdout
+    assert "(head)" not in out
+    assert out.endswith("--- /dev/null\n+++ " + str(first.id)[:12] + "/a.txt\n@@ -0,0 +1 @@\n+one\n")
+    assert [row["diff"] is None for row in document(run("show", "--json"))["differences"]] == [False, True]
 
 
 def test_show_a_file_shows_text_and_only_names_what_is_not(store: FakeStore) -> None:

@@ -45,7 +45,7 @@ SECTIONS: Final[tuple[tuple[str, tuple[tuple[str, str], ...]], ...]] = (
             ("login", "Sign in to Google Drive."),
             ("logout", "Sign out of Google Drive and delete the token."),
             ("push", "Send new versions to the remote; refresh its mirror."),
-            ("pull", "Fetch new versions from the remote and merge them."),
+            ("pull", "Fetch new versions from the remote and bring Data/ to the newest."),
         ),
     ),
     (
@@ -169,7 +169,7 @@ def _version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
     invoke_without_command=True,
     subcommand_metavar="COMMAND [ARGS]…",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="'memsync COMMAND --help' has examples.  New here? 'memsync demo' takes less than a minute.",
+    epilog="'memsync COMMAND --help' has examples; 'memsync demo' shows it all at work.",
 )
 @click.option("-C", "folder", metavar="DIR", type=click.Path(path_type=str), help="Run as if started in DIR.")
 @click.option(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from memstore.errors import RemoteMissing
+from memstore.errors import Conflict, RemoteMissing
 from memsync import render
 from memsync.failure import tell
 from memsync.invocation import Invocation
@@ -15,21 +15,22 @@ from memsync.verb import verb
 
 if TYPE_CHECKING:
     from memstore.reports import PullReport, PushReport
-    from memstore.store import Store
 
 
 @verb(
     "push",
     examples=[
         ("memsync push", "everything that the remote lacks, then its readable mirror"),
-        ("memsync push --pull", "first fetch and merge what other machines sent: for scripts"),
+        ("memsync push --pull", "first fetch what other machines sent: for scripts"),
         ("memsync push Core --no-mirror", "versions only; they are safe without a mirror"),
     ],
 )
 @click.argument("paths", metavar="[PATH]…", nargs=-1, type=click.Path(path_type=str))
 @click.option("--no-mirror", is_flag=True, help="Send versions only; leave the readable files as they are.")
 @click.option("--dry-run", is_flag=True, help="Say what would be sent, and send nothing.")
-@click.option("--pull", "pull_first", is_flag=True, help="Fetch and merge what the remote has first.")
+@click.option(
+    "--pull", "pull_first", is_flag=True, help="Fetch what the remote has first, as 'memsync pull' does."
+)
 def command(
     call: Invocation, *, paths: Sequence[str], no_mirror: bool, dry_run: bool, pull_first: bool
 ) -> int | None:
@@ -40,26 +41,31 @@ def command(
     """
     with call.store() as store:
         limited = call.paths(store, paths)
-        pulled = _pull(store) if pull_first and not dry_run else None
+        pulled: PullReport | None = None
+        apart: Conflict | None = None
+        if pull_first and not dry_run:
+            try:
+                pulled = store.pull()
+            except RemoteMissing:  # nothing was ever pushed there: nothing to fetch
+                pass
+            except Conflict as error:  # what is here is sent all the same: a backup never waits for a person
+                apart = error
         report = store.push(limited, mirror=not no_mirror, dry_run=dry_run)
-        if call.json:
-            document = report.as_json()
-            if pulled is not None:
-                document["pull"] = pulled.as_json()
-            call.answer(document)
-        else:
-            _show(call, report, pulled, dry_run=dry_run)
+    if call.json:
+        document = report.as_json()
+        if pulled is not None:
+            document["pull"] = pulled.as_json()
+        elif apart is not None:
+            document["pull"] = {"error": apart.as_json()}
+        call.answer(document)
+    else:
+        _show(call, report, pulled, dry_run=dry_run)
+        if apart is not None:
+            tell(apart.message, apart.hint)
     warned = call.warn((*(pulled.warnings if pulled else ()), *report.warnings))
     if pulled is not None and pulled.conflicts:
         warned = 1
-    return report.exit_code or warned
-
-
-def _pull(store: Store) -> PullReport | None:
-    try:
-        return store.pull()
-    except RemoteMissing:  # nothing was ever pushed there: nothing to fetch
-        return None
+    return report.exit_code or (apart.exit_code if apart is not None else warned)
 
 
 def _show(call: Invocation, report: PushReport, pulled: PullReport | None, *, dry_run: bool) -> None:

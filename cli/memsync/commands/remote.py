@@ -24,14 +24,20 @@ class _RemoteGroup(click.Group, Verb):
 @click.group(
     cls=_RemoteGroup,
     name="remote",
+    invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     examples=[
         ("memsync remote set drive:", "Google Drive, the folder that paths.json names"),
         ("memsync remote show", "where versions go, and when they last went"),
     ],
 )
-def command(**_: Any) -> None:
+@click.pass_context
+def command(context: click.Context, /, **_: Any) -> int | None:
     """Set or show where versions are sent."""
+    if context.invoked_subcommand is None:
+        code: int | None = context.invoke(show_command, as_json=False)
+        return code
+    return None
 
 
 @verb(

@@ -15,7 +15,7 @@ from memsync.revision import split_file
 from memsync.verb import verb
 
 if TYPE_CHECKING:
-    from memstore.manifest.version import Change, Version
+    from memstore.manifest.version import Version
     from memstore.reports import FileDifference
     from memstore.store import Store
 
@@ -76,23 +76,9 @@ def _answer_version(call: Invocation, store: Store, version: Version) -> None:
 
 
 def _differences(store: Store, version: Version) -> Iterator[FileDifference]:
-    """From the version's first parent to it; a first version differs from nothing at all."""
-    if version.parents:
-        yield from store.diff(version.parents[0], version.id)
-        return
-    for change in version.changes:
-        yield _added(store, version, change)
+    from memstore.actions.look import changes_of
 
-
-def _added(store: Store, version: Version, change: Change) -> FileDifference:
-    from memstore.reports import FileDifference
-
-    size = change.entry.size if change.entry else None
-    text = None
-    if size is not None and size <= SHOWN_BYTES:
-        content = store.read(change.path, at=version.id)
-        text = content if _is_text(content) else None
-    return FileDifference(change.path, change.change, None, size, None, text, binary=text is None)
+    return changes_of(store.repository, version)
 
 
 def _show_file(call: Invocation, store: Store, at: str | None, path: str) -> None:
