@@ -295,6 +295,19 @@ def test_a_failed_push_prints_its_own_document_and_ends_with_the_errors_code(sto
     assert document(result)["error"]["code"] == "remote_trouble"
 
 
+@pytest.mark.parametrize("verb", ["push", "pull"])
+@pytest.mark.parametrize("error", [errors.BadInput("no remote is set"), errors.RemoteTrouble("gone")])
+def test_a_failed_exchange_is_its_own_document_with_the_error_in_it(
+    store: FakeStore, verb: str, error: errors.MemsyncError
+) -> None:
+    store.answers[verb] = error
+    result = run(verb, "--json")
+    assert result.exit_code == error.exit_code
+    assert document(result)["status"] == "fail"
+    assert document(result)["error"] == error.as_json()
+    assert run(verb).exit_code == error.exit_code
+
+
 def test_a_push_that_pulls_first_tells_of_both(store: FakeStore) -> None:
     store.answers["pull"] = PullReport("success", TWO, ("a.txt",))
     store.answers["push"] = PushReport("success", 1)
@@ -329,6 +342,8 @@ def test_a_pull_says_what_it_brought(store: FakeStore) -> None:
     assert run("pull").stdout == "nothing to pull: every version of the remote is here\n"
     store.answers["pull"] = errors.Conflict("versions were made apart", hint="look at both")
     assert run("pull").exit_code == 3
+    result = run("pull", "--json")
+    assert (result.exit_code, document(result)["status"]) == (3, "conflict")
 
 
 def test_remote_show_is_null_for_programs_when_none_is_set(store: FakeStore) -> None:

@@ -62,6 +62,8 @@ def tell(message: str, hint: str = "") -> None:
     """An error's two lines on stderr."""
     from memsync.render import paint, visible
 
+    if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+        click.echo("\r\x1b[K", nl=False, err=True, color=True)  # a progress line may stand there, or a ^C
     click.echo(f"{paint('memsync:', 'red', err=True)} {visible(message)}", err=True)
     if hint:
         click.echo(f"  hint: {visible(hint)}", err=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,6 +16,11 @@ from memsync import render
 
 if TYPE_CHECKING:
     from memstore.store import Store
+
+
+left_to_the_end: list[Store] | None = None
+"""Stores that are not closed, because the process is about to end: before Python 3.12, closing the catalogue
+writes its log back with two fsyncs, which the next opening does not need. None: they are closed."""
 
 
 class Invocation:
@@ -34,11 +40,18 @@ class Invocation:
                 "the current folder no longer exists", hint="cd into a workspace and run the command again"
             ) from None
 
-    def store(self) -> Store:
-        """The workspace around the current folder. The caller closes it (`with`)."""
+    @contextlib.contextmanager
+    def store(self) -> Iterator[Store]:
+        """The workspace around the current folder."""
         from memstore.store import Store
 
-        return Store.open(self.cwd, progress=self.progress())
+        store = Store.open(self.cwd, progress=self.progress())
+        if left_to_the_end is not None:
+            left_to_the_end.append(store)
+            yield store
+            return
+        with store:
+            yield store
 
     def progress(self) -> Progress:
         """A line on stderr where a person sees it, else nothing."""

@@ -84,7 +84,7 @@ class ProgressLine:
             return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min left"
         if seconds >= 60:
             return f"{seconds // 60} min {seconds % 60:02d} s left"
-        return f"{seconds} s left"
+        return f"{max(1, seconds)} s left"
 
     def _wipe(self) -> None:
         if self._drawn_at is not None:

@@ -2,7 +2,9 @@
 
 A segment is a header and then groups: records, closed by a *commit record* that names HEAD and hashes all
 bytes since the previous one. A group without a good commit record never happened. What follows the last
-good one is a torn tail; a good one *after* a bad one is damage, and then nothing is ever cut.
+good one is a torn tail; a good one *after* a bad one is damage, and then nothing is ever cut. The hash begins
+with the segment's name and the group's offset: a file in `Data/` may be a copy of a segment, and its groups,
+met while searching through the stored bytes of a commit that a crash cut off, must not count here.
 
 The header holds the file's own device and inode number. Who finds others there has a copied folder before
 him: he reads the segment, but begins one of his own instead of appending.
@@ -114,7 +116,7 @@ class Segment:
         self._pending: list[bytes] = []
         self._pending_size = 0
         self._written = self.start
-        self._hash = blake3()
+        self._hash = _group_hash(self.facts["name"], self.start)
 
     @classmethod
     def create(cls, folder: str, store: bytes, head: VersionId | None) -> Segment:
@@ -135,7 +137,7 @@ class Segment:
                     "inode": inode,
                 },
             )
-            files.write_all(descriptor, header + _commit_record(head, 0, blake3()), temporary)
+            files.write_all(descriptor, header + _commit_record(head, 0, _group_hash(name, len(header))), temporary)
             files.sync(descriptor, temporary)
         files.rename(temporary, path)
         files.sync_dir(folder)
@@ -158,7 +160,7 @@ class Segment:
         """Append from `end`, the offset just past the last good commit record, which is the file's size."""
         self.end = self._written = end
         self._pending, self._pending_size = [], 0
-        self._hash = blake3()
+        self._hash = _group_hash(self.facts["name"], end)
         self._file.seek(end)
 
     def append(self, header: bytes, payload: bytes) -> int:
@@ -180,12 +182,14 @@ class Segment:
         files.sync(self._file.fileno(), self.path)
         self._written += len(data)
         self.end = self._written
-        self._pending, self._pending_size, self._hash = [], 0, blake3()
+        self._pending, self._pending_size = [], 0
+        self._hash = _group_hash(self.facts["name"], self.end)
         return self.end
 
     def rollback(self) -> None:
         """Forget the open group; the bytes were ours and never counted."""
-        self._pending, self._pending_size, self._hash = [], 0, blake3()
+        self._pending, self._pending_size = [], 0
+        self._hash = _group_hash(self.facts["name"], self.end)
         if self._written != self.end or self.size() != self.end:
             files.truncate(self._file.fileno(), self.end, self.path)
             self._written = self.end
@@ -265,7 +269,7 @@ class Segment:
         return Group(records, head, at + COMMIT_LENGTH)
 
     def _hash_holds(self, start: int, at: int, record: bytes) -> bool:
-        running = blake3()
+        running = _group_hash(self.facts["name"], start)
         for offset in range(start, at, _READ_AHEAD):
             running.update(self.read_at(offset, min(_READ_AHEAD, at - offset)))
         running.update(record[:-ID_BYTES])
@@ -299,8 +303,13 @@ class Segment:
         return group.records[0].offset if group.records else group.end - COMMIT_LENGTH
 
 
+def _group_hash(name: str, start: int) -> blake3:
+    """The hash that a group's bytes are fed to: it begins with where the group stands."""
+    return blake3(name.encode() + struct.pack("<Q", start))
+
+
 def _commit_record(head: VersionId | None, length: int, running: blake3) -> bytes:
-    """Magic, HEAD, length of the group's records (u64, little-endian), BLAKE3 of them and of all this."""
+    """Magic, HEAD, length of the group's records (u64, little-endian), the hash of them and of all this."""
     record = COMMIT_MAGIC + (head or NO_HEAD) + struct.pack("<Q", length)
     running.update(record)
     return record + running.digest()

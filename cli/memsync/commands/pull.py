@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from memstore.errors import Conflict, MemsyncError
+from memstore.reports import PullReport
 from memsync.invocation import Invocation
 from memsync.merge_report import show_pull
 from memsync.verb import verb
@@ -21,7 +23,14 @@ def command(call: Invocation) -> int | None:
     apart, both are fetched and kept, nothing is touched, and the exit code is 3: merging is not there yet.
     """
     with call.store() as store:
-        report = store.pull()
+        try:
+            report = store.pull()
+        except MemsyncError as error:
+            if not call.json:
+                raise
+            failed = PullReport("conflict" if isinstance(error, Conflict) else "fail", store.head())
+            call.answer({**failed.as_json(), "error": error.as_json()})
+            return error.exit_code
     if call.json:
         call.answer(report.as_json())
     else:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from memstore.errors import Conflict, RemoteMissing
+from memstore.errors import Conflict, MemsyncError, RemoteMissing
 from memsync import render
 from memsync.failure import tell
 from memsync.invocation import Invocation
@@ -50,7 +50,12 @@ def command(
                 pass
             except Conflict as error:  # what is here is sent all the same: a backup never waits for a person
                 apart = error
-        report = store.push(limited, mirror=not no_mirror, dry_run=dry_run)
+            except MemsyncError as error:
+                return _failed(call, error)
+        try:
+            report = store.push(limited, mirror=not no_mirror, dry_run=dry_run)
+        except MemsyncError as error:
+            return _failed(call, error)
     if call.json:
         document = report.as_json()
         if pulled is not None:
@@ -66,6 +71,16 @@ def command(
     if pulled is not None and pulled.conflicts:
         warned = 1
     return report.exit_code or (apart.exit_code if apart is not None else warned)
+
+
+def _failed(call: Invocation, error: MemsyncError) -> int:
+    """A push that ended before it could report answers like one that reported its failure."""
+    if not call.json:
+        raise error
+    from memstore.reports import PushReport
+
+    call.answer(PushReport("fail", error=error.as_json()).as_json())
+    return error.exit_code
 
 
 def _show(call: Invocation, report: PushReport, pulled: PullReport | None, *, dry_run: bool) -> None:
