@@ -89,9 +89,19 @@ class Repository:
         ids = self._run("rev-list", "--first-parent", "--reverse", "HEAD").decode().split()[:limit]
         if not ids:
             raise GitError("the repository has no commit")
-        asked = "".join(f"{id} {before}\n" if before else f"{id}\n" for before, id in zip(["", *ids], ids, strict=False))
+        asked = "".join(
+            f"{id} {before}\n" if before else f"{id}\n" for before, id in zip(["", *ids], ids, strict=False)
+        )
         tokens = self._run(
-            "diff-tree", "--stdin", "--root", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", given=asked.encode()
+            "diff-tree",
+            "--stdin",
+            "--root",
+            "-r",
+            "-z",
+            "--raw",
+            "--no-renames",
+            "--no-abbrev",
+            given=asked.encode(),
         )
         changes: dict[str, list[Change]] = {id: [] for id in ids}
         for id, change in self._changes(tokens):
@@ -193,7 +203,7 @@ class PeerSize(NamedTuple):
     """Bytes of a git repository after `git gc --aggressive`."""
 
     pack: int
-    index: int
+    idx: int
     objects: int
 
 
@@ -202,6 +212,7 @@ def build_peer(source: Repository, line: list[Commit], folder: str) -> PeerSize:
     out), authors, times and messages, and nothing else. Then `git gc --aggressive --prune=now`."""
     subprocess.run(["git", "init", "--quiet", "--bare", folder], check=True)
     git = ["git", "-C", folder]
+    subprocess.run([*git, "symbolic-ref", "HEAD", "refs/heads/main"], check=True)
     importer = subprocess.Popen([*git, "fast-import", "--quiet", "--done"], stdin=subprocess.PIPE)
     assert importer.stdin is not None
     _feed(source, line, importer.stdin)

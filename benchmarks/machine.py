@@ -16,17 +16,21 @@ def describe() -> str:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     parts = [f"{cores} cores", _processor()]
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        parts.append(f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / (1 << 30):.0f} GiB of memory")
+        parts.append(
+            f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / (1 << 30):.0f} GiB of memory"
+        )
     parts += [platform.system(), f"Python {platform.python_version()}"]
     return ", ".join(parts)
 
 
 def versions() -> str:
     """Versions of what took part."""
-    from memstore.objects.encoding import zstd
+    from memstore.objects import encoding
 
+    zstd = vars(encoding)["zstd"].zstd_version
     git = subprocess.run(["git", "--version"], check=True, capture_output=True, text=True).stdout.split()[2]
-    return f"memsync {metadata.version('memsync')}, zstd {zstd.zstd_version}, SQLite {sqlite3.sqlite_version}, git {git}"
+    memsync = metadata.version("memsync")
+    return f"memsync {memsync}, zstd {zstd}, SQLite {sqlite3.sqlite_version}, git {git}"
 
 
 def write_section(document: str, name: str, text: str) -> None:

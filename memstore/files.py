@@ -202,7 +202,10 @@ def write_all(descriptor: int, data: bytes | memoryview, path: str) -> None:
 
 def truncate(descriptor: int, length: int, path: str) -> None:
     _tell("truncate", path, str(length).encode())
-    os.ftruncate(descriptor, length)
+    try:
+        os.ftruncate(descriptor, length)
+    except OSError as error:
+        raise disk_error(error, "could not cut off the end of", path) from error
 
 
 def rename(source: str, target: str) -> None:

@@ -9,30 +9,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
-from memstore import files
+from memstore import files, salvage
 from memstore.errors import DamagedData
 from memstore.ids import VersionId
 from memstore.manifest import history
-from memstore.manifest.version import Version, decode
+from memstore.manifest.version import decode
 from memstore.objects import encoding
 from memstore.objects.catalogue import Catalogue, Location, PlaceKind, key_of
 from memstore.objects.pack import MetadataRecord, Tail, check_header, read_tail
 from memstore.objects.reader import ObjectReader
 from memstore.objects.record import Encoding, Header, RecordKind
 from memstore.objects.segment import Group, Segment
+from memstore.salvage import Found
 
 REFLOG_NAME: Final = "reflog"
-
-
-class Found(NamedTuple):
-    """A version's record met while reading a file."""
-
-    version: Version
-    place: int
-    offset: int
-    inner: int
 
 
 def segment_names(state: str) -> list[str]:
@@ -77,21 +69,7 @@ def catch_up(state: str, catalogue: Catalogue, reader: ObjectReader) -> list[str
                 found += _enter_pack(state, catalogue, name)
             except DamagedData as error:
                 warnings.append(f"{error.message}; {error.hint}")
-    heads: dict[str, VersionId | None] = {}
-    own: set[str] = set()
-    for name in segment_names(state):
-        try:
-            segment = Segment(_segment_path(state, name))
-        except DamagedData as error:
-            warnings.append(f"{error.message}; {error.hint}")
-            continue
-        try:
-            if segment.own:
-                own.add(name)
-            found += _enter_segment(state, catalogue, segment, places.get(name), heads, warnings)
-        finally:
-            segment.close()
-    reader.close()
+    heads, own = _enter_segments(state, catalogue, reader, found, warnings)
     enter_versions(catalogue, found)
     existing = set(packs) | set(segment_names(state))
     for name, (place, _, _) in places.items():
@@ -99,6 +77,10 @@ def catch_up(state: str, catalogue: Catalogue, reader: ObjectReader) -> list[str
             catalogue.drop_place(place)
             catalogue.db.execute("DELETE FROM facts WHERE name = ?", ("head of " + name,))
     adopt_strays(catalogue, reader)
+    for head in {*(heads.values() or read_reflog(state)[-1:])}:
+        for lost in salvage.stand_in(catalogue, reader, head):
+            warnings.append(f"the record of version {str(lost)[:12]} is damaged or gone: run 'memsync verify'")
+            adopt_strays(catalogue, reader)
     _set_head(catalogue, _find_head(state, catalogue, heads, own))
     catalogue.set_fact("complete", 1)
     return warnings
@@ -133,13 +115,19 @@ def _enter_pack(state: str, catalogue: Catalogue, name: str) -> list[Found]:
     descriptor = files.open_read(path)
     try:
         what = f"pack {name[:12]}"
-        check_header(files.read_at(descriptor, 0, 4096), what)
+        facts = check_header(files.read_at(descriptor, 0, 4096), what)
+        if facts.get("store") != catalogue.store:
+            raise _foreign(what)
         tail = read_tail(
             lambda offset, length: files.read_at(descriptor, offset, length), files.size(path), what
         )
     finally:
         os.close(descriptor)
     return enter_tail(catalogue, name, tail)
+
+
+def _foreign(what: str) -> DamagedData:
+    return DamagedData(f"{what} belongs to another store", hint="move it out of .memsync; it is not read here")
 
 
 def enter_tail(catalogue: Catalogue, name: str, tail: Tail) -> list[Found]:
@@ -221,6 +209,41 @@ def _segment_path(state: str, name: str) -> str:
     return os.path.join(state, "segments", name + ".seg")
 
 
+def _enter_segments(
+    state: str, catalogue: Catalogue, reader: ObjectReader, found: list[Found], warnings: list[str]
+) -> tuple[dict[str, VersionId | None], set[str]]:
+    """(what each segment says of HEAD, which are our own); versions that are new here go to `found`."""
+    heads: dict[str, VersionId | None] = {}
+    own: set[str] = set()
+    doubtful: list[Found] = []
+    places = catalogue.places()
+    for name in segment_names(state):
+        try:
+            segment = Segment(_segment_path(state, name))
+        except DamagedData as error:
+            warnings.append(f"{error.message}; {error.hint}")
+            continue
+        try:
+            if not segment.is_of(catalogue.store):
+                trouble = _foreign(f"segment {name}")
+                warnings.append(f"{trouble.message}; {trouble.hint}")
+                continue
+            if segment.own:
+                own.add(name)
+            good, damaged = _enter_segment(state, catalogue, segment, places.get(name), heads, warnings)
+            found += good
+            place = catalogue.places()[name][0]
+            for start, end in damaged:
+                records = list(segment.salvage(start, end))
+                salvage.enter_objects(catalogue, reader, records, place)
+                doubtful += salvage.versions_in(segment, records, place)
+        finally:
+            segment.close()
+    reader.close()
+    found += salvage.proven(catalogue, found, doubtful, heads.values())
+    return heads, own
+
+
 def _enter_segment(
     state: str,
     catalogue: Catalogue,
@@ -228,13 +251,14 @@ def _enter_segment(
     known: tuple[int, int, int] | None,
     heads: dict[str, VersionId | None],
     warnings: list[str],
-) -> list[Found]:
+) -> tuple[list[Found], list[tuple[int, int]]]:
+    """The versions of its good groups that are new here, and its damaged stretches."""
     fact = "head of " + segment.name
     size = segment.size()
     if known is not None and known[2] == size:
         head = catalogue.fact(fact)
         heads[segment.name] = VersionId(head) if isinstance(head, bytes) else None
-        return []
+        return [], []
     if known is not None and known[2] > size:
         warnings.append(
             f"segment {segment.name} is shorter than it was; what it lost is gone unless a remote has it: "
@@ -243,6 +267,8 @@ def _enter_segment(
         catalogue.drop_place(known[0])
         known = None
     scan = segment.scan(known[2] if known else None)
+    if scan.groups:
+        segment.make_durable()
     place = known[0] if known else catalogue.add_place(PlaceKind.SEGMENT, segment.name, segment.start)
     found: list[Found] = []
     for group in scan.groups:
@@ -263,7 +289,7 @@ def _enter_segment(
     else:
         end = scan.size
     catalogue.set_end(place, end, len(scan.damaged))
-    return found
+    return found, scan.damaged
 
 
 def _enter_group(catalogue: Catalogue, segment: Segment, group: Group, place: int) -> list[Found]:

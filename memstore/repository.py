@@ -18,6 +18,7 @@ from memstore.identity import Device, StoreFormat, load_device, load_format
 from memstore.ids import SHORTEST_PREFIX, ContentId, VersionId
 from memstore.manifest.version import Entry, Kind, Version, decode
 from memstore.objects.catalogue import Catalogue
+from memstore.objects.connection import CatalogueDamaged
 from memstore.objects.reader import ObjectReader
 from memstore.objects.segment import Segment
 
@@ -102,8 +103,12 @@ class Repository:
         from memstore.writer import Writer
 
         with self.locked():
-            self._catch_up()
-            segment, place = self._own_segment()
+            try:
+                self._catch_up()
+                segment, place = self._own_segment()
+            except CatalogueDamaged:
+                self._rebuild()
+                segment, place = self._own_segment()
             writer = Writer(self, segment, place)
             try:
                 yield writer
@@ -118,15 +123,25 @@ class Repository:
 
         If another process is writing just now, its last commit but the open one is what a reader sees.
         """
-        if recovery.is_current(self.state, self.catalogue):
-            return
-        patience = 0.2 if self.catalogue.fact("complete") == 1 else None
         try:
-            with self.locked(patience):
-                self._catch_up()
-        except StoreLocked:
-            if patience is None:
-                raise
+            if recovery.is_current(self.state, self.catalogue):
+                return
+            patience = 0.2 if self.catalogue.fact("complete") == 1 else None
+            try:
+                with self.locked(patience):
+                    self._catch_up()
+            except StoreLocked:
+                if patience is None:
+                    raise
+        except CatalogueDamaged:
+            with self.locked():
+                self._rebuild()
+
+    def _rebuild(self) -> None:
+        """The catalogue turned out to be damaged: make it anew. For the holder of the lock."""
+        self.reader.close()
+        self.catalogue.reopen()
+        self._catch_up()
 
     def _catch_up(self) -> None:
         if recovery.is_current(self.state, self.catalogue):
@@ -136,7 +151,8 @@ class Repository:
         try:
             self.warnings += recovery.catch_up(self.state, self.catalogue, self.reader)
         except BaseException:
-            db.execute("ROLLBACK")
+            if db.in_transaction:  # SQLite may have rolled back by itself: a full disk, a damaged file
+                db.execute("ROLLBACK")
             raise
         db.execute("COMMIT")
 
@@ -145,7 +161,7 @@ class Repository:
         for name in recovery.segment_names(self.state):
             with contextlib.suppress(DamagedData):
                 segment = Segment(os.path.join(self.state, "segments", name + ".seg"))
-                if segment.own:
+                if segment.own and segment.is_of(self.format.store):
                     place, _, end = places[name]
                     segment.begin(end)
                     return segment, place
@@ -239,13 +255,15 @@ class Repository:
         return Entry(path, Kind(kind), size, ContentId(content), modified)
 
     def entries(self, version: VersionId, under: str = "") -> Iterator[Entry]:
-        """A version's files under a folder (or that one file), in path order."""
-        if version == self.head():
-            rows: Iterator[Any] = (row[:5] for row in self.catalogue.tree(under))
-        else:
-            rows = self.catalogue.entries_at(self.seq(version), under)
-        for path, kind, size, content, modified in rows:
-            yield Entry(path, Kind(kind), size, ContentId(content), modified)
+        """A version's files under a folder (or that one file), in path order; undisturbed by commits that
+        other processes make meanwhile."""
+        with self.catalogue.snapshot() as catalogue:
+            if catalogue.fact("head") == version:
+                rows: Iterator[Any] = (row[:5] for row in catalogue.tree(under))
+            else:
+                rows = catalogue.entries_at(self.seq(version), under)
+            for path, kind, size, content, modified in rows:
+                yield Entry(path, Kind(kind), size, ContentId(content), modified)
 
     def seq(self, version: VersionId) -> int:
         found = self.catalogue.seq(version)

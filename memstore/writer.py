@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 import msgpack
 
+from memstore.errors import DamagedData
 from memstore.ids import ContentId, Id, ManifestId, VersionId
 from memstore.manifest import history
-from memstore.manifest.version import MANIFEST_HASH_EVERY, Change, Meta, Version, decode, encode
+from memstore.manifest.version import MANIFEST_HASH_EVERY, Change, Meta, Version, encode
 from memstore.objects import encoding
 from memstore.objects.catalogue import Location, key_of
 from memstore.objects.encoding import Base, Encoded
@@ -53,7 +54,16 @@ class Writer:
         """Whether the content is stored already, or was added since the last commit."""
         if id in self._new:
             return True
-        return self._catalogue.has(id)
+        reader = self.repository.reader
+        return any(reader.is_of(location, id) for location in self._catalogue.locations(id))
+
+    def missing(self, ids: Sequence[ContentId]) -> set[ContentId]:
+        """Those that are not stored yet: as `has`, for many at once."""
+        keys = {key_of(id) for id in ids}
+        marks = ",".join("?" * len(keys))
+        rows = self._catalogue.db.execute(f"SELECT key FROM objects WHERE key IN ({marks})", [*keys])
+        stored = {row[0] for row in rows}
+        return {id for id in ids if not (id in self._new or (key_of(id) in stored and self.has(id)))}
 
     def add(self, kind: RecordKind, id: Id, raw_length: int, encoded: Encoded) -> None:
         """Append an encoded object. It counts with the next `commit`."""
@@ -134,7 +144,17 @@ class Writer:
             changes=changes,
             manifest=manifest,
         )
-        version = decode(encoded)
+        version = Version(
+            VersionId.of(encoded),
+            parents,
+            generation,
+            time_ms,
+            device.name,
+            device.id,
+            meta,
+            tuple(changes),
+            manifest,
+        )
         offset = self._append_version(encoded)
         self._flush_rows()
         history.add_version(catalogue, version, self._place, offset, -1)
@@ -176,9 +196,11 @@ class Writer:
 
     def rollback(self) -> None:
         """Forget what was added since the last commit."""
-        if self._open:
-            self._finish("ROLLBACK")
-        self._segment.rollback()
+        try:
+            self._segment.rollback()
+        finally:
+            if self._open:
+                self._finish("ROLLBACK")
 
     def remember(self, rows: Sequence[tuple[str, history.Stat | None]]) -> None:
         """Note file stats in the cache; see `history.remember_stat`."""
@@ -201,10 +223,12 @@ class Writer:
             self._open = True
 
     def _finish(self, how: str) -> None:
-        self._catalogue.db.execute(how)
         self._open = False
         self._rows.clear()
         self._new.clear()
+        db = self._catalogue.db
+        if how == "COMMIT" or db.in_transaction:  # a full disk makes SQLite roll back by itself
+            db.execute(how)
 
     def _flush_rows(self) -> None:
         self._catalogue.add_objects(self._rows)
@@ -233,7 +257,10 @@ class Writer:
         last = self._catalogue.fact("checkpoint")
         if not isinstance(last, bytes):
             return None
-        raw = self.repository.reader.manifest(ManifestId(last))
+        try:
+            raw = self.repository.reader.manifest(ManifestId(last))
+        except (DamagedData, FileNotFoundError):
+            return None  # only a shortcut; the next one begins anew
         best = [row for row in self._catalogue.locations(last) if row.kind == RecordKind.MANIFEST]
         if raw is None or not best:
             return None

@@ -73,77 +73,60 @@ Manifest = dict[str, Entry]
 
 @dataclass
 class NaiveStore:
-    """All that was found: versions by id, stored forms by (kind, id), what is removed, the heads."""
+    """All that was found."""
 
     store_id: bytes
     versions: dict[bytes, Version] = field(default_factory=dict)
-    forms: dict[tuple[int, bytes], list[Record]] = field(default_factory=dict)
+    forms: list[Record] = field(default_factory=list)
+    """Every stored form of every content, recipe and manifest."""
+    objects: dict[tuple[int, bytes], bytes] = field(default_factory=dict)
+    """(kind, id) -> plain bytes, checked; filled by `settle`."""
     tombstones: dict[bytes, dict[str, Any]] = field(default_factory=dict)
     head: bytes | None = None
+    """HEAD of a workspace; the only head of a remote."""
     heads: list[bytes] = field(default_factory=list)
-    torn: dict[str, int] = field(default_factory=dict)
+    """Of a remote: what is listed, without ancestors. Of a workspace: the versions without a child."""
     packs: dict[str, int] = field(default_factory=dict)
-    segment_heads: dict[str, bytes | None] = field(default_factory=dict)
-    decoded: dict[tuple[int, bytes], bytes] = field(default_factory=dict)
+    """Pack id -> how many data records it has."""
+    segments: dict[str, tuple[bool, bytes | None]] = field(default_factory=dict)
+    """File name -> whether it is no copy, and its HEAD."""
+    torn: dict[str, int] = field(default_factory=dict)
+    """File name -> length of the torn tail."""
+    damaged: dict[str, int] = field(default_factory=dict)
+    """File name -> bytes before its last good group that are in none."""
 
     def take(self, record: Record) -> None:
         """Keep one record of the kinds 1 to 5."""
         if record.kind == VERSION:
-            version = parse_version(self.decode(record))
+            version = parse_version(plain_bytes(record, b""))
             self.versions[version.id] = version
         elif record.kind == TOMBSTONE:
-            self.tombstones[record.id] = unpack(self.decode(record))
+            self.tombstones[record.id] = unpack(plain_bytes(record, b""))
         elif record.kind in {CONTENT, RECIPE, MANIFEST}:
-            self.forms.setdefault((record.kind, record.id), []).append(record)
+            self.forms.append(record)
         else:
             raise NotReadable(f"a record of the kind {record.kind} does not belong here")
 
-    def decode(self, record: Record) -> bytes:
-        """The plain bytes of a record; deltas are followed down to a form that decodes alone."""
-        chain = [record]
-        while chain[-1].encoding == DELTA:
-            chain.append(self.base_of(chain[-1]))
-        plain = b""
-        while chain:
-            plain = plain_bytes(chain.pop(), plain)
-        return plain
-
-    def base_of(self, delta: Record) -> Record:
-        """The stored form of the lowest rank that a delta's base key names."""
-        found = [
-            form
-            for (kind, id_), forms in self.forms.items()
-            if kind == delta.kind and id_[:8] == delta.base
-            for form in forms
-            if form.rank < delta.rank
-        ]
-        if len({form.id for form in found}) > 1:
-            raise NotReadable("two objects share a key: this reader is too naive to try each")
-        if not found:
-            raise NotReadable(f"the base {delta.base.hex()} of {delta.id.hex()} is missing")
-        return min(found, key=lambda form: form.rank)
+    def settle(self) -> None:
+        """Decode every stored form, those of low rank first: so each delta finds its base decoded."""
+        by_key: dict[tuple[int, bytes], set[bytes]] = {}
+        for form in sorted(self.forms, key=lambda form: form.rank):
+            bases = [b""]
+            if form.encoding == DELTA:
+                bases = [self.objects[form.kind, id_] for id_ in by_key.get((form.kind, form.base), ())]
+            self.objects[form.kind, form.id] = decoded(form, bases)
+            by_key.setdefault((form.kind, form.id[:8]), set()).add(form.id)
 
     def object(self, kind: int, id_: bytes) -> bytes:
-        """The plain bytes of every stored form of an object; each is decoded and checked."""
-        if (kind, id_) not in self.decoded:
-            forms = self.forms.get((kind, id_))
-            if not forms:
-                raise NotReadable(f"{id_.hex()} is in no record")
-            for form in forms:
-                plain = self.decode(form)
-                computed = {
-                    CONTENT: lambda: blake3(plain).digest(),
-                    RECIPE: lambda: id_,  # what the id names are the pieces together: see content()
-                    MANIFEST: lambda: manifest_id(plain),
-                }[kind]()
-                if computed != id_:
-                    raise NotReadable(f"{id_.hex()} decodes to something else")
-                self.decoded[kind, id_] = plain
-        return self.decoded[kind, id_]
+        """An object's plain bytes."""
+        if (kind, id_) not in self.objects:
+            removed = " (removed)" if id_ in self.tombstones else ""
+            raise NotReadable(f"{id_.hex()} is in no record{removed}")
+        return self.objects[kind, id_]
 
     def content(self, id_: bytes) -> bytes:
         """The bytes of a file."""
-        if (CONTENT, id_) in self.forms:
+        if (RECIPE, id_) not in self.objects:
             return self.object(CONTENT, id_)
         pieces = []
         for piece, length in unpack(self.object(RECIPE, id_)):
@@ -213,6 +196,13 @@ def manifest_id(plain: bytes) -> bytes:
     return blake3(plain, derive_key_context="memsync manifest 1").digest()
 
 
+def content_id(plain: bytes) -> bytes:
+    return blake3(plain).digest()
+
+
+HASHES = {CONTENT: content_id, MANIFEST: manifest_id}
+
+
 def version_id(plain: bytes) -> bytes:
     return blake3(plain, derive_key_context="memsync version 1").digest()
 
@@ -254,6 +244,23 @@ def plain_bytes(record: Record, base: bytes) -> bytes:
     if len(plain) != record.raw_length:
         raise NotReadable(f"{record.id.hex()} has another length than declared")
     return plain
+
+
+def decoded(form: Record, bases: list[bytes]) -> bytes:
+    """The plain bytes of a form, decoded with the base that gives what its id names."""
+    if form.encoding != DELTA:
+        bases = [b""]
+    for base in bases:
+        try:
+            plain = plain_bytes(form, base)
+        except NotReadable:
+            if len(bases) == 1:
+                raise
+            continue
+        # What a recipe's id names are its pieces together: see content().
+        if form.kind == RECIPE or form.id == HASHES[form.kind](plain):
+            return plain
+    raise NotReadable(f"no base of {form.id.hex()}, or it decodes to something else")
 
 
 def parse_record(data: bytes, at: int) -> Record:
@@ -333,21 +340,25 @@ def read_header(where: str, data: bytes, magic: bytes, store_id: bytes) -> tuple
     return header, end + 8
 
 
-def read_segment(store: NaiveStore, name: str, data: bytes) -> None:
-    """Take the good groups of a segment, note its HEAD and how long its torn tail is."""
-    _, at = read_header(name, data, b"MSYNCSEG", store.store_id)
-    store.segment_heads[name] = None
+def read_segment(store: NaiveStore, name: str, data: bytes, identity: tuple[int, int]) -> None:
+    """Take the good groups of a segment, note its HEAD and how much of it is in none."""
+    header, at = read_header(name, data, b"MSYNCSEG", store.store_id)
+    own = (header["device"], header["inode"]) == identity
+    store.segments[name] = (own, None)
+    store.damaged[name] = 0
     search = at
     while (commit := data.find(COMMIT, search)) >= 0:
-        body, end = data[commit : commit + COMMIT_SIZE], commit + COMMIT_SIZE
-        length = int.from_bytes(body[41:49], "little")
+        record, end = data[commit : commit + COMMIT_SIZE], commit + COMMIT_SIZE
+        length = int.from_bytes(record[41:49], "little")
         start = commit - length
-        if start < at or blake3(data[start : commit + 49]).digest() != body[49:]:
+        place = header["name"].encode() + start.to_bytes(8, "little", signed=True)
+        if start < at or blake3(place + data[start : commit + 49]).digest() != record[49:]:
             search = commit + 1  # the bytes of some content, or damage
             continue
-        for record in records(data, start, commit):
-            store.take(record)
-        store.segment_heads[name] = None if body[9:41] == bytes(32) else body[9:41]
+        for each in records(data, start, commit):
+            store.take(each)
+        store.segments[name] = (own, None if record[9:41] == bytes(32) else record[9:41])
+        store.damaged[name] += start - at
         at = search = end
     store.torn[name] = len(data) - at
 
@@ -373,33 +384,44 @@ def read_pack(store: NaiveStore, name: str, data: bytes) -> None:
         for record in records(plain, 0, len(plain)):
             store.take(record)
     (columns,) = records(data, index, end)
-    if columns.kind != INDEX or unpack(plain_bytes(columns, b"")) != index_of(contents, at):
+    if columns.kind != INDEX or parse_index(plain_bytes(columns, b"")) != [shown(each) for each in contents]:
         raise NotReadable(f"{name} has an index of something else")
-    store.packs[name] = len(contents)
+    store.packs[name.removesuffix(".pack")] = len(contents)
 
 
-def index_of(contents: list[Record], first: int) -> list[Any]:
-    """The columns of the index that a pack of these records has."""
-    lengths, bases, outside = b"", b"", b""
-    for position, record in enumerate(contents):
-        lengths += to_varint(record.raw_length) + to_varint(len(record.payload))
-        if record.encoding == DELTA:
-            before = [i for i in range(position) if contents[i].id[:8] == record.base]
-            back = position - before[-1] if before else 0
-            bases += to_varint(back) + to_varint(record.rank)
-            outside += b"" if back else record.base
-    keys = b"".join(record.id[:8] for record in contents)
-    kinds = bytes(record.kind << 4 | record.encoding for record in contents)
-    return [first, keys, kinds, lengths, bases, outside]
+Shown = tuple[int, bytes, int, int, int, bytes, int]
+"""A record as the index shows it: first byte, key, raw and stored length, offset, base's key, rank."""
 
 
-def to_varint(value: int) -> bytes:
-    """Unsigned LEB128."""
-    encoded = b""
-    while value >= 0x80:
-        encoded += bytes([value & 0x7F | 0x80])
-        value >>= 7
-    return encoded + bytes([value])
+def shown(record: Record) -> Shown:
+    first = record.kind << 4 | record.encoding
+    lengths = (record.raw_length, len(record.payload))
+    return (first, record.id[:8], *lengths, record.start, record.base, record.rank)
+
+
+def parse_index(plain: bytes) -> list[Shown]:
+    """The data records of a pack, from the columns of its index."""
+    offset, keys, kinds, lengths, bases, outside = unpack(plain)
+    found: list[Shown] = []
+    for first in kinds:
+        key, keys = keys[:8], keys[8:]
+        raw_length, at = varint(lengths, 0)
+        stored_length, at = varint(lengths, at)
+        header, lengths = 1 + 32 + at, lengths[at:]
+        base, rank = b"", 0
+        if first & 15 == DELTA:
+            back, at = varint(bases, 0)
+            rank, end = varint(bases, at)
+            header, bases = header + 8 + end - at, bases[end:]
+            if back:
+                base = found[len(found) - back][1]
+            else:
+                base, outside = outside[:8], outside[8:]
+        found.append((first, key, raw_length, stored_length, offset, base, rank))
+        offset += header + stored_length
+    if keys or lengths or bases or outside:
+        raise NotReadable("the columns of an index have more than its entries")
+    return found
 
 
 def read_store(folder: Path) -> NaiveStore:
@@ -413,7 +435,9 @@ def read_store(folder: Path) -> NaiveStore:
             read_pack(store, file.name, file.read_bytes())
     for file in files(folder / "segments"):
         if re.fullmatch(r"[0-9a-f]{16}\.seg", file.name):
-            read_segment(store, file.name, file.read_bytes())
+            facts = file.stat()
+            read_segment(store, file.name, file.read_bytes(), (facts.st_dev, facts.st_ino))
+    store.settle()
     if (folder / "heads").is_dir():
         read_remote_heads(store, heads)
     else:
@@ -444,13 +468,18 @@ def read_remote_heads(store: NaiveStore, markers: list[Path]) -> None:
 
 
 def local_head(store: NaiveStore, folder: Path) -> bytes | None:
-    """HEAD: of the segment that holds commits, else what sealing wrote to the reflog last."""
-    found = [head for _, head in sorted(store.segment_heads.items()) if head is not None]
-    if found:
-        return found[-1]
+    """HEAD: what the own segment says; of copies, what any of them says; without segments, the reflog."""
+    said = [head for own, head in store.segments.values() if own]
+    said = said or [head for _, head in store.segments.values()]
+    known = [store.versions[head] for head in said if head in store.versions]
+    if known:
+        return min(known, key=lambda version: (-version.time, -version.generation, version.id)).id
+    if said and not any(said):
+        return None
     reflog = folder / "reflog"
-    lines = reflog.read_text(encoding="utf-8").splitlines() if reflog.exists() else []
-    return bytes.fromhex(lines[-1].split(" ")[0]) if lines else None
+    lines = reflog.read_text(encoding="ascii").splitlines() if reflog.exists() else []
+    logged = [bytes.fromhex(line.split(" ")[0]) for line in lines]
+    return next((head for head in reversed(logged) if head in store.versions), None)
 
 
 def files(folder: Path) -> list[Path]:

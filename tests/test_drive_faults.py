@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -142,6 +145,31 @@ def test_a_network_that_goes_away_at_any_request_and_comes_back_is_carried_on(
             push(place.open(place.workspace("laptop")))
             assert place.emulator.tree() == after
     assert number > 10
+
+
+@pytest.mark.parametrize("side", ["before", "after"])
+def test_a_process_that_is_killed_at_a_request_is_carried_on_by_the_next(side: str, tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; from memstore.workspace import Workspace;"
+        "from memstore.remotes.open import open_remote; from tests.test_drive_faults import push;"
+        "workspace = Workspace.find(sys.argv[1]); push(open_remote('drive:', workspace))"
+    )
+    for number in range(1 if side == "before" else 3, 23, 4):
+        with DrivePlace(tmp_path / f"kill{number}") as place:
+            earlier(place)
+            workspace = place.workspace("laptop")
+            running: list[subprocess.Popen[bytes]] = []
+
+            def kill(request: object, running: list[subprocess.Popen[bytes]] = running) -> None:
+                running[0].kill()
+
+            rule = place.emulator.fault(f"any nth={number} latency=0 at={side}", hook=kill)
+            environ = {**os.environ, "MEMSYNC_DRIVE_ROOT_URL": place.emulator.url}
+            running.append(subprocess.Popen([sys.executable, "-c", script, workspace.root], env=environ))
+            code = running[0].wait(60)
+            assert (code != 0) == bool(rule.fired)
+            push(place.open(workspace))
+            assert place.emulator.tree() == LATER
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING
 
 from memstore.actions import checkout
 from memstore.actions.checkout import Step
-from memstore.actions.commit import log_archived, record
+from memstore.actions.commit import finish_checkout, log_archived, record
 from memstore.ids import ContentId
 from memstore.manifest.references import References
 from memstore.manifest.version import Change, ChangeKind, Entry, Kind, Meta
 from memstore.mirror.apply import Foreign, remember
-from memstore.objects import encoding
-from memstore.objects.record import RecordKind
+from memstore.objects import chunker, encoding
+from memstore.objects.record import PIECE_LIMIT, RecordKind
 from memstore.progress import SILENT
 
 if TYPE_CHECKING:
     from memstore.repository import Repository
+    from memstore.writer import Writer
 
 ACTOR = "drive"
 
@@ -31,6 +32,7 @@ def bring_home(repository: Repository, foreign: Sequence[Foreign], where: str) -
     """Commit the bytes a person left in the mirror; a sentence for each. `where` names the remote."""
     notes: list[str] = []
     with repository.writing() as writer:
+        finish_checkout(repository, writer)
         paths = [item.path for item in foreign if _is_here(repository, item.path)]
         if paths:
             saved = record(repository, writer, paths, meta=Meta(reason="saved before changes came home"))
@@ -40,12 +42,13 @@ def bring_home(repository: Repository, foreign: Sequence[Foreign], where: str) -
         steps: list[Step] = []
         for item in foreign:
             content = ContentId.of(item.content)
-            if not writer.has(content):
-                writer.add(RecordKind.CONTENT, content, len(item.content), encoding.encode(item.content))
+            _store(writer, content, item.content)
             row = repository.catalogue.tree_entry(item.path)
             head = None if row is None else Entry(item.path, Kind(row[0]), row[1], ContentId(row[2]), row[3])
             modified = item.seen.modified_ms or time.time_ns() // 1_000_000
-            if head is not None and item.mirrored is not None and head.content == item.mirrored.content:
+            if head is not None and head.content == content:
+                notes.append(f"{item.path} was changed on {where} by hand as it was here")
+            elif head is not None and item.mirrored is not None and head.content == item.mirrored.content:
                 entry = Entry(item.path, head.kind, len(item.content), content, modified)
                 changes.append(Change(item.path, _kind(item, head), entry))
                 steps.append(Step(item.path, head, entry))
@@ -72,6 +75,22 @@ def bring_home(repository: Repository, foreign: Sequence[Foreign], where: str) -
     for item in foreign:
         remember(repository, item.path, ContentId.of(item.content), item.seen)
     return notes
+
+
+def _store(writer: Writer, content: ContentId, data: bytes) -> None:
+    """As a commit would: a large content is a recipe of pieces."""
+    if writer.has(content):
+        return
+    if len(data) <= PIECE_LIMIT:
+        writer.add(RecordKind.CONTENT, content, len(data), encoding.encode(data))
+        return
+    pieces: list[tuple[ContentId, int]] = []
+    for piece in chunker.pieces(lambda offset, length: data[offset : offset + length], len(data)):
+        id = ContentId.of(piece)
+        if not writer.has(id):
+            writer.add(RecordKind.CONTENT, id, len(piece), encoding.encode(piece))
+        pieces.append((id, len(piece)))
+    writer.add_recipe(content, pieces)
 
 
 def _is_here(repository: Repository, path: str) -> bool:

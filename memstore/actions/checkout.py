@@ -8,13 +8,14 @@ still has its old content gets the new one; any other content is somebody's work
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgpack
 
 from memstore import files
-from memstore.errors import BadInput, Conflict, DiskTrouble
+from memstore.actions.commit import CHECKOUT_NAME
+from memstore.errors import BadInput, Conflict, DamagedData, DiskTrouble
 from memstore.ids import ContentId, VersionId
 from memstore.manifest.version import Change, ChangeKind, Entry, Kind, Meta
 from memstore.progress import SILENT, Progress
@@ -24,8 +25,6 @@ from memstore.worktree.found import Found, StatKey
 if TYPE_CHECKING:
     from memstore.repository import Repository
     from memstore.writer import Writer
-
-RECORD_NAME: Final = "checkout"
 
 
 class Step(NamedTuple):
@@ -73,13 +72,14 @@ def apply(
     data = repository.workspace.data
     progress.begin("restoring", len(steps), "files")
     try:
-        for step in steps:
+        for step in sorted(steps, key=lambda step: step.new is not None):  # a file may be in a folder's way
             try:
                 key = _take(repository, data, step)
                 if step.new is not None:
                     safe = key is not None and not found.racy(key, clock)
                     stats.append((step.path, key if safe else None))
-            except (BadInput, Conflict, DiskTrouble) as error:
+            except (BadInput, Conflict, DiskTrouble, DamagedData) as error:
+                # A record that stays open would have every later command meet the same trouble again.
                 warnings.append(f"{error.message}; {error.hint}")
             progress.advance(1)
     finally:
@@ -110,42 +110,54 @@ def finish(repository: Repository, writer: Writer) -> list[str]:
         return []
     folders = {step.path.rpartition("/")[0] for step in steps}
     materialise.sweep_temporaries(repository.workspace.data, folders)
-    notes = settle(repository, writer, steps, reason="found when an interrupted restore was finished")
+    steps, notes = settle(repository, writer, steps, reason="found when an interrupted restore was finished")
     notes += apply(repository, writer, steps)
     close(repository)
     return [f"an interrupted restore of {len(steps)} path(s) was finished", *notes]
 
 
-def settle(repository: Repository, writer: Writer, steps: Iterable[Step], *, reason: str) -> list[str]:
+def settle(
+    repository: Repository, writer: Writer, steps: Sequence[Step], *, reason: str
+) -> tuple[list[Step], list[str]]:
     """Commit what paths hold that is neither a step's old nor its new content, before it is replaced.
 
     HEAD already has the new contents; so the stray ones are committed on top, and the new ones again after
-    that: both are in history, and `Data/` ends as it was meant to.
+    that: both are in history, and `Data/` ends as it was meant to. Returns the steps from what is there now,
+    and what a person should know.
     """
-    from memstore.actions.commit import record
+    from memstore.actions.commit import log_archived, record
 
     stray = []
     for step in steps:
-        here = content_at(repository, step.path)
+        try:
+            here = content_at(repository, step.path)
+        except DiskTrouble:
+            continue  # `apply` meets it again, and leaves it as it is
         if here is None or _same(here, step.old) or _same(here, step.new):
             continue
         stray.append(step)
     if not stray:
-        return []
+        return list(steps), []
     # Reading anew, whatever the stat cache says: HEAD has the new content, the disk has not.
     writer.remember([(step.path, None) for step in stray])
     report = record(repository, writer, [step.path for step in stray], meta=Meta(reason=reason))
-    if report.version is not None:
-        changes = []
-        for step in stray:
-            now = repository.catalogue.tree_entry(step.path)
-            if step.new is not None:
-                kind = ChangeKind.ADD if now is None else ChangeKind.REPLACE
-                changes.append(Change(step.path, kind, step.new))
-            elif now is not None:
-                changes.append(Change(step.path, ChangeKind.DELETE, None))
+    log_archived(repository, report.version)
+    notes = list(report.warnings)
+    changes = []
+    standing: dict[str, Entry] = {}
+    for step in stray:
+        row = repository.catalogue.tree_entry(step.path)
+        if row is None:
+            continue  # it could not be read, and is left alone
+        now = standing[step.path] = Entry(step.path, Kind(row[0]), row[1], ContentId(row[2]), row[3])
+        if step.new is None:
+            changes.append(Change(step.path, ChangeKind.DELETE, None))
+        elif (now.content, now.kind) != (step.new.content, step.new.kind):
+            changes.append(Change(step.path, ChangeKind.REPLACE, step.new))
+        notes.append(f"{step.path} had been written to meanwhile; 'memsync log {step.path}' shows that content")
+    if changes:
         add_with_references(repository, writer, changes, Meta(reason=reason))
-    return list(report.warnings)
+    return [step._replace(old=standing.get(step.path, step.old)) for step in steps], notes
 
 
 def add_with_references(
@@ -173,10 +185,11 @@ class Here(NamedTuple):
 
 
 def content_at(repository: Repository, path: str) -> Here | None:
-    """Hash what lies at a path; None if no file is there. Raises `DiskTrouble` if it can't be read."""
+    """Hash what lies at a path; None if no file is there, or only behind a link. Raises `DiskTrouble` if it
+    can't be read."""
     data = repository.workspace.data
     item: Found | None = found.look(data, path)
-    if item is None:
+    if item is None or not materialise.is_real_path(data, path.rpartition("/")[0]):
         return None
     place = os.path.join(data, path)
     kind = Kind(item.kind)
@@ -230,7 +243,7 @@ def _same(here: Here | None, entry: Entry | None) -> bool:
 
 
 def _record_path(repository: Repository) -> str:
-    return os.path.join(repository.state, RECORD_NAME)
+    return os.path.join(repository.state, CHECKOUT_NAME)
 
 
 def _bytes(id: VersionId | None) -> bytes | None:

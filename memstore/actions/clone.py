@@ -10,7 +10,7 @@ from typing import Final
 from memstore import files
 from memstore.actions import fetch, remote_state
 from memstore.actions.remote_state import RemoteState
-from memstore.errors import BadInput, RemoteMissing
+from memstore.errors import BadInput, DamagedData, RemoteMissing
 from memstore.identity import StoreFormat
 from memstore.ids import VersionId
 from memstore.progress import SILENT, Progress
@@ -24,6 +24,8 @@ from memstore.writer import Writer
 
 STAGING_SUFFIX: Final = ".memsync-clone"
 """Beside `Data/`: where it is written until it is whole."""
+MARKER_NAME: Final = "clone"
+"""In `.memsync`, until the clone is whole: the URL."""
 
 
 def clone(
@@ -38,20 +40,23 @@ def clone(
     _refuse_occupied(root)
     parse_url(url)
     made = not os.path.isdir(root)
+    empty = not files.names(root)
     # The workspace is only made once the remote has answered: a wrong URL leaves nothing behind.
     workspace = Workspace.planned(root, environ)
     remote = open_remote(url, workspace, progress)
     try:
         format, heads = _first_look(remote)
         workspace = Workspace.create(root, environ)
+        # Before the store: what is there without its marker is a workspace, and refused.
+        files.write_atomic(os.path.join(workspace.state, MARKER_NAME), url.encode())
         repository = Repository.create(workspace, format)
         try:
             _fill(repository, remote, url, heads, progress)
         finally:
             repository.close()
-    except BaseException:
-        if made and os.path.isdir(root) and not os.listdir(root):
-            os.rmdir(root)
+    except DamagedData:
+        if empty:  # all that is there now is ours, and another try would only meet the same damage
+            _remove_all(root, itself=made)
         raise
     finally:
         remote.close()
@@ -63,7 +68,7 @@ def _refuse_occupied(root: str) -> None:
         raise BadInput(f"{root} is no folder", hint="name a folder that is not there yet")
     for name in files.names(root):
         path = os.path.join(root, name)
-        if name == ".memsync" and files.exists(os.path.join(path, "clone")):
+        if name == ".memsync" and files.exists(os.path.join(path, MARKER_NAME)):
             return  # an interrupted clone
         if name == ".memsync" and files.exists(os.path.join(path, "format")):
             raise BadInput(
@@ -76,6 +81,17 @@ def _refuse_occupied(root: str) -> None:
             f"{data} holds files already",
             hint="clone into a folder of its own, then copy them into its Data/",
         )
+
+
+def _remove_all(root: str, *, itself: bool) -> None:
+    for name in files.names(root):
+        place = os.path.join(root, name)
+        if os.path.isdir(place):
+            shutil.rmtree(place, ignore_errors=True)
+        else:
+            files.discard(place)
+    if itself and os.path.isdir(root):
+        files.remove_folder(root)
 
 
 def _first_look(remote: OpenRemote) -> tuple[StoreFormat, list[VersionId]]:
@@ -93,8 +109,6 @@ def _first_look(remote: OpenRemote) -> tuple[StoreFormat, list[VersionId]]:
 def _fill(
     repository: Repository, remote: OpenRemote, url: str, heads: list[VersionId], progress: Progress
 ) -> None:
-    marker = os.path.join(repository.state, "clone")
-    files.write_atomic(marker, url.encode())
     there, _ = fetch.fetch_packs(
         repository.state,
         remote,
@@ -121,7 +135,7 @@ def _fill(
         if newest:
             writer.move_head(newest[0])
             _materialise(repository, writer, progress)
-    files.remove(marker)
+    files.remove(os.path.join(repository.state, MARKER_NAME))
     files.sync_dir(repository.state)
 
 

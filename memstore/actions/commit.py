@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from memstore import files, logs
 from memstore.actions.ingest import Candidate, Ingested, Old, Unreadable, ingest
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from memstore.writer import Writer
 
 TreeRow = tuple[str, int, int, bytes, int, int | None, int | None, int | None, int | None]
+
+
+CHECKOUT_NAME: Final = "checkout"
+"""Of the checkout record in `.memsync/`."""
 
 
 class Comparison(NamedTuple):
@@ -54,10 +58,19 @@ def commit(
     """Record what changed, in `paths` only where given. Raises `BadInput` for a path that is neither there
     nor in HEAD, and when `Data/` is missing or not the folder it was."""
     with repository.writing() as writer:
+        finish_checkout(repository, writer)
         report = record(
             repository, writer, paths, meta=meta, allow_deletions=allow_deletions, progress=progress
         )
         return _with_log(repository, report)
+
+
+def finish_checkout(repository: Repository, writer: Writer) -> None:
+    """Finish what a crash left half-done in `Data/`, the crash of whoever held the lock before us included."""
+    if files.exists(os.path.join(repository.state, CHECKOUT_NAME)):
+        from memstore.actions import checkout  # seldom needed, and commit must start fast
+
+        repository.warnings += checkout.finish(repository, writer)
 
 
 def record(
@@ -87,7 +100,7 @@ def record(
     gone = comparison.gone
     held = _held_back(repository, gone, ingested, paths) if not allow_deletions else 0
     if held:
-        gone = []
+        gone = _replaced(gone, ingested)
         warnings.append(
             f"{held} of {repository.catalogue.tree_size()} files are gone from Data/; their deletion is held "
             "back: bring them back, or run 'memsync commit --allow-deletions'"
@@ -134,6 +147,8 @@ def compare(repository: Repository, scanned: Scan, ignore: Ignore, paths: Sequen
     while row is not None:
         gone.append(row[0])
         row = next(rows, None)
+    if paths is not None:
+        gone += _now_folders(repository, candidates, gone)
     deletes = [
         Change(path, ChangeKind.DELETE, None) for path in gone if _is_gone(repository, scanned, ignore, path)
     ]
@@ -148,7 +163,34 @@ def _is_gone(repository: Repository, scanned: Scan, ignore: Ignore, path: str) -
     for hidden in scanned.unseen:
         if not hidden or path == hidden or path.startswith(hidden + "/"):
             return False
-    return not (ignore.covers(path) and files.exists(os.path.join(repository.workspace.data, path)))
+    return not (ignore.covers(path) and worktree.look(repository.workspace.data, path) is not None)
+
+
+def _now_folders(repository: Repository, candidates: Sequence[Candidate], gone: Sequence[str]) -> list[str]:
+    """Files of HEAD that named paths show to be folders now: no version may hold `a` and `a/b`."""
+    known = set(gone)
+    found = []
+    for candidate in candidates:
+        path = candidate.found.path
+        end = -1 if candidate.old is not None else path.rfind("/")
+        while end > 0 and path[:end] not in known:
+            known.add(path[:end])
+            if repository.catalogue.tree_entry(path[:end]) is not None:
+                found.append(path[:end])
+            end = path.rfind("/", 0, end)
+    return found
+
+
+def _replaced(gone: Sequence[Change], ingested: Sequence[Ingested]) -> list[Change]:
+    """The deletions that can't be held back: a folder stands where the file was, or the other way round."""
+    here = {item.found.path for item in ingested}
+    folders = {path[:end] for path in here for end in range(len(path)) if path[end] == "/"}
+    return [
+        change
+        for change in gone
+        if change.path in folders
+        or any(change.path[:end] in here for end in range(len(change.path)) if change.path[end] == "/")
+    ]
 
 
 def _tree_rows(repository: Repository, paths: Sequence[str] | None) -> Iterator[TreeRow]:
@@ -295,4 +337,4 @@ def log_archived(repository: Repository, version: Version | None) -> str | None:
     return logs.log_archived(repository.workspace, lines, locked=True)
 
 
-__all__ = ["Found", "check_data_folder", "commit", "compare", "log_archived", "record"]
+__all__ = ["Found", "check_data_folder", "commit", "compare", "finish_checkout", "log_archived", "record"]

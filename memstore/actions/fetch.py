@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from blake3 import blake3
 
@@ -13,11 +13,16 @@ from memstore import files
 from memstore.actions.remote_state import head_ids
 from memstore.errors import DamagedData, RemoteMissing, RemoteTrouble
 from memstore.ids import PackId, VersionId
+from memstore.objects.pack import check_header, read_tail
 from memstore.progress import Progress
 from memstore.remotes.base import Remote, RemoteFile
 
 if TYPE_CHECKING:
     from memstore.repository import Repository
+
+
+HEADER_SPACE: Final = 4096
+"""Bytes that hold any pack's header."""
 
 
 def listed_heads(remote: Remote) -> list[VersionId]:
@@ -63,6 +68,7 @@ def _fetch(state: str, remote: Remote, file: RemoteFile, progress: Progress) -> 
                 progress.advance(len(piece))
             files.sync(descriptor, temporary)
         if str(PackId(hasher.digest())) == name:
+            _require_pack(temporary, name)
             files.rename(temporary, os.path.join(folder, name + ".pack"))
             files.sync_dir(folder)
             return
@@ -72,6 +78,20 @@ def _fetch(state: str, remote: Remote, file: RemoteFile, progress: Progress) -> 
                 f"pack {name[:12]} on {remote.url} is damaged: its bytes do not match its name",
                 hint="a device that still has it can send it again: run 'memsync repair' there",
             )
+
+
+def _require_pack(path: str, name: str) -> None:
+    """A name can be right and the file no pack all the same. Raises `DamagedData`, the file removed."""
+    what = f"pack {name[:12]}"
+    descriptor = files.open_read(path)
+    try:
+        check_header(files.read_at(descriptor, 0, HEADER_SPACE), what)
+        read_tail(lambda offset, length: files.read_at(descriptor, offset, length), files.size(path), what)
+    except DamagedData:
+        files.discard(path)
+        raise
+    finally:
+        os.close(descriptor)
 
 
 def require_heads(repository: Repository, remote: Remote, heads: Sequence[VersionId]) -> None:

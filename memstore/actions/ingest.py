@@ -161,12 +161,14 @@ def _batches(candidates: Sequence[Candidate]) -> Iterator[list[Candidate]]:
 
 
 def _stored(writer: Writer, items: Sequence[_Encoded | Unreadable]) -> Iterator[Ingested | Unreadable]:
+    missing = writer.missing([item.ingested.content for item in items if isinstance(item, _Encoded)])
     for item in items:
         if isinstance(item, Unreadable):
             yield item
             continue
         content = item.ingested.content
-        if item.form is not None and not writer.has(content):
+        if item.form is not None and content in missing:
+            missing.remove(content)
             writer.add(RecordKind.CONTENT, content, item.ingested.size, item.form)
         yield item.ingested
 

@@ -83,15 +83,16 @@ def versions(
     if tag is not None or chat is not None:
         where += " AND meta IS NOT NULL"
     given = 0
-    for version in history.versions_of(repository.catalogue, where, values, path=path):
-        if limit is not None and given >= limit:
-            return
-        if tag is not None and tag not in version.context_tags:
-            continue
-        if chat is not None and chat != version.chat_name:
-            continue
-        given += 1
-        yield version
+    with repository.catalogue.snapshot() as catalogue:
+        for version in history.versions_of(catalogue, where, values, path=path):
+            if limit is not None and given >= limit:
+                return
+            if tag is not None and tag not in version.context_tags:
+                continue
+            if chat is not None and chat != version.chat_name:
+                continue
+            given += 1
+            yield version
 
 
 def listing(repository: Repository, path: str = "", at: At | None = None) -> Iterator[ListedFile]:

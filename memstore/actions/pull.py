@@ -83,7 +83,7 @@ def _fetch(
     repository: Repository, state: RemoteState, remote: OpenRemote, progress: Progress
 ) -> list[VersionId]:
     remote.prepare(create=False)
-    if state.store is None:
+    if state.store is None or remote.listing_is_free:
         theirs = StoreFormat.parse(remote.read("format"), remote.url)
         if theirs.store != repository.format.store:
             raise BadInput(

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from memstore import logs
-from memstore.actions import remote_state
+from memstore.actions import carried, remote_state
 from memstore.actions.remote_state import RemoteState
 from memstore.actions.seal import seal
 from memstore.errors import BadInput, MemsyncError, RemoteMissing, RemoteTrouble, StoreLocked
@@ -48,7 +48,10 @@ class _Work:
     outcome: Outcome = field(default_factory=Outcome)
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    carrying: dict[str, logs.UploadLine] = field(default_factory=dict)
+    """What the packs that are being sent hold, by path."""
     carried: dict[str, logs.UploadLine] = field(default_factory=dict)
+    """What a head was published for."""
 
 
 def push(
@@ -70,8 +73,10 @@ def push(
     remote: OpenRemote | None = None
     with _one_push(repository):
         repository.refresh()
-        work.carried = _to_carry(repository, state)
+        work.carrying = carried.of_unsent(repository, state)
         try:
+            if repository.head() is None and state.store is None:
+                return PushReport("nothing")
             if _is_drive(state) and _nothing_to_do(repository, state, paths, mirror):
                 return PushReport("nothing")
             remote = open_remote()
@@ -79,7 +84,11 @@ def push(
                 state = _send(repository, state, remote, work, progress)
                 if not mirror or work.ahead:
                     break
-                state, again = _mirror(repository, state, remote, paths, work, progress)
+                try:
+                    state, again = _mirror(repository, state, remote, paths, work, progress)
+                except KeyboardInterrupt:
+                    work.notes.append("stopped: the rest of the mirror waits for the next push")
+                    break
                 if not again:
                     break
         except MemsyncError as trouble:
@@ -90,7 +99,9 @@ def push(
         error = error or work.outcome.error
         report = _report(remote, work, error)
         _note_result(repository, error, sent=report.status == "success")
-        warning = logs.log_uploads(repository.workspace, _log_lines(work, report, error))
+        warning = logs.log_uploads(
+            repository.workspace, carried.lines(work.carried, work.carrying, report.attempts, error)
+        )
     if warning is not None:
         report = replace(report, warnings=(*report.warnings, warning))
     return report
@@ -194,12 +205,11 @@ def _send(
     repository: Repository, state: RemoteState, remote: OpenRemote, work: _Work, progress: Progress
 ) -> RemoteState:
     """Packs, then heads. Returns the state as it was saved."""
-    if repository.head() is None and state.store is None:
-        return state
     state, listed = _contact(repository, state, remote)
     with repository.writing() as writer:
         seal(repository, writer)
         heads = repository.catalogue.heads()
+    work.carrying = carried.of_unsent(repository, state)
     pending = _unsent_packs(repository, state)
     work.versions += remote_state.unpushed(repository, state)[0]
     progress.begin("sending", sum(size for _, _, size, _ in pending), "B")
@@ -213,6 +223,8 @@ def _send(
     finally:
         progress.end()
     state = _publish(repository, state, remote, listed, heads, [row[0] for row in pending], work)
+    work.carried |= work.carrying
+    work.carrying = {}
     if work.heads or pending:
         progress.say(f"every version is safe on {remote.url}")
     return state
@@ -223,18 +235,22 @@ def _contact(repository: Repository, state: RemoteState, remote: OpenRemote) -> 
     remote.prepare(create=state.store is None)
     if state.store is None:
         state = _first_contact(repository, state, remote)
+    elif remote.listing_is_free:
+        _require_format(repository, remote)  # another disk may be mounted at that very place
     listed = [file.name for file in remote.list("heads/")]
     if not listed and state.sent:
         there = {file.name.rpartition("/")[2] for file in remote.list("packs/")}
-        if there:
+        # A first push that was cut off before its head leaves packs, all of them of this device.
+        if there and (state.heads or there - repository.catalogue.places().keys()):
             raise RemoteTrouble(
                 f"{remote.url} shows packs but no heads: its listing lags, or its heads were removed",
                 hint="try again in a minute; if it stays so, run 'memsync repair'",
             )
         # An emptied remote is filled again, which loses nothing; only one that lost some must be looked at.
-        _require_format(repository, remote)
-        state = remote_state.save(repository, replace(state, sent=(), heads=(), mirrored=None))
-        repository.catalogue.db.execute("DELETE FROM mirror")
+        if not there:
+            _require_format(repository, remote)
+            state = remote_state.save(repository, replace(state, sent=(), heads=(), mirrored=None))
+            repository.catalogue.db.execute("DELETE FROM mirror")
     elif remote.listing_is_free and state.sent:
         there = {file.name.rpartition("/")[2] for file in remote.list("packs/")}
         state = replace(state, sent=tuple(name for name in state.sent if name in there))
@@ -243,31 +259,36 @@ def _contact(repository: Repository, state: RemoteState, remote: OpenRemote) -> 
 
 def _first_contact(repository: Repository, state: RemoteState, remote: OpenRemote) -> RemoteState:
     """Read or write the format file; learn which packs lie there already."""
-    ours = repository.format
     try:
-        theirs = StoreFormat.parse(remote.read("format"), remote.url)
+        _require_ours(repository, remote)
     except RemoteMissing:
         if remote.list("heads/") or remote.list("packs/"):
             raise RemoteTrouble(
                 f"{remote.url} has packs but no format file",
                 hint="run 'memsync repair', or choose another folder with 'memsync remote set'",
             ) from None
-        remote.create("format", BytesSource(ours.encoded()))
-        theirs = ours
-    if theirs.store != ours.store:
+        remote.create("format", BytesSource(repository.format.encoded()))
+    there = [file.name.rpartition("/")[2] for file in remote.list("packs/")]
+    return remote_state.save(
+        repository, replace(state, store=repository.format.store.hex(), sent=tuple(there))
+    )
+
+
+def _require_ours(repository: Repository, remote: OpenRemote) -> None:
+    """Raises `BadInput` for the remote of another store or of a newer memsync, `RemoteMissing` for none."""
+    theirs = StoreFormat.parse(remote.read("format"), remote.url)
+    if theirs.store != repository.format.store:
         raise BadInput(
             f"{remote.url} belongs to another store",
             hint="choose another folder with 'memsync remote set URL', or bring that store here: "
             f"memsync clone {remote.url} DIR",
             code="other_store",
         )
-    there = [file.name.rpartition("/")[2] for file in remote.list("packs/")]
-    return remote_state.save(repository, replace(state, store=ours.store.hex(), sent=tuple(there)))
 
 
 def _require_format(repository: Repository, remote: OpenRemote) -> None:
     try:
-        remote.read("format")
+        _require_ours(repository, remote)
     except RemoteMissing:
         remote.prepare(create=True)
         remote.create("format", BytesSource(repository.format.encoded()))
@@ -351,7 +372,8 @@ def _mirror(
     if repository.catalogue.fact("mirror known") != remote.url:
         repository.catalogue.db.execute("DELETE FROM mirror")
         if len(state.sent) > work.packs or state.mirrored is not None:
-            mirror_apply.relearn(repository, remote)
+            last = mirror_plan.finished_version(repository, state.mirrored)
+            mirror_apply.relearn(repository, remote, last)
         repository.catalogue.set_fact("mirror known", remote.url)
     if mirror_plan.is_current(repository, state.mirrored) and not remote.listing_is_free:
         return state, False
@@ -367,7 +389,11 @@ def _mirror(
             work.notes.append(note)
     foreign = outcome.foreign
     if remote.listing_is_free:
-        foreign = [*foreign, *mirror_apply.changed_by_hand(repository, remote, paths, foreign)]
+        more, earlier = mirror_apply.changed_by_hand(repository, remote, paths, foreign)
+        foreign = [*foreign, *more]
+        if earlier and not foreign and outcome.error is None and not outcome.left:
+            work.notes.append(f"{earlier} file(s) of the mirror had an earlier version again")
+            return replace(state, mirrored=None), True
     if foreign:
         work.notes += bring_home(repository, foreign, remote.url)
         return replace(state, mirrored=None), True
@@ -419,46 +445,3 @@ def _note_result(repository: Repository, error: MemsyncError | None, *, sent: bo
         remote_state.save(repository, replace(state, last_error=error.message, last_error_ms=now))
     elif sent and state.last_error is not None:
         remote_state.save(repository, replace(state, last_error=None, last_error_ms=None))
-
-
-def _to_carry(repository: Repository, state: RemoteState) -> dict[str, logs.UploadLine]:
-    """One line for each file whose content is in a version that the remote lacks: path → what to log."""
-    sent = set(state.sent)
-    places = [(place,) for name, (place, _, _) in repository.catalogue.places().items() if name not in sent]
-    if not places:
-        return {}
-    from memstore.manifest import history
-
-    marks = ",".join("?" * len(places))
-    lines: dict[str, logs.UploadLine] = {}
-    for version in history.versions_of(
-        repository.catalogue, f"place IN ({marks})", [place for (place,) in places]
-    ):
-        for change in version.changes:
-            if change.entry is not None and change.path not in lines:
-                lines[change.path] = logs.UploadLine(
-                    version.time_ms,
-                    change.path,
-                    "success",
-                    1,
-                    version.context_tags,
-                    version.chat_name,
-                    f"{change.change.word} in version {str(version.id)[:12]}",
-                )
-    return lines
-
-
-def _log_lines(work: _Work, report: PushReport, error: MemsyncError | None) -> list[logs.UploadLine]:
-    if report.status == "nothing" or not work.carried:
-        return []
-    now = time.time_ns() // 1_000_000
-    attempts = max(1, report.attempts) if error is None else report.attempts
-    status: logs.UploadStatus = "success"
-    told = ""
-    if error is not None and not work.heads:
-        status = "token_missing" if error.code == "token_missing" else "fail"
-        told = f": {error.message}"
-    return [
-        replace(line, time_ms=now, status=status, attempts=attempts, notes=line.notes + told)
-        for line in work.carried.values()
-    ]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from memstore import files
 from memstore.actions import checkout, select
 from memstore.actions.checkout import Step
-from memstore.actions.commit import check_data_folder, log_archived, record
+from memstore.actions.commit import check_data_folder, finish_checkout, log_archived, record
 from memstore.actions.select import At, Chosen
 from memstore.errors import BadInput
 from memstore.ids import ContentId, VersionId
@@ -22,6 +22,7 @@ from memstore.manifest.version import Change, ChangeKind, Entry, Kind, Meta
 from memstore.objects.record import PIECE_LIMIT
 from memstore.progress import SILENT, Progress
 from memstore.reports import Restored, RestoreReport
+from memstore.worktree import found as worktree
 from memstore.worktree import materialise
 
 if TYPE_CHECKING:
@@ -41,15 +42,17 @@ def restore(
     """Bring paths, folders ('' for all) or archive references back. Raises `BadInput` for what history has
     not; nothing is changed then."""
     with repository.writing() as writer:
+        finish_checkout(repository, writer)
         chosen = _choose(repository, paths, at)
+        _refuse_contradiction(chosen)
         data = repository.workspace.data
         if not os.path.isdir(data):
             files.make_dir(data)  # bringing everything back is the mend for a folder that is gone
         elif not chosen or _any_here(repository):
             check_data_folder(repository)
-        removed = _later_files(repository, paths, chosen) if exact else []
-        touched = [*chosen, *removed]
-        saved, warnings = _save_first(repository, writer, touched)
+        in_the_way = _in_the_way(repository, chosen)
+        removed = sorted({*in_the_way, *(_later_files(repository, paths, chosen) if exact else ())})
+        saved, warnings = _save_first(repository, writer, [*chosen, *removed])
         steps = [Step(path, _head_entry(repository, path), chosen[path].entry) for path in sorted(chosen)]
         steps += [Step(path, _head_entry(repository, path), None) for path in sorted(removed)]
         done = [step for step in steps if _differs_on_disk(repository, step)]
@@ -126,6 +129,41 @@ def _choose(repository: Repository, paths: Sequence[str], at: At | None) -> dict
     return chosen
 
 
+def _refuse_contradiction(chosen: dict[str, Chosen]) -> None:
+    """Two versions may hold `a` and `a/b`, one folder can't."""
+    for path in chosen:
+        for folder in _above(path):
+            if folder in chosen:
+                raise BadInput(
+                    f"{folder} was a file and {path} lay in a folder of that name: both can't be brought back",
+                    hint="restore one of them, or give --to a place for the other",
+                )
+
+
+def _above(path: str) -> list[str]:
+    """The folders a path lies in, the outermost first."""
+    return [path[:end] for end, sign in enumerate(path) if sign == "/"]
+
+
+def _in_the_way(repository: Repository, chosen: dict[str, Chosen]) -> set[str]:
+    """What HEAD or `Data/` has as a file where a folder must be, and below a folder where a file must be. It
+    is archived like anything that is replaced."""
+    from memstore.worktree.ignore import Ignore
+    from memstore.worktree.scan import scan
+
+    data = repository.workspace.data
+    found: set[str] = set()
+    for folder in {folder for path in chosen for folder in _above(path)}:
+        if repository.catalogue.tree_entry(folder) is not None or worktree.look(data, folder) is not None:
+            found.add(folder)
+    below = [path for path in chosen if os.path.isdir(os.path.join(data, path))]
+    for path in chosen:
+        found |= {row[0] for row in repository.catalogue.tree(path)}
+    if below:
+        found |= {item.path for item in scan(data, Ignore.load(data), below).files}
+    return found - set(chosen)
+
+
 def _any_here(repository: Repository) -> bool:
     """Whether `Data/` holds anything at all: an empty one may be filled, whatever folder it is."""
     return bool(files.names(repository.workspace.data))
@@ -136,7 +174,11 @@ def _later_files(repository: Repository, paths: Sequence[str], chosen: dict[str,
     from memstore.worktree.ignore import Ignore
     from memstore.worktree.scan import scan
 
-    folders = [path.rstrip("/") for path in paths if path.rstrip("/") not in chosen]
+    folders = [
+        path.rstrip("/")
+        for path in paths
+        if path.rstrip("/") not in chosen and select.one_reference(repository, path) is None
+    ]
     data = repository.workspace.data
     later: set[str] = set()
     for folder in folders:
@@ -158,7 +200,12 @@ def _save_first(
 ) -> tuple[VersionId | None, list[str]]:
     """Commit what stands at these paths and is not in HEAD."""
     data = repository.workspace.data
-    here = [path for path in paths if os.path.lexists(os.path.join(data, path))]
+    here = [
+        path
+        for path in paths
+        if os.path.lexists(os.path.join(data, path))
+        and materialise.is_real_path(data, path.rpartition("/")[0])
+    ]
     if not here:
         return None, []
     report = record(repository, writer, here, meta=Meta(reason="saved before a restore"))

@@ -9,20 +9,23 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from memstore import files, recovery
+from memstore import files, recovery, salvage
 from memstore.errors import DamagedData
-from memstore.ids import VersionId
+from memstore.ids import ContentId, VersionId
 from memstore.objects import encoding
 from memstore.objects.catalogue import PlaceKind, key_of
 from memstore.objects.pack import PackWriter, Tail, read_tail
 from memstore.objects.record import Encoding, Header, RecordKind
-from memstore.objects.segment import Scan, Segment
+from memstore.objects.segment import Placed, Scan, Segment
 
 if TYPE_CHECKING:
     from memstore.repository import Repository
     from memstore.writer import Writer
+
+
+_STALE_SECONDS: Final = 24 * 3600
 
 
 class Sealed(NamedTuple):
@@ -42,8 +45,9 @@ def seal(repository: Repository, writer: Writer) -> list[Sealed]:
     segments = _open_all(repository)
     try:
         scans = [(segment, segment.scan()) for segment in segments]
-        if not any(group.records for _, scan in scans for group in scan.groups):
+        if not any(scan.damaged or any(group.records for group in scan.groups) for _, scan in scans):
             return []
+        _sweep(repository)
         packs = _write_packs(repository, scans)
         _swap(repository, writer, scans, packs)
         return packs
@@ -56,10 +60,24 @@ def _open_all(repository: Repository) -> list[Segment]:
     opened = []
     for name in recovery.segment_names(repository.state):
         try:
-            opened.append(Segment(os.path.join(repository.state, "segments", name + ".seg")))
+            segment = Segment(os.path.join(repository.state, "segments", name + ".seg"))
         except DamagedData:
-            continue  # named by `verify`, and left where it is
+            continue  # of a newer format: named by `verify`, and left where it is
+        if segment.is_of(repository.format.store):
+            opened.append(segment)
+        else:
+            segment.close()
     return opened
+
+
+def _sweep(repository: Repository) -> None:
+    """Remove what killed processes left half-written; what is younger may be a download that goes on."""
+    limit = time.time() - _STALE_SECONDS
+    for folder in ("packs", "segments"):
+        for name in files.names(os.path.join(repository.state, folder)):
+            path = os.path.join(repository.state, folder, name)
+            if name.startswith(files.TEMPORARY_PREFIX) and os.stat(path).st_mtime < limit:
+                files.discard(path)
 
 
 def _write_packs(repository: Repository, scans: list[tuple[Segment, Scan]]) -> list[Sealed]:
@@ -96,35 +114,50 @@ def _finished(pack: PackWriter, objects: int) -> Sealed:
 
 def _data(repository: Repository, scans: list[tuple[Segment, Scan]]) -> Iterator[tuple[Header, bytes]]:
     for segment, scan in scans:
-        for group in scan.groups:
-            for header, offset in group.records:
-                if header.kind == RecordKind.CONTENT and not _packed(repository, header):
-                    yield header, segment.read_at(offset, header.length + header.stored)
+        for header, offset in _records(repository, segment, scan):
+            if header.kind == RecordKind.CONTENT and not _packed(repository, header):
+                yield header, segment.read_at(offset, header.length + header.stored)
 
 
 def _metadata(repository: Repository, scans: list[tuple[Segment, Scan]]) -> Iterator[tuple[Header, bytes]]:
     for segment, scan in scans:
-        for group in scan.groups:
-            for header, offset in group.records:
-                if header.kind == RecordKind.CONTENT:
-                    continue
-                payload = segment.read_at(offset + header.length, header.stored)
-                if header.kind == RecordKind.VERSION:
-                    raw = encoding.decode(header.encoding, payload, header.raw)
-                    if not _version_packed(repository, raw):
-                        yield header._replace(encoding=Encoding.RAW), raw
-                elif not _packed(repository, header):
-                    yield header, payload
+        for header, offset in _records(repository, segment, scan):
+            if header.kind == RecordKind.CONTENT:
+                continue
+            payload = segment.read_at(offset + header.length, header.stored)
+            if header.kind == RecordKind.VERSION:
+                raw = encoding.decode(header.encoding, payload, header.raw)
+                if not _version_packed(repository, raw):
+                    yield header._replace(encoding=Encoding.RAW), raw
+            elif not _packed(repository, header):
+                yield header, payload
+        for raw in salvage.remade(repository.catalogue, repository.reader, segment.name, scan):
+            yield Header(RecordKind.VERSION, Encoding.RAW, b"", len(raw), len(raw), b"", 0, 0), raw
+
+
+def _records(repository: Repository, segment: Segment, scan: Scan) -> Iterator[Placed]:
+    """What counts in a segment: its good groups, and what is still sound between them."""
+    place = repository.catalogue.places().get(segment.name)
+    yield from salvage.sound(repository, segment, scan, None if place is None else place[0])
+    for group in scan.groups:
+        yield from group.records
 
 
 def _packed(repository: Repository, header: Header) -> bool:
     """Whether a pack has this object, at no higher rank: so after a crash between pack and segment."""
-    row = repository.catalogue.db.execute(
-        "SELECT 1 FROM objects JOIN places USING (place) "
-        "WHERE key = ? AND places.kind = ? AND objects.kind = ? AND raw = ? AND rank <= ? LIMIT 1",
+    catalogue = repository.catalogue
+    packed = catalogue.db.execute(
+        "SELECT place FROM objects JOIN places USING (place) "
+        "WHERE key = ? AND places.kind = ? AND objects.kind = ? AND raw = ? AND rank <= ?",
         (key_of(header.id), PlaceKind.PACK, header.kind, header.raw, header.rank),
-    ).fetchone()
-    return row is not None
+    ).fetchall()
+    if not packed:
+        return False
+    id = ContentId(header.id)
+    return any(
+        (location.place,) in packed and repository.reader.is_of(location, id)
+        for location in catalogue.locations(id)
+    )
 
 
 def _version_packed(repository: Repository, raw: bytes) -> bool:
@@ -163,11 +196,14 @@ def _swap(
                 catalogue.drop_place(place[0])
                 catalogue.db.execute("DELETE FROM facts WHERE name = ?", ("head of " + segment.name,))
         recovery.enter_versions(catalogue, found)
+        salvage.note_lost(catalogue)
     except BaseException:
         catalogue.db.execute("ROLLBACK")
         raise
     catalogue.db.execute("COMMIT")
     writer.switch(*new_segment)
+    # Also for a pack that an interrupted seal left, whose name nobody may have made durable yet.
+    files.sync_dir(os.path.join(repository.state, "packs"))
     for segment, scan in scans:
         if scan.damaged or (scan.end < scan.size and not segment.own):
             torn = os.path.join(repository.state, "torn")

@@ -101,9 +101,9 @@ def _last_contents(repository: Repository, path: str) -> Iterator[Chosen]:
     catalogue = repository.catalogue
     row = catalogue.db.execute(
         "SELECT seq, parent FROM changes JOIN paths USING (path) JOIN versions USING (seq) "
-        "WHERE (name = ? OR (name >= ? AND name < ?)) AND content IS NULL "
+        "WHERE (? = '' OR name = ? OR (name >= ? AND name < ?)) AND content IS NULL "
         "ORDER BY time DESC, generation DESC LIMIT 1",
-        (path, path + "/", path + "0"),
+        (path, path, path + "/", path + "0"),
     ).fetchone()
     if row is not None and row[1] is not None:
         source = catalogue.version_id(row[1])
@@ -112,7 +112,7 @@ def _last_contents(repository: Repository, path: str) -> Iterator[Chosen]:
             yield from found
             return
     raise BadInput(
-        f"{path} is in no version",
+        f"{path or '.'} is in no version",
         hint="'memsync ls' shows what the last version holds, 'memsync log' what changed",
     )
 

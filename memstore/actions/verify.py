@@ -77,7 +77,9 @@ def _check_packs(repository: Repository, progress: Progress) -> Iterator[Problem
         progress.end()
     on_disk = set(names) | set(recovery.segment_names(repository.state))
     for row in repository.catalogue.db.execute(
-        "SELECT DISTINCT versions.place FROM versions LEFT JOIN places USING (place) WHERE places.place IS NULL"
+        "SELECT DISTINCT versions.place FROM versions LEFT JOIN places USING (place) "
+        "WHERE places.place IS NULL AND versions.place <> ?",
+        (history.NOWHERE,),
     ):
         yield Problem("missing_pack", str(row[0]), (), f"a pack that held versions is gone; {_FROM_REMOTE}")
     for name in sorted(set(known) - on_disk):
@@ -124,6 +126,8 @@ def _check_segments(repository: Repository) -> Iterator[Problem]:
             scan = segment.scan()
         finally:
             segment.close()
+        if segment.header_is_damaged and not scan.damaged:
+            yield Problem("damaged_segment", name, (), f"it does not begin as it must; {_FROM_REMOTE}")
         for start, end in scan.damaged:
             yield Problem(
                 "damaged_segment",
@@ -151,6 +155,10 @@ def _check_versions(repository: Repository) -> Iterator[Problem]:
     ).fetchall()
     for seq, id, place, offset, inner in rows:
         version_id = VersionId(id)
+        if place == history.NOWHERE:
+            hint = f"its record is lost, what came before and after it is not; {_FROM_REMOTE}"
+            yield Problem("missing_version", str(version_id), (), hint)
+            continue
         try:
             encoded = repository.reader.version_record(version_id, place, offset, inner)
             version = decode(encoded, id=version_id)

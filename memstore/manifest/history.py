@@ -14,8 +14,11 @@ import msgpack
 from memstore.ids import ContentId, ManifestId, VersionId
 from memstore.manifest.version import Change, ChangeKind, Entry, Kind, Meta, Version, archive_name
 from memstore.objects.catalogue import Catalogue
+from memstore.objects.connection import CatalogueDamaged
 from memstore.objects.record import PIECE_LIMIT
 
+NOWHERE: Final = 0
+"""The place of a version whose record is lost, and for which an empty one stands in (`salvage`)."""
 _DEFAULT_NAME: Final = "+"
 """In the catalogue's `archived`: the default name, which costs a byte instead of a path."""
 
@@ -26,6 +29,8 @@ def add_version(catalogue: Catalogue, version: Version, place: int, offset: int,
     db = catalogue.db
     known = catalogue.seq(version.id)
     if known is not None:
+        if _is_stand_in(catalogue, known) and place != NOWHERE:
+            raise CatalogueDamaged("a version that was lost is here again, and history must be read anew")
         # A version may lie in a pack and still in the segment it was sealed from: the pack stays.
         db.execute(
             "UPDATE versions SET place = ?, offset = ?, inner = ? WHERE seq = ? AND "
@@ -66,6 +71,11 @@ def add_version(catalogue: Catalogue, version: Version, place: int, offset: int,
     db.execute("DELETE FROM strays WHERE id = ?", (version.id,))
     _add_changes(catalogue, version.changes, seq, version.time_ms)
     return True
+
+
+def _is_stand_in(catalogue: Catalogue, seq: int) -> bool:
+    row = catalogue.db.execute("SELECT place FROM versions WHERE seq = ?", (seq,)).fetchone()
+    return bool(row[0] == NOWHERE)
 
 
 def _line_after(catalogue: Catalogue, parent: int | None) -> int:

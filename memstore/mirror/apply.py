@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from memstore.errors import Conflict, MemsyncError, RemoteMissing
-from memstore.ids import ContentId
+from memstore.ids import ContentId, VersionId
 from memstore.manifest.version import Entry
+from memstore.mirror import plan
 from memstore.mirror.plan import Mirrored, Step, Work
 from memstore.progress import Progress
-from memstore.remotes.base import BytesSource, MirrorFile, MirrorTarget
+from memstore.remotes.base import BytesSource, MirrorFile, MirrorTarget, OpenRemote
 from memstore.reports import MirrorCounts
 
 if TYPE_CHECKING:
@@ -97,9 +98,17 @@ def _do(
         if seen is None or seen.trashed:
             _without_file(repository, target, step, seen, outcome)
             return
-        if not untouched(repository, target, seen, step.mirrored):
+        known = content_of(repository, target, seen, step.mirrored)
+        if known is None:
             outcome.foreign.append(Foreign(step.path, seen, step.mirrored, target.fetch(seen.handle)))
             return
+        if known != step.mirrored.content and seen.path == step.path:
+            # Another device refreshed it, or this one was cut off before it could note that it had.
+            renewed = plan.renewed(repository, step, remember(repository, step.path, known, seen))
+            if renewed is None:
+                outcome.skipped += 1
+                return
+            step = renewed
     try:
         _change(repository, target, step, seen, outcome)
     except (Conflict, RemoteMissing) as error:
@@ -114,20 +123,43 @@ def _change(
         _put(repository, target, step.entry, outcome)
         return
     if seen.path != step.path:
-        _renamed(repository, target, step, seen, outcome)
+        if seen.path == step.archive_as:
+            _after_move(repository, target, step, seen, outcome)
+        else:
+            _renamed(repository, target, step, seen, outcome)
         return
     if step.work in (Work.REPLACE, Work.RETIRE):
-        assert step.archive_as is not None and step.mirrored is not None
-        moved = target.move(seen, step.archive_as, notes_for(step.mirrored.content, seen.md5))
-        outcome.moved += 1
-        forget(repository, step.path)
-        if step.archive_content not in (None, step.mirrored.content):
-            _complete(repository, target, moved, step.archive_content)
-        if step.entry is not None:
-            _put(repository, target, step.entry, outcome)
+        _after_move(repository, target, step, _moved(target, step, seen), outcome)
         return
     assert step.entry is not None
     _update(repository, target, step.entry, seen, outcome)
+
+
+def _moved(target: MirrorTarget, step: Step, seen: MirrorFile) -> MirrorFile:
+    """The old file under its archive name; where a person (or `Data/Archive/`) has that, marked as references
+    are."""
+    assert step.archive_as is not None and step.mirrored is not None
+    notes = notes_for(step.mirrored.content, seen.md5)
+    try:
+        return target.move(seen, step.archive_as, notes)
+    except Conflict:
+        if target.look([(step.archive_as, None)])[0] is None:
+            raise  # it was the file itself that changed
+        return target.move(seen, plan.marked(step.archive_as, step.mirrored.content), notes)
+
+
+def _after_move(
+    repository: Repository, target: MirrorTarget, step: Step, moved: MirrorFile, outcome: Outcome
+) -> None:
+    """What follows once the old file has its archive name. It is forgotten last, so that a push that was cut
+    off on the way comes by here again."""
+    assert step.mirrored is not None
+    outcome.moved += 1
+    if step.archive_content not in (None, step.mirrored.content):
+        _complete(repository, target, moved, step.archive_content)
+    forget(repository, step.path)
+    if step.entry is not None:
+        _put(repository, target, step.entry, outcome)
 
 
 def _put(repository: Repository, target: MirrorTarget, entry: Entry, outcome: Outcome) -> None:
@@ -173,13 +205,18 @@ def _renamed(
 def _without_file(
     repository: Repository, target: MirrorTarget, step: Step, seen: MirrorFile | None, outcome: Outcome
 ) -> None:
-    """A person removed (or trashed) the file: a change of its content puts it there again, and says so."""
+    """A person removed (or trashed) the file: a change of its content puts it there again, and says so. Or an
+    earlier push moved it to its archive name and was cut off before it could note that."""
     how = "moved to the trash" if seen is not None else "removed"
-    forget(repository, step.path)
-    if step.entry is None:
-        outcome.skipped += 1
-        return
+    moved = _cut_move(target, step) if seen is None else None
     try:
+        if moved is not None:
+            _after_move(repository, target, step, moved, outcome)
+            return
+        forget(repository, step.path)
+        if step.entry is None:
+            outcome.skipped += 1
+            return
         _put(repository, target, step.entry, outcome)
     except (Conflict, RemoteMissing) as error:
         _in_the_way(repository, target, step, error, outcome)
@@ -187,6 +224,17 @@ def _without_file(
     outcome.notes.append(
         f"{step.path} had been {how} in the mirror by hand; it changed since, so it is there again"
     )
+
+
+def _cut_move(target: MirrorTarget, step: Step) -> MirrorFile | None:
+    """The old file, if it lies under its archive name already."""
+    if step.archive_as is None or step.mirrored is None:
+        return None
+    found = target.look([(step.archive_as, None)])[0]
+    if found is None or found.trashed:
+        return None
+    wanted = (step.mirrored.content, step.archive_content)
+    return found if ContentId.of(target.fetch(found.handle)) in wanted else None
 
 
 def _in_the_way(
@@ -214,14 +262,21 @@ def _in_the_way(
 # -- what is known of the mirror ---------------------------------------------------------------------------
 
 
-def untouched(repository: Repository, target: MirrorTarget, seen: MirrorFile, mirrored: Mirrored) -> bool:
-    """Whether a mirror file still has bytes that memsync put there, whichever of its devices did."""
+def content_of(
+    repository: Repository, target: MirrorTarget, seen: MirrorFile, mirrored: Mirrored
+) -> ContentId | None:
+    """What a mirror file holds, if memsync put it there, whichever of its devices did; None if a person did."""
     if seen.stamp == mirrored.stamp:
-        return True
+        return mirrored.content
     if seen.md5 is not None:
-        return seen.md5 == seen.notes.get("md5")
+        if seen.md5 != seen.notes.get("md5"):
+            return None
+        try:
+            return ContentId.from_hex(seen.notes["content"])
+        except (KeyError, ValueError):
+            return mirrored.content
     id = ContentId.of(target.fetch(seen.handle))
-    return id == mirrored.content or is_in_history(repository, mirrored.path, id)
+    return id if id == mirrored.content or is_in_history(repository, mirrored.path, id) else None
 
 
 def is_in_history(repository: Repository, path: str, content: ContentId) -> bool:
@@ -241,11 +296,17 @@ def notes_for(content: ContentId, md5: str | None) -> dict[str, str]:
     return notes
 
 
-def remember(repository: Repository, path: str, content: ContentId, made: MirrorFile) -> None:
+def remember(repository: Repository, path: str, content: ContentId, made: MirrorFile) -> Mirrored:
+    """Note what lies in the mirror for a path; the note."""
+    return _note(repository, Mirrored(path, content, made.size, made.handle, made.stamp))
+
+
+def _note(repository: Repository, row: Mirrored) -> Mirrored:
     repository.catalogue.db.execute(
         "INSERT OR REPLACE INTO mirror (path, content, size, handle, stamp) VALUES (?, ?, ?, ?, ?)",
-        (path, bytes(content), made.size, made.handle, made.stamp),
+        (row.path, bytes(row.content), *row[2:]),
     )
+    return row
 
 
 def forget(repository: Repository, path: str) -> None:
@@ -256,16 +317,18 @@ def _set_state(repository: Repository, path: str, state: str) -> None:
     repository.catalogue.db.execute("UPDATE mirror SET state = ? WHERE path = ?", (state, path))
 
 
-def relearn(repository: Repository, target: MirrorTarget) -> int:
+def relearn(repository: Repository, target: OpenRemote, finished: VersionId | None) -> int:
     """Fill the table from what lies in the mirror, after the catalogue was lost, or in a new clone.
 
     Only files whose bytes are known of history at that very path are taken for ours; whatever else is there
-    is found when a step meets it. Returns how many were recognised.
+    is found when a step meets it. `finished` is the version that the mirror was brought to last, if that is
+    known: a folder keeps no notes, so what it should hold and does not, a person changed or took away.
+    Returns how many were recognised.
     """
     found = 0
     db = repository.catalogue.db
     for seen in target.walk():
-        if seen.trashed or seen.path.startswith("Archive/"):
+        if seen.trashed:
             continue
         noted = seen.notes.get("content")
         if noted is not None and seen.md5 is not None and seen.md5 == seen.notes.get("md5"):
@@ -277,14 +340,20 @@ def relearn(repository: Repository, target: MirrorTarget) -> int:
         if is_in_history(repository, seen.path, id):
             remember(repository, seen.path, id, seen)
             found += 1
+    if finished is not None and target.listing_is_free:
+        selection = plan.Selection(repository.workspace.config)
+        met = {path for (path,) in db.execute("SELECT path FROM mirror")}
+        for entry in repository.entries(finished):
+            if entry.path not in met and selection.takes(entry):
+                _note(repository, Mirrored(entry.path, entry.content, entry.size, entry.path, ""))
     return found
 
 
 def changed_by_hand(
     repository: Repository, target: MirrorTarget, only: Sequence[str] | None, known: Sequence[Foreign]
-) -> list[Foreign]:
-    """Mirror files that are up to date for us but not as we left them. Looks at every one: for remotes where
-    looking is free."""
+) -> tuple[list[Foreign], int]:
+    """Mirror files that are up to date for us but not as we left them, and how many have an earlier version
+    again (now noted, so that the plan sees it). Looks at every one: for remotes where looking is free."""
     rows = [
         Mirrored(path, ContentId(content), size, handle, stamp)
         for path, content, size, handle, stamp in repository.catalogue.db.execute(
@@ -294,10 +363,14 @@ def changed_by_hand(
     ]
     met = {item.path for item in known}
     found: list[Foreign] = []
+    earlier = 0
     for row, seen in zip(rows, target.look([(row.path, row.handle) for row in rows]), strict=True):
         if row.path in met or seen is None or seen.trashed or seen.stamp == row.stamp:
             continue
-        if untouched(repository, target, seen, row):
-            continue
-        found.append(Foreign(row.path, seen, row, target.fetch(seen.handle)))
-    return found
+        content = content_of(repository, target, seen, row)
+        if content is None:
+            found.append(Foreign(row.path, seen, row, target.fetch(seen.handle)))
+        else:
+            remember(repository, row.path, content, seen)
+            earlier += content != row.content
+    return found, earlier

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from memstore.ids import ContentId
+from memstore.ids import ContentId, VersionId
 from memstore.manifest.history import archived_name
 from memstore.manifest.version import ChangeKind, Entry, Kind, archive_name
 from memstore.objects.catalogue import as_content
@@ -99,9 +99,17 @@ def current_key(repository: Repository) -> str:
 
 
 def steps(repository: Repository, only: Sequence[str] | None = None) -> Iterator[Step]:
-    """What the mirror needs, in path order; of `only` these paths or folders, where given."""
+    """What the mirror needs; of `only` these paths or folders, where given. What is gone from `Data/` comes
+    first: a new folder may need the name of an old file, or the other way round."""
     config = repository.workspace.config
     selection = Selection(config)
+    gone = repository.catalogue.db.execute(
+        "SELECT mirror.path, mirror.content, mirror.size, handle, stamp FROM mirror "
+        "LEFT JOIN tree USING (path) WHERE tree.path IS NULL AND state = '' ORDER BY mirror.path"
+    ).fetchall()
+    for row in gone:
+        if _wanted(row[0], only):
+            yield _retire(repository, Mirrored(row[0], as_content(row[1:]), *row[2:]))
     rows = repository.catalogue.db.execute(
         "SELECT tree.path, tree.kind, tree.size, tree.content, tree.modified, "
         "mirror.content, mirror.size, mirror.handle, mirror.stamp "
@@ -125,13 +133,36 @@ def steps(repository: Repository, only: Sequence[str] | None = None) -> Iterator
             yield Step(Work.CREATE, path, entry, None)
         elif mirrored.content != entry.content and _is_meaningful(repository, mirrored, entry):
             yield _changed(repository, entry, mirrored)
-    gone = repository.catalogue.db.execute(
-        "SELECT mirror.path, mirror.content, mirror.size, handle, stamp FROM mirror "
-        "LEFT JOIN tree USING (path) WHERE tree.path IS NULL AND state = '' ORDER BY mirror.path"
-    ).fetchall()
-    for row in gone:
-        if _wanted(row[0], only):
-            yield _retire(repository, Mirrored(row[0], as_content(row[1:]), *row[2:]))
+
+
+def renewed(repository: Repository, step: Step, mirrored: Mirrored) -> Step | None:
+    """The step again, now that `mirrored` is known to lie there; None if nothing is left to do."""
+    if step.entry is None or step.work == Work.RETIRE:
+        return _retire(repository, mirrored)
+    if mirrored.content == step.entry.content or not _is_meaningful(repository, mirrored, step.entry):
+        return None
+    return _changed(repository, step.entry, mirrored)
+
+
+def marked(name: str, content: ContentId) -> str:
+    """An archive name that other content has: `~` and 8 digits, before the extension."""
+    folder, slash, last = name.rpartition("/")
+    stem, dot, extension = last.rpartition(".")
+    if not stem:
+        stem, dot, extension = last, "", ""
+    return f"{folder}{slash}{stem}~{content.hex()[:8]}{dot}{extension}"
+
+
+def finished_version(repository: Repository, mirrored: str | None) -> VersionId | None:
+    """The version whose mirror was finished last, if it was for the same choice of files."""
+    head, _, key = (mirrored or "").partition(" ")
+    if key != Selection(repository.workspace.config).key:
+        return None
+    try:
+        id = VersionId.from_hex(head)
+    except ValueError:
+        return None
+    return id if repository.catalogue.seq(id) is not None else None
 
 
 def too_large(repository: Repository, only: Sequence[str] | None = None) -> list[str]:

@@ -11,18 +11,22 @@ line that one sprang from, taking for each path its latest change.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from memstore import files
 from memstore.errors import DamagedData
 from memstore.ids import ContentId, VersionId
+from memstore.objects.connection import CatalogueDamaged, Connection
 from memstore.objects.record import Encoding, RecordKind
 
 SCHEMA: Final = 1
 """Of the cache only; another number means: rebuild."""
+DAMAGED_SUFFIX: Final = "-damaged"
+"""A file of the catalogue's name and this ending says that it must be made anew."""
 
 _TABLES: Final = """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -96,47 +100,87 @@ class Catalogue:
     """The open cache. Not shared between threads."""
 
     def __init__(self, path: str, store: bytes) -> None:
-        """Open the catalogue, or make an empty one if it is absent, of another schema or store, or damaged."""
+        """Open the catalogue, or make an empty one if it is absent, of another schema or store, or damaged.
+        Raises `StoreLocked` or `DiskTrouble` where SQLite can do neither."""
         self.path = path
         self.fresh = False
         """True when it was made just now and knows nothing yet."""
+        self.store = store
+        if files.exists(path + DAMAGED_SUFFIX):
+            self._discard()
         try:
-            self.db = self._open(store)
-        except sqlite3.DatabaseError:
-            for name in (path, path + "-wal", path + "-shm"):
-                files.remove(name)
-            self.db = self._open(store)
+            self.db = self._open()
+        except CatalogueDamaged:
+            self._discard()
+            self.db = self._open()
 
-    def _open(self, store: bytes) -> sqlite3.Connection:
-        db = sqlite3.connect(self.path, timeout=60.0, isolation_level=None, check_same_thread=False)
+    def reopen(self) -> None:
+        """Begin a new, empty catalogue in place of one that turned out to be damaged."""
+        self.db.close()
+        self._discard()
+        self.db = self._open()
+
+    def _discard(self) -> None:
+        # The mark goes last: who is cut off in between leaves it to the next one.
+        for suffix in ("", "-wal", "-shm", DAMAGED_SUFFIX):
+            files.remove(self.path + suffix)
+
+    def _connect(self) -> Connection:
+        db = Connection(self.path, damaged=self.path + DAMAGED_SUFFIX)
         try:
-            db.execute("PRAGMA journal_mode=WAL")
-            db.execute("PRAGMA synchronous=NORMAL")
             db.execute("PRAGMA temp_store=MEMORY")
             if hasattr(db, "setconfig"):  # Python 3.12: closing then costs no fsync
                 db.setconfig(1006, True)  # SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE
-            if db.execute("PRAGMA user_version").fetchone()[0] != SCHEMA:
-                self._make(db, store)
-            elif db.execute("SELECT value FROM facts WHERE name = 'store'").fetchone() != (store,):
-                raise sqlite3.DatabaseError("the catalogue of another store")
         except BaseException:
             db.close()
             raise
         return db
 
-    def _make(self, db: sqlite3.Connection, store: bytes) -> None:
+    def _open(self) -> Connection:
+        db = self._connect()
+        try:
+            db.execute("PRAGMA journal_mode=WAL")
+            db.execute("PRAGMA synchronous=NORMAL")
+            if db.execute("PRAGMA user_version").fetchone()[0] != SCHEMA:
+                self._make(db)
+            elif db.execute("SELECT value FROM facts WHERE name = 'store'").fetchone() != (self.store,):
+                raise CatalogueDamaged("the catalogue is another store's")
+        except sqlite3.DatabaseError as error:
+            db.close()
+            raise CatalogueDamaged(f"the catalogue {self.path} lacks what it must have: {error}") from error
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[Catalogue]:
+        """The catalogue as it stands now, for a reader that takes its time: on a connection of its own, so
+        that neither commits of other processes nor our own catching up are in one another's way."""
+        if self.db.in_transaction or not files.exists(self.path):
+            yield self  # the lock is ours, or the file was deleted and nobody else has this one
+            return
+        other = Catalogue.__new__(Catalogue)
+        other.path, other.fresh, other.store = self.path, False, self.store
+        other.db = self._connect()
+        try:
+            other.db.execute("BEGIN")
+            yield other
+        finally:
+            other.close()
+
+    def _make(self, db: Connection) -> None:
         db.execute("BEGIN IMMEDIATE")
         if db.execute("PRAGMA user_version").fetchone()[0] == SCHEMA:  # another process was quicker
             db.execute("COMMIT")
             return
-        old = db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-        if old:
+        if db.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' LIMIT 1").fetchone():
             db.execute("ROLLBACK")
-            raise sqlite3.DatabaseError("another schema")
+            raise CatalogueDamaged("the catalogue has another schema")
         for statement in _TABLES.split(";"):
             if statement.strip():
                 db.execute(statement)
-        db.execute("INSERT INTO facts VALUES ('store', ?)", (store,))
+        db.execute("INSERT INTO facts VALUES ('store', ?)", (self.store,))
         db.execute(f"PRAGMA user_version={SCHEMA}")
         db.execute("COMMIT")
         self.fresh = True
@@ -209,8 +253,11 @@ class Catalogue:
             is not None
         )
 
-    def chain(self, location: Location) -> list[Location]:
-        """The object, its base, that one's base, … to what decodes alone. Raises `DamagedData`."""
+    def chain(
+        self, location: Location, without: Collection[tuple[int, int]] = frozenset()
+    ) -> list[Location]:
+        """The object, its base, that one's base, … to what decodes alone, by no form that lies at one of the
+        given (place, offset). Raises `DamagedData`."""
         links = [location]
         while links[-1].encoding == Encoding.DELTA:
             base = links[-1].base
@@ -218,7 +265,9 @@ class Catalogue:
             below = [
                 found
                 for found in self.locations(base.to_bytes(8, "big", signed=True))
-                if found.kind == location.kind and found.rank < links[-1].rank
+                if found.kind == location.kind
+                and found.rank < links[-1].rank
+                and (found.place, found.offset) not in without
             ]
             if not below:
                 raise DamagedData(

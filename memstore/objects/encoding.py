@@ -31,6 +31,8 @@ LEVEL: Final = 3
 SMALL_LEVEL: Final = 9
 """For deltas of texts: a fifth of a millisecond more, and 2 to 10% smaller."""
 SMALL: Final = 128 << 10
+SHORTEST_BASE: Final = 8
+"""Bytes: zstd takes no shorter prefix."""
 LONG: Final = 1 << 20
 """From here on, long-distance matching finds what moved far; the figures are in docs/benchmarks.md."""
 
@@ -71,7 +73,7 @@ def encode(raw: bytes, base: Base | None = None) -> Encoded:
     best = Encoded(Encoding.RAW, raw, b"", 0, alone)
     if len(raw) < 16:
         return best
-    if base is not None and base.raw and base.cost + alone <= CHAIN_LIMIT:
+    if base is not None and len(base.raw) >= SHORTEST_BASE and base.cost + alone <= CHAIN_LIMIT:
         payload = _compress_delta(raw, base.raw)
         if len(payload) < len(raw):
             best = Encoded(Encoding.DELTA, payload, base.key, base.rank + 1, base.cost + alone)

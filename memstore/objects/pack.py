@@ -25,6 +25,7 @@ from memstore.objects.record import (
     Encoding,
     Header,
     RecordKind,
+    check_lengths,
     pack_header,
     parse_header,
     read_varint,
@@ -261,8 +262,14 @@ def _pack_index(entries: list[IndexEntry]) -> bytes:
 def _unpack_index(raw: bytes, limit: int) -> Iterable[IndexEntry]:
     try:
         offset, keys, kinds, lengths, bases, outside = msgpack.unpackb(raw)
-    except (ValueError, TypeError, msgpack.UnpackException) as error:
+        yield from _entries(int(offset), bytes(keys), bytes(kinds), lengths, bases, bytes(outside), limit)
+    except (ValueError, TypeError, OverflowError, msgpack.UnpackException) as error:
         raise DamagedData("an index does not decode", hint="run 'memsync repair'") from error
+
+
+def _entries(
+    offset: int, keys: bytes, kinds: bytes, lengths: bytes, bases: bytes, outside: bytes, limit: int
+) -> Iterator[IndexEntry]:
     if len(keys) != KEY_BYTES * len(kinds):
         raise DamagedData("the columns of an index differ in length", hint="run 'memsync repair'")
     at = bases_at = outside_at = 0
@@ -271,10 +278,13 @@ def _unpack_index(raw: bytes, limit: int) -> Iterable[IndexEntry]:
         key = keys[KEY_BYTES * number : KEY_BYTES * (number + 1)]
         raw_length, at = read_varint(lengths, at)
         stored, at = read_varint(lengths, at)
+        check_lengths(kind, raw_length, stored)
         base, rank = b"", 0
         if how == Encoding.DELTA:
             back, bases_at = read_varint(bases, bases_at)
             rank, bases_at = read_varint(bases, bases_at)
+            if back > number:
+                raise DamagedData("an index names a base before its first entry", hint="run 'memsync repair'")
             if back:
                 base = keys[KEY_BYTES * (number - back) : KEY_BYTES * (number - back + 1)]
             else:

@@ -75,7 +75,9 @@ class ObjectReader:
 
     def recipe(self, id: ContentId) -> list[Piece] | None:
         """The pieces of a large content; None if it is one object."""
-        found = [row for row in self._catalogue.locations(id) if row.kind == RecordKind.RECIPE]
+        found = [
+            row for row in self._catalogue.locations(id) if row.kind == RecordKind.RECIPE and self.is_of(row, id)
+        ]
         if not found:
             return None
         for location in found:
@@ -94,8 +96,27 @@ class ObjectReader:
         return None
 
     def object(self, id: ContentId, kind: RecordKind) -> bytes:
-        """One content record's plain bytes, checked against the id. Every stored form is tried."""
-        return self.load(id, self.plans(id, kind))
+        """One content record's plain bytes, checked against the id. Every stored form is tried, and of each
+        base every form as well."""
+        plans = self.plans(id, kind)
+        try:
+            return self.load(id, plans)
+        except DamagedData:
+            for location in self._catalogue.locations(id):
+                if location.kind == kind:
+                    data = self._by_other_bases(id, location)
+                    if data is not None:
+                        return data
+            raise
+
+    def is_of(self, location: Location, id: Id) -> bool:
+        """Whether the record at a location is this id's, and not another's with the same key."""
+        try:
+            if location.inner >= 0:
+                return self._in_group(location.place, location.offset, location.inner)[0].id == id
+            return parse_header(self._read(location.place, location.offset, HEADER_LIMIT), 0).id == id
+        except (DamagedData, FileNotFoundError):
+            return False
 
     def plans(self, id: Id, kind: RecordKind) -> list[list[Location]]:
         """For each stored form that may be it, the chain to read; best first. Needs the catalogue."""
@@ -134,6 +155,29 @@ class ObjectReader:
             f"content {str(id)[:12]} is damaged: {trouble.message if trouble else 'it does not match its id'}",
             hint="run 'memsync verify' to see which paths and versions need it",
         )
+
+    def _by_other_bases(self, id: ContentId, location: Location) -> bytes | None:
+        """Decode link by link, checking each; where one is bad, go round it by another stored form of it."""
+        bad: set[tuple[int, int]] = set()
+        while (location.place, location.offset) not in bad:
+            try:
+                chain = self._catalogue.chain(location, without=bad)
+            except DamagedData:
+                return None
+            data: bytes | None = None
+            for link in reversed(chain):
+                try:
+                    data = encoding.decode(Encoding(link.encoding), self._payload(link), link.raw, data)
+                    head = parse_header(self._read(link.place, link.offset, HEADER_LIMIT), 0)
+                except DamagedData:
+                    data = None
+                if data is None or ContentId.of(data) != head.id:
+                    bad.add((link.place, link.offset))
+                    break
+            else:
+                assert data is not None
+                return data if ContentId.of(data) == id else None
+        return None
 
     def base(self, plan: Sequence[Location]) -> bytes:
         """The plain bytes of a chain's first member, checked against the id in its own header: a delta made

@@ -149,8 +149,15 @@ def parse_header(data: bytes | memoryview, at: int) -> Header:
         base = bytes(data[at : at + KEY_BYTES])
         at += KEY_BYTES
         rank, at = read_varint(data, at)
+    check_lengths(kind, raw, stored)
+    if at > len(data):
+        raise DamagedData("a record's header is cut short", hint="run 'memsync verify'")
+    return Header(kind, encoding, id, raw, stored, base, rank, at - start)
+
+
+def check_lengths(kind: RecordKind, raw: int, stored: int) -> None:
+    """Raises `DamagedData` for lengths that no record of that kind has."""
     limit = _RAW_LIMITS.get(kind)
     # zstd never expands by more than a few bytes in a thousand, and raw is what is stored otherwise.
-    if limit is None or raw > limit or stored > raw + (raw >> 8) + 64 or at > len(data):
+    if limit is None or raw > limit or stored > raw + (raw >> 8) + 64:
         raise DamagedData("a record declares an impossible length", hint="run 'memsync verify'")
-    return Header(kind, encoding, id, raw, stored, base, rank, at - start)

@@ -32,6 +32,8 @@ FEATURES: Final = frozenset[str]()
 
 COMMIT_MAGIC: Final = bytes((RecordKind.COMMIT << 4,)) + b"COMMIT\r\n"
 COMMIT_LENGTH: Final = len(COMMIT_MAGIC) + ID_BYTES + 8 + ID_BYTES
+NEWER: Final = "newer_format"
+"""The error code of a file that is whole, but not for this memsync."""
 NO_HEAD: Final = VersionId(bytes(ID_BYTES))
 """What a commit record says of HEAD before the first version."""
 
@@ -62,11 +64,14 @@ def parse_file_header(data: bytes, magic: bytes, what: str) -> tuple[dict[str, A
         raise DamagedData(f"the header of {what} is damaged", hint=hint) from error
     if number != FORMAT or needed:
         raise DamagedData(
-            f"{what} was written by a newer memsync (format {number}, features {sorted(needed)})",
+            f"{what} was written by a newer memsync (format {number}, features {sorted(map(str, needed))})",
             hint="pip install --upgrade memsync",
+            code=NEWER,
         )
     if facts.get("key") is not None:
-        raise DamagedData(f"{what} is encrypted", hint="use a memsync that can read encrypted stores")
+        raise DamagedData(
+            f"{what} is encrypted", hint="use a memsync that can read encrypted stores", code=NEWER
+        )
     return facts, end + 8
 
 
@@ -102,21 +107,32 @@ class Segment:
     """One segment file, open for reading and, if it is our own, for appending."""
 
     def __init__(self, path: str) -> None:
-        """Open an existing segment. Raises `DamagedData`, `FileNotFoundError`."""
+        """Open an existing segment. Raises `DamagedData` for one of a newer format, `FileNotFoundError`."""
         self.path = path
         self.name = os.path.splitext(os.path.basename(path))[0]
         self._file = files.open_append(path)
+        self.facts: dict[str, Any] = {}
+        self.start = 0
+        self.header_is_damaged = False
+        """Then it is nobody's own, and its groups are searched for from the first byte on."""
         try:
             self.facts, self.start = parse_file_header(self.read_at(0, 4096), MAGIC, f"segment {self.name}")
+        except DamagedData as error:
+            if error.code == NEWER:
+                self._file.close()
+                raise
+            self.header_is_damaged = True
         except BaseException:
             self._file.close()
             raise
-        self.own = (self.facts["device"], self.facts["inode"]) == files.identity(self._file.fileno())
+        self._signed = str(self.facts.get("name", self.name))  # what group hashes begin with
+        born = (self.facts.get("device"), self.facts.get("inode"))
+        self.own = not self.header_is_damaged and born == files.identity(self._file.fileno())
         self.end = self.start
         self._pending: list[bytes] = []
         self._pending_size = 0
         self._written = self.start
-        self._hash = _group_hash(self.facts["name"], self.start)
+        self._hash = _group_hash(self._signed, self.start)
 
     @classmethod
     def create(cls, folder: str, store: bytes, head: VersionId | None) -> Segment:
@@ -137,13 +153,19 @@ class Segment:
                     "inode": inode,
                 },
             )
-            files.write_all(descriptor, header + _commit_record(head, 0, _group_hash(name, len(header))), temporary)
+            files.write_all(
+                descriptor, header + _commit_record(head, 0, _group_hash(name, len(header))), temporary
+            )
             files.sync(descriptor, temporary)
         files.rename(temporary, path)
         files.sync_dir(folder)
         segment = cls(path)
         segment.end = segment._written = len(header) + COMMIT_LENGTH
         return segment
+
+    def is_of(self, store: bytes) -> bool:
+        """Whether it belongs to that store; one whose header is damaged is taken to."""
+        return self.header_is_damaged or self.facts.get("store") == store
 
     def close(self) -> None:
         self._file.close()
@@ -160,7 +182,7 @@ class Segment:
         """Append from `end`, the offset just past the last good commit record, which is the file's size."""
         self.end = self._written = end
         self._pending, self._pending_size = [], 0
-        self._hash = _group_hash(self.facts["name"], end)
+        self._hash = _group_hash(self._signed, end)
         self._file.seek(end)
 
     def append(self, header: bytes, payload: bytes) -> int:
@@ -183,13 +205,13 @@ class Segment:
         self._written += len(data)
         self.end = self._written
         self._pending, self._pending_size = [], 0
-        self._hash = _group_hash(self.facts["name"], self.end)
+        self._hash = _group_hash(self._signed, self.end)
         return self.end
 
     def rollback(self) -> None:
         """Forget the open group; the bytes were ours and never counted."""
         self._pending, self._pending_size = [], 0
-        self._hash = _group_hash(self.facts["name"], self.end)
+        self._hash = _group_hash(self._signed, self.end)
         if self._written != self.end or self.size() != self.end:
             files.truncate(self._file.fileno(), self.end, self.path)
             self._written = self.end
@@ -221,6 +243,30 @@ class Segment:
             groups.append(group)
             at = end = group.end
         return Scan(groups, damaged, end, size)
+
+    def salvage(self, start: int, end: int) -> Iterator[Placed]:
+        """Records in a stretch that does not verify whose headers still parse. Nothing of them is proven."""
+        at = start
+        while at < end:
+            window = self.read_at(at, HEADER_LIMIT)
+            if window.startswith(COMMIT_MAGIC):
+                at += COMMIT_LENGTH
+                continue
+            try:
+                header = parse_header(window, 0)
+                fits = at + header.length + header.stored <= end
+            except DamagedData:
+                fits = False
+            if not fits or header.kind in (RecordKind.GROUP, RecordKind.INDEX):
+                at = next(self._find_commits(at + 1, end), end)  # the next group can be read again
+                continue
+            yield Placed(header, at)
+            at += header.length + header.stored
+
+    def make_durable(self) -> None:
+        """What another process left here may be written and not synced yet: it was killed in between."""
+        files.sync(self._file.fileno(), self.path)
+        files.sync_dir(os.path.dirname(self.path))
 
     def cut_torn_tail(self, scan: Scan, folder: str) -> str | None:
         """Move what follows the last good commit record to a file in `folder`, and cut it off here."""
@@ -269,7 +315,7 @@ class Segment:
         return Group(records, head, at + COMMIT_LENGTH)
 
     def _hash_holds(self, start: int, at: int, record: bytes) -> bool:
-        running = _group_hash(self.facts["name"], start)
+        running = _group_hash(self._signed, start)
         for offset in range(start, at, _READ_AHEAD):
             running.update(self.read_at(offset, min(_READ_AHEAD, at - offset)))
         running.update(record[:-ID_BYTES])

@@ -259,7 +259,8 @@ class FolderRemote:
         if not real_folder(self.root, STORE):
             raise RemoteMissing(
                 f"there is no memsync store in {self.root}",
-                hint="check that the right disk or share is mounted there",
+                hint="check that the right disk or share is mounted there; if it is a new, empty one, make the folder "
+                f"{self._store} and push again",
             )
 
     def _names(self, folder: str) -> Sequence[str]:

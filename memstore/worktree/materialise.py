@@ -75,7 +75,7 @@ def remove_file(root: str, path: str) -> bool:
     """
     check_path(path)
     target = os.path.join(root, path)
-    if not _is_real_path(root, path.rpartition("/")[0]):
+    if not is_real_path(root, path.rpartition("/")[0]):
         return False
     try:
         facts = os.lstat(target)
@@ -100,7 +100,7 @@ def sweep_temporaries(root: str, folders: Iterable[str]) -> int:
     swept = 0
     for folder in folders:
         place = os.path.join(root, check_path(folder)) if folder else root
-        if not _is_real_path(root, folder):
+        if not is_real_path(root, folder):
             continue
         for name in files.names(place):
             if name.startswith(files.TEMPORARY_PREFIX):
@@ -252,7 +252,7 @@ def _is_real_folder(place: str, path: str) -> bool:
     return True
 
 
-def _is_real_path(root: str, folder: str) -> bool:
+def is_real_path(root: str, folder: str) -> bool:
     """Whether a folder ('' is `root`), and all above it, are there and no links."""
     end = 0
     while end < len(folder):

@@ -87,14 +87,13 @@ class MirrorFolders:
         for below, identity in found.items():
             self._journal.set_folder(below, identity)
 
-    def forget(self, path: str) -> None:
-        """The folder at `path` is gone, or in the trash: look for it anew, and for those below it."""
+    def forget_all(self) -> None:
+        """A folder is gone, or in the trash, and with it perhaps those above and below: look anew."""
         with self._lock:
             self._listed.clear()
             self._paths.clear()
             for known in self._journal.folders():
-                if known == path or known.startswith(path + "/"):
-                    self._journal.set_folder(known, None)
+                self._journal.set_folder(known, None)
 
     def path_of(self, identity: str | None) -> str | None:
         """The path of the folder with this id; None if it is not in the mirror."""

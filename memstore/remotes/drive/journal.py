@@ -128,10 +128,12 @@ class Journal:
                 append({"forget": key})
 
     def refused(self, key: str) -> None:
-        """The id taken for `key` is not to be used, nor those reserved with it."""
+        """The id taken for `key` is not to be used; nor, if it was fresh, those reserved with it."""
         with self._appending() as append:
+            fresh = key not in self._settled
             append({"forget": key})
-            append({"spent": True}, durable=True)
+            if fresh:
+                append({"spent": True}, durable=True)
 
     def set_root(self, ids: dict[str, str]) -> None:
         with self._appending() as append:

@@ -64,7 +64,7 @@ class Layout:
         self._fresh: dict[str, float] = {}
         """When this object made a folder, by id."""
         self._clock = clock
-        self._seen = False
+        self._confirmed: set[str] = set()
 
     def is_fresh(self, identity: str) -> bool:
         """Whether this object made the folder a moment ago, so that it knows what is in it without asking."""
@@ -332,30 +332,30 @@ class Layout:
 
     # -- when something is not where it was ----------------------------------------------------------------
 
-    def confirm(self) -> None:
-        """Raise if the store's folders are gone or in the trash; an empty listing would not tell. Once."""
-        if not self._seen:
-            self._expect_there("heads")
-            self._seen = True
-
-    def _expect_there(self, what: str) -> None:
-        try:
-            row = self.get(f"looking for the store's folder {what}", self.id(what))
-        except RemoteMissing:
-            raise self.missing() from None
-        if row.get("trashed"):
-            raise self._in_trash()
+    def confirm(self, what: str) -> None:
+        """Raise if that folder of the store is gone or in the trash; an empty listing would not tell. Once."""
+        if what not in self._confirmed:
+            try:
+                row = self.get(f"looking for the store's folder {what}", self.id(what))
+            except RemoteMissing:
+                raise self.missing() from None
+            if row.get("trashed"):
+                raise self._in_trash()
+            self._confirmed.add(what)
 
     def missing(self) -> Exception:
-        """The error for a folder of ours that Drive says is not there."""
-        try:
-            root = self.get("looking for the root folder", self.id("root"))
-        except RemoteMissing:
-            return self._unseen()
-        if root.get("trashed"):
-            return self._in_trash()
+        """The error for a folder of ours that Drive says is not there, or is in the trash."""
+        for what in ("root", "store", *PARTS):
+            try:
+                row = self.get(f"looking for the folder {what}", self.id(what))
+            except RemoteMissing:
+                if what == "root":
+                    return self._unseen()
+                break
+            if row.get("trashed"):
+                return self._in_trash()
         return RemoteMissing(
-            f"the folder {STORE} of {root.get('name')} on Drive is not there",
+            f"a folder of the store on Drive ({self._place.normalised}) is not there",
             hint="bring it back from Drive's trash if it is there; else 'memsync remote set' another",
         )
 
@@ -369,7 +369,7 @@ class Layout:
 
     def _in_trash(self) -> Exception:
         trouble = RemoteTrouble(
-            f"the Drive folder of {self._place.normalised} is in Drive's trash",
+            f"the Drive folder of {self._place.normalised}, or a folder of the store in it, is in the trash",
             hint="bring it back at drive.google.com/drive/trash, which keeps it for 30 days, and try again",
             code="root_in_trash",
         )

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from memstore.errors import Conflict, RemoteMissing, RemoteTrouble
 from memstore.remotes.base import MirrorFile, Source
-from memstore.remotes.drive.api import FIELDS, DriveApi
+from memstore.remotes.drive.api import FIELDS, PAGE, DriveApi
 from memstore.remotes.drive.folders import MirrorFolders, shown_name
 from memstore.remotes.drive.journal import Journal
 from memstore.remotes.drive.layout import Layout, age, is_folder
@@ -103,8 +103,8 @@ class DriveMirror:
         with other bytes."""
         folder, name = posixpath.split(check_path(path))
         key = f"file:{path}"
-        for last in (False, True):
-            parent = self._folders.make(folder)
+        for last in (False, False, True):
+            parent = self._folder(folder)
             identity = self._layout.reserve_for(key)
             mime_type = _mime_type(name)
             body = {
@@ -123,7 +123,7 @@ class DriveMirror:
             except RemoteMissing:
                 # A person deleted the folder; once it is made anew.
                 self._expect_root_there(last)
-                self._folders.forget(folder)
+                self._folders.forget_all()
                 continue
             except IdRefused as refused:
                 if last:
@@ -178,7 +178,7 @@ class DriveMirror:
         folder, name = posixpath.split(check_path(path))
         row = self._expect_untouched(seen)
         for last in (False, True):
-            parent = self._folders.make(folder)
+            parent = self._folder(folder)
             try:
                 moved = self._change(seen, row, parent, name, {"appProperties": dict(notes)})
                 self._journal.forget(f"file:{seen.path}")
@@ -187,7 +187,7 @@ class DriveMirror:
                 # Either the file is gone, which a look tells, or the folder it was to go to.
                 row = self._look_again(seen)
                 self._expect_root_there(last)
-                self._folders.forget(folder)
+                self._folders.forget_all()
         raise _changed(seen, "removed")
 
     def remove(self, seen: MirrorFile) -> None:
@@ -207,29 +207,21 @@ class DriveMirror:
     # -- inside: looking -----------------------------------------------------------------------------------
 
     def _look_up(self, files: Sequence[tuple[str, str | None]]) -> list[dict[str, Any] | None]:
-        handles = {handle for _, handle in files if handle is not None}
-        by_id: dict[str, dict[str, Any]] = {}
-        wanted: dict[str, str] = {}
-        """Folder path by id: those to list."""
-        if len(handles) > FEW:
-            for path, handle in files:
-                known = (
-                    self._journal.folder(posixpath.dirname(path)) if "/" in path else self._layout.id("root")
-                )
-                if handle is not None and known is not None:
-                    wanted[known] = posixpath.dirname(path)
-        for path, handle in files:
-            folder = self._folders.find(posixpath.dirname(path)) if handle is None else None
-            if folder is not None and not self._layout.is_fresh(folder):
-                wanted[folder] = posixpath.dirname(path)
+        by_id = self._by_handles(files)
+        wanted = {
+            folder
+            for path, handle in files
+            if handle is None
+            and (folder := self._folders.find(posixpath.dirname(path))) is not None
+            and not self._layout.is_fresh(folder)
+        }
         by_folder: dict[str, list[dict[str, Any]]] = {}
-        for row in self._rows.values():
+        for row in [*self._rows.values()]:
             # In a folder that we made a moment ago lies what we put there, and nothing else.
             folder = (row.get("parents") or [""])[0]
             if self._layout.is_fresh(folder):
                 by_folder.setdefault(folder, []).append(row)
-        for row in self._children([*wanted], trashed=True):
-            by_id[row["id"]] = row
+        for row in self._children(sorted(wanted)):
             by_folder.setdefault((row.get("parents") or [""])[0], []).append(row)
         found: list[dict[str, Any] | None] = []
         for path, handle in files:
@@ -237,6 +229,26 @@ class DriveMirror:
                 found.append(by_id.get(handle) or self._get(handle))
             else:
                 found.append(self._at(path, by_folder))
+        return found
+
+    def _by_handles(self, files: Sequence[tuple[str, str | None]]) -> dict[str, dict[str, Any]]:
+        """The rows of those handles that their folders' listings show, where listing is worth it: not for a
+        few, and not in a folder of very many others."""
+        missing = {handle for _, handle in files if handle is not None}
+        found: dict[str, dict[str, Any]] = {}
+        if len(missing) <= FEW:
+            return found
+        paths = {posixpath.dirname(path) for path, handle in files if handle is not None}
+        known = [
+            self._layout.id("root") if not path else self._journal.folder(path) for path in sorted(paths)
+        ]
+        rows = self._children([folder for folder in known if folder is not None], trashed=True)
+        for seen, row in enumerate(rows, 1):
+            if row["id"] in missing:
+                missing.remove(row["id"])
+                found[row["id"]] = row
+            if not missing or seen > PAGE * len(missing):
+                break  # from here on it takes fewer requests to ask for each of the rest
         return found
 
     def _at(self, path: str, by_folder: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any] | None:
@@ -272,9 +284,7 @@ class DriveMirror:
                 try:
                     yield from unseen([folder])
                 except RemoteMissing:
-                    path = self._folders.path_of(folder)
-                    if path:
-                        self._folders.forget(path)
+                    self._folders.forget_all()
 
     def _get(self, handle: str) -> dict[str, Any] | None:
         try:
@@ -317,6 +327,15 @@ class DriveMirror:
         if last:
             raise RemoteTrouble("a folder of the mirror vanished twice", hint="run the command again")
 
+    def _folder(self, path: str) -> str:
+        """The id of the folder, made if need be; those above it anew where a person deleted them."""
+        try:
+            return self._folders.make(path)
+        except RemoteMissing:
+            self._expect_root_there(last=False)
+            self._folders.forget_all()
+            return self._folders.make(path)
+
     # -- inside: changing ----------------------------------------------------------------------------------
 
     def _change(
@@ -327,11 +346,14 @@ class DriveMirror:
         doing = f"moving {seen.path}"
         current: Mapping[str, Any] | None = row
 
+        def landed(now: Mapping[str, Any]) -> bool:
+            return (now.get("parents") or [None])[0] == parent and now.get("name") == name
+
         def step() -> dict[str, Any]:
             nonlocal current
             if current is None:
                 now = self._api.once(doing, self._layout.get_request(seen.handle))
-                if (now.get("parents") or [None])[0] == parent and now.get("name") == name:
+                if landed(now):
                     return now
                 self._expect_as_seen(seen, now)
                 current = now
@@ -345,7 +367,16 @@ class DriveMirror:
                 supportsAllDrives=True,
                 **moving,
             )
-            return self._api.once(doing, request, write=True)
+            try:
+                return self._api.once(doing, request, write=True)
+            except RemoteMissing:
+                raise
+            except RemoteTrouble:
+                # httplib2 sends a request again by itself when the connection breaks before an answer.
+                now = self._api.once(doing, self._layout.get_request(seen.handle))
+                if landed(now):
+                    return now
+                raise
 
         return self._api.retry.run(step)
 
@@ -366,7 +397,7 @@ class DriveMirror:
     def _out_of_trash(self, row: dict[str, Any], folder: str) -> dict[str, Any]:
         """A new file went into a folder that a person had thrown away: to a new folder with it."""
         self._expect_root_there(last=False)
-        self._folders.forget(folder.partition("/")[0])
+        self._folders.forget_all()
         parent = self._folders.make(folder)
         return self._change(self._file(row), {**row, "trashed": False}, parent, str(row.get("name")), {})
 

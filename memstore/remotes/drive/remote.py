@@ -87,9 +87,8 @@ class DriveRemote:
             self._list(folder)
         else:
             self._look_for_format()
-        there = sorted(
-            name for name in self._known if name.startswith(f"{folder}/{start}" if folder else start)
-        )
+        wanted = f"{folder}/{start}" if folder else start
+        there = sorted(name for name in [*self._known] if name.startswith(wanted))
         return [_file(name, self._known[name][0]) for name in there if ("/" in name) == bool(folder)]
 
     def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
@@ -190,14 +189,14 @@ class DriveRemote:
             except RemoteMissing:
                 raise self._layout.missing() from None
             if not rows:
-                self._layout.confirm()
-        for name in [name for name in self._known if name.startswith(folder + "/")]:
-            del self._known[name]
+                self._layout.confirm(folder)
+        for name in [name for name in [*self._known] if name.startswith(folder + "/")]:
+            self._known.pop(name, None)
         for row in sorted(rows, key=age):
             name = f"{folder}/{row.get('name')}"
             if _is_ours(name, row) and row["id"] not in self._removed:
                 self._remember(name, row)
-        for name, row in self._made.items():
+        for name, row in [*self._made.items()]:
             if name.startswith(folder + "/"):
                 self._remember(name, row)
 
@@ -215,7 +214,7 @@ class DriveRemote:
             except RemoteMissing:
                 raise self._layout.missing() from None
             if not rows:
-                self._layout.confirm()
+                self._layout.confirm("store")
                 return
             row = min(rows, key=age)
         if not row.get("trashed") and not is_folder(row):
@@ -249,13 +248,13 @@ class DriveRemote:
 
     def _create(self, name: str, source: Source, notes: Mapping[str, str]) -> dict[str, Any]:
         folder, _, last = name.partition("/")
-        for fresh_start in (False, True):
+        for last_try in (False, False, True):
             identity = self._layout.reserve_for(name)
             row: dict[str, Any] | None
             try:
                 row = self._send(name, identity, (self._layout.id(folder), last), source, notes)
             except IdRefused as refused:
-                if fresh_start:
+                if last_try:
                     raise refused.verdict from None
                 self._journal.refused(name)
                 continue
@@ -304,15 +303,18 @@ class DriveRemote:
         identity, store = self._layout.id("format"), self._layout.id("store")
         try:
             row = self._send("format", identity, (store, "format"), source, checked(notes or {}))
-        except IdRefused:
-            self._look_for_format()
-            if "format" in self._known:
-                row = self._known["format"][0]
-            else:
-                identity = self._layout.renew("format")
-                row = self._send("format", identity, (store, "format"), source, checked(notes or {}))
         except IdInUse:
             row = self._layout.get("looking at the format", identity)
+        except IdRefused as refused:
+            self._look_for_format()
+            if "format" not in self._known:
+                identity = self._layout.renew("format")
+                try:
+                    row = self._send("format", identity, (store, "format"), source, checked(notes or {}))
+                except (IdInUse, IdRefused):
+                    raise refused.verdict from None
+            else:
+                row = self._known["format"][0]
         self._expect_same("format", row, source)
         self._journal.done("format")
         return row

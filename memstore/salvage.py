@@ -1,0 +1,235 @@
+"""What damage leaves: a flipped byte costs the record it hit, not the commit around it nor those after it.
+
+Nothing here trusts a damaged stretch. An object in it counts only if it reads back as its id, and a version
+only if one that counts names it, for an id is a hash of what it names. Where a version is lost for good, an
+empty *stand-in* takes its place in the catalogue, so that the versions after it can be read; `verify` names it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from memstore.errors import DamagedData
+from memstore.ids import ContentId, VersionId
+from memstore.manifest import history
+from memstore.manifest.version import MANIFEST_HASH_EVERY, Meta, Version, decode, encode
+from memstore.objects import encoding
+from memstore.objects.catalogue import Catalogue, Location, key_of
+from memstore.objects.reader import ObjectReader
+from memstore.objects.record import Encoding, Header, RecordKind
+from memstore.objects.segment import Placed, Scan, Segment
+
+if TYPE_CHECKING:
+    from memstore.repository import Repository
+
+LOST_NOTE: Final = "(this version's record is damaged; what it changed is not known)"
+
+
+class Found(NamedTuple):
+    """A version's record met while reading a file."""
+
+    version: Version
+    place: int
+    offset: int
+    inner: int
+
+
+# -- what a damaged stretch still holds --------------------------------------------------------------------
+
+
+def enter_objects(
+    catalogue: Catalogue, reader: ObjectReader, records: Iterable[Placed], place: int
+) -> list[str]:
+    """Enter the contents of a damaged stretch that read back as their ids; the names of those that don't."""
+    lost = []
+    for header, offset in records:
+        if header.kind not in (RecordKind.CONTENT, RecordKind.RECIPE):
+            continue
+        location = _location(catalogue, header, place, offset)
+        catalogue.add_objects([location])
+        if not _reads_back(catalogue, reader, header, location):
+            catalogue.db.execute(
+                "DELETE FROM objects WHERE key = ? AND place = ? AND offset = ?",
+                (location.key, place, offset),
+            )
+            lost.append(header.id.hex()[:12])
+    return lost
+
+
+def versions_in(segment: Segment, records: Iterable[Placed], place: int) -> Iterator[Found]:
+    """The versions of a damaged stretch that decode. They count only if `proven`."""
+    for header, offset in records:
+        if header.kind == RecordKind.VERSION:
+            payload = segment.read_at(offset + header.length, header.stored)
+            try:
+                version = decode(encoding.decode(header.encoding, payload, header.raw))
+            except DamagedData:
+                continue
+            yield Found(version, place, offset, -1)
+
+
+def proven(
+    catalogue: Catalogue, good: Iterable[Found], doubtful: Iterable[Found], heads: Iterable[VersionId | None]
+) -> list[Found]:
+    """Those doubtful versions that a good one, or a HEAD, descends from."""
+    known = {bytes(item.version.id): item for item in doubtful}
+    wanted = [parent for item in good for parent in item.version.parents]
+    wanted += [head for head in heads if head is not None]
+    counted = []
+    while wanted:
+        item = known.pop(bytes(wanted.pop()), None)
+        if item is not None and catalogue.seq(item.version.id) is None:
+            counted.append(item)
+            wanted += item.version.parents
+    return counted
+
+
+def sound(repository: Repository, segment: Segment, scan: Scan, place: int | None) -> Iterator[Placed]:
+    """The records of a segment's damaged stretches that are worth keeping: contents that read back, versions
+    that count."""
+    db = repository.catalogue.db
+    if place is None:
+        return
+    for start, end in scan.damaged:
+        for record in segment.salvage(start, end):
+            header, offset = record
+            if header.kind == RecordKind.VERSION:
+                at = "SELECT 1 FROM versions WHERE place = ? AND offset = ?"
+                if db.execute(at, (place, offset)).fetchone() and next(
+                    versions_in(segment, [record], place), None
+                ):
+                    yield record
+            elif header.kind in (RecordKind.CONTENT, RecordKind.RECIPE):
+                location = _location(repository.catalogue, header, place, offset)
+                if _reads_back(repository.catalogue, repository.reader, header, location):
+                    yield record
+
+
+def _location(catalogue: Catalogue, header: Header, place: int, offset: int) -> Location:
+    base = key_of(header.base) if header.encoding == Encoding.DELTA else None
+    below = 0 if base is None else catalogue.cost_of(base) or encoding.own_cost(header.raw) * header.rank
+    return Location(
+        key_of(header.id),
+        place,
+        offset,
+        -1,
+        header.kind,
+        header.encoding,
+        header.length,
+        header.raw,
+        header.stored,
+        base,
+        header.rank,
+        encoding.own_cost(header.raw) + below,
+    )
+
+
+def _reads_back(catalogue: Catalogue, reader: ObjectReader, header: Header, location: Location) -> bool:
+    id = ContentId(header.id)
+    try:
+        if header.kind == RecordKind.CONTENT:
+            reader.load(id, [catalogue.chain(location)])
+        else:
+            for _ in reader.stream(id):
+                pass
+    except DamagedData:
+        return False
+    return True
+
+
+# -- what is lost for good ---------------------------------------------------------------------------------
+
+
+def stand_in(catalogue: Catalogue, reader: ObjectReader, head: VersionId | None) -> list[VersionId]:
+    """Where HEAD is here but some of its ancestors are nowhere, let stand-ins take their place; their ids.
+
+    HEAD never moves to a version before all its ancestors are here; so this is no listing that lags.
+    """
+    strays = {
+        bytes(id): where
+        for id, *where in catalogue.db.execute("SELECT id, place, offset, inner FROM strays").fetchall()
+    }
+    todo = [head] if head is not None and bytes(head) in strays else []
+    seen: set[bytes] = set()
+    lost: dict[bytes, Version] = {}
+    while todo:
+        id = todo.pop()
+        place, offset, inner = strays[bytes(id)]
+        try:
+            version = decode(reader.version_record(id, place, offset, inner), id=id)
+        except (DamagedData, FileNotFoundError):
+            return []
+        for parent in version.parents:
+            if bytes(parent) in seen or catalogue.seq(parent) is not None:
+                continue
+            seen.add(bytes(parent))
+            if bytes(parent) in strays:
+                todo.append(parent)
+            else:
+                lost[bytes(parent)] = version
+    for raw, child in lost.items():
+        _add_stand_in(catalogue, VersionId(raw), child)
+    return [VersionId(raw) for raw in lost]
+
+
+def _add_stand_in(catalogue: Catalogue, id: VersionId, child: Version) -> None:
+    """A version of no changes, taken to come after the newest that is known from before it."""
+    row = catalogue.db.execute(
+        "SELECT id FROM versions WHERE generation < ? ORDER BY generation DESC, time DESC, id LIMIT 1",
+        (child.generation - 1,),
+    ).fetchone()
+    version = Version(
+        id,
+        () if row is None else (VersionId(row[0]),),
+        child.generation - 1,
+        child.time_ms,
+        child.device,
+        child.device_id,
+        Meta(note=LOST_NOTE),
+        (),
+    )
+    history.add_version(catalogue, version, history.NOWHERE, 0, -1)
+
+
+def remade(catalogue: Catalogue, reader: ObjectReader, segment: str, scan: Scan) -> Iterator[bytes]:
+    """Versions of a segment's damaged stretches whose records no longer decode, encoded anew from what the
+    catalogue knows of them; only where the very same bytes come out, for their hash is the id."""
+    place = catalogue.places().get(segment)
+    if place is None:
+        return
+    for start, end in scan.damaged:
+        rows = catalogue.db.execute(
+            "SELECT seq, id, offset FROM versions WHERE place = ? AND offset >= ? AND offset < ?",
+            (place[0], start, end),
+        ).fetchall()
+        for seq, id, offset in rows:
+            try:
+                decode(reader.version_record(VersionId(id), place[0], offset, -1), id=VersionId(id))
+            except DamagedData:
+                encoded = _encoded_anew(catalogue, seq)
+                if VersionId.of(encoded) == id:
+                    yield encoded
+
+
+def _encoded_anew(catalogue: Catalogue, seq: int) -> bytes:
+    version = next(history.versions_of(catalogue, "seq = ?", (seq,)))
+    hashed = version.generation % MANIFEST_HASH_EVERY == 0 or len(version.parents) > 1
+    return encode(
+        parents=version.parents,
+        generation=version.generation,
+        time_ms=version.time_ms,
+        device=version.device,
+        device_id=version.device_id,
+        meta=version.meta,
+        changes=version.changes,
+        manifest=history.manifest_id_at(catalogue, seq) if hashed else None,
+    )
+
+
+def note_lost(catalogue: Catalogue) -> None:
+    """Say of versions whose file is gone that their records are nowhere."""
+    catalogue.db.execute(
+        "UPDATE versions SET place = ?, offset = 0, inner = -1 WHERE place NOT IN (SELECT place FROM places)",
+        (history.NOWHERE,),
+    )

@@ -1,0 +1,527 @@
+"""Whatever is done in whatever order, every version of every path reads back as a plain model has it.
+
+The model is dictionaries of bytes: what lies in `Data/`, and a list of what each version held. After every
+step all of history is read back and compared; pushing, cloning, opening the store again, and deleting the
+catalogue or the logs must change nothing of it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from memstore import Store
+from memstore.errors import BadInput
+from memstore.ids import ContentId, VersionId
+from memstore.manifest.version import Kind, Version, rfc3339
+from memstore.reports import CommitReport
+from tests.conftest import words
+
+FILE, EXECUTABLE, SYMLINK = "file", "executable", "symlink"
+
+
+class File(NamedTuple):
+    kind: str
+    content: bytes
+    """Of a symlink: its target."""
+
+
+Files = dict[str, File]
+
+
+@dataclass
+class Recorded:
+    """What the model remembers of a version."""
+
+    id: VersionId
+    time_ms: int
+    files: Files
+    changes: dict[str, str]
+
+
+class Refused(Exception):
+    """The model says that memsync must refuse this."""
+
+
+# -- the plain model ---------------------------------------------------------------------------------------
+
+
+def above(path: str) -> list[str]:
+    parts = path.split("/")
+    return ["/".join(parts[:end]) for end in range(1, len(parts))]
+
+
+def under(path: str, folder: str) -> bool:
+    return not folder or path == folder or path.startswith(folder + "/")
+
+
+def compared(old: Files, new: Files) -> dict[str, str]:
+    """path → the word for how it changed."""
+    changes = {}
+    for path in old.keys() | new.keys():
+        before, after = old.get(path), new.get(path)
+        if before == after:
+            continue
+        if before is None:
+            changes[path] = "add"
+        elif after is None:
+            changes[path] = "delete"
+        elif before.kind == after.kind != SYMLINK and after.content.startswith(before.content):
+            changes[path] = "append"
+        else:
+            changes[path] = "replace"
+    return changes
+
+
+@dataclass
+class Plain:
+    """The whole of memsync on one machine, without any of its reasons."""
+
+    disk: Files = field(default_factory=dict)
+    head: Files = field(default_factory=dict)
+    versions: list[Recorded] = field(default_factory=list)
+    references: dict[str, set[tuple[str, File]]] = field(default_factory=dict)
+
+    def has(self, files: Files, path: str) -> bool:
+        return any(under(other, path) for other in files)
+
+    def committed(self, paths: Iterable[str] | None) -> Files:
+        """HEAD after a commit of these paths (None: all)."""
+        if paths is None:
+            return dict(self.disk)
+        after = dict(self.head)
+        for path in paths:
+            if any(self.disk[name].kind == SYMLINK for name in above(path) if name in self.disk):
+                raise Refused("a link on the way")
+            if path and not self.has(self.disk, path) and not self.has(self.head, path):
+                raise Refused("neither there nor in HEAD")
+            for other in [name for name in after if under(name, path)]:
+                del after[other]
+            for other in [name for name in self.disk if under(name, path)]:
+                after[other] = self.disk[other]
+                for folder in above(other):  # what is a folder now is no file any more
+                    after.pop(folder, None)
+        return after
+
+    def at(self, path: str, version: int | None) -> Files:
+        """What `restore` brings back for a path: of a version, or what HEAD has, or what it had last."""
+        if not self.versions:
+            raise Refused("no version")
+        files = self.head if version is None else self.versions[version].files
+        chosen = {name: file for name, file in files.items() if under(name, path)}
+        if chosen or (not path and version is not None):
+            return chosen
+        if version is None:
+            for number in range(len(self.versions) - 1, 0, -1):
+                before, after = self.versions[number - 1].files, self.versions[number].files
+                if any(under(name, path) and name not in after for name in before):
+                    return {name: file for name, file in before.items() if under(name, path)}
+        raise Refused("that version has no such path")
+
+    def restored(self, chosen: Files, folder: str, exact: bool) -> tuple[Files, Files, Files]:
+        """(HEAD after what stood there was saved, HEAD after, Data/ after)."""
+        going = set()
+        for name in self.disk.keys() | self.head.keys():
+            in_the_way = any(name in above(path) or path in above(name) for path in chosen)
+            if in_the_way or (exact and under(name, folder) and name not in chosen):
+                going.add(name)
+        touched = [name for name in {*chosen, *going} if name in self.disk or self.has(self.disk, name)]
+        saved = self.committed(touched)
+        after = {name: file for name, file in saved.items() if name not in going} | chosen
+        disk = {name: file for name, file in self.disk.items() if name not in going} | chosen
+        return saved, after, disk
+
+
+# -- the machine -------------------------------------------------------------------------------------------
+
+PATHS = [
+    "Core/Rules.txt",
+    "Core/Rules",
+    "Core",
+    "Meta/AI_Architecture.txt",
+    "Meta/deep/er/state.json",
+    "Archive/old.txt",
+    "a",
+    "a.txt",
+    "a/b",
+    "a/b/c.tar.gz",
+    "ü/naïve café.md",
+]
+FOLDERS = ["", "Core", "Meta", "a", "a/b", "Archive"]
+TARGETS = ["nowhere", "Core", "Core/Rules.txt", "../../outside", "/etc/passwd", "../Data"]
+LINES = b"".join(b"line %d of something that was said\n" % number for number in range(2000))
+CONTENTS = st.one_of(
+    st.sampled_from([b"", b"one\n", b"one\ntwo\n", b"two\n", LINES, LINES[:30_000], LINES[:-20] + b"!\n"]),
+    st.binary(max_size=30),
+)
+paths = st.sampled_from(PATHS)
+numbers = st.integers(0, 1000)
+
+
+class Machine(RuleBasedStateMachine):
+    """Every rule does something to the store and to the model."""
+
+    place: Path
+    count = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        type(self).count += 1
+        self.root = self.place / str(self.count)
+        self.folder = self.root / "memory"
+        self.data = self.folder / "Data"
+        self.remote = self.root / "remote"
+        self.store = Store.init(self.folder, environ={})
+        self.model = Plain()
+        self.pushed: int | None = None
+
+    def teardown(self) -> None:
+        try:
+            self.everything_holds()
+        finally:
+            self.store.close()
+            shutil.rmtree(self.root)
+
+    # -- what a person or a program does in Data/ ----------------------------------------------------------
+
+    def _put(self, path: str, file: File, keep_time: bool = False) -> None:
+        for name in [name for name in self.model.disk if name in above(path) or under(name, path)]:
+            if name != path or SYMLINK in (file.kind, self.model.disk[name].kind):
+                self._drop(name)
+        place = self.data / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if file.kind == SYMLINK:
+            place.symlink_to(file.content.decode())
+        else:
+            before = place.stat() if place.exists() else None
+            place.write_bytes(file.content)
+            place.chmod(0o755 if file.kind == EXECUTABLE else 0o644)
+            if keep_time and before is not None:
+                os.utime(place, ns=(before.st_atime_ns, before.st_mtime_ns))
+        self.model.disk[path] = file
+
+    def _drop(self, path: str) -> None:
+        (self.data / path).unlink()
+        for folder in reversed(above(path)):
+            if not any((self.data / folder).iterdir()):
+                (self.data / folder).rmdir()
+        del self.model.disk[path]
+
+    def _one(self, number: int) -> str:
+        return sorted(self.model.disk)[number % len(self.model.disk)]
+
+    @rule(path=paths, content=CONTENTS)
+    def save(self, path: str, content: bytes) -> None:
+        old = self.model.disk.get(path)
+        self._put(path, File(EXECUTABLE if old is not None and old.kind == EXECUTABLE else FILE, content))
+
+    @precondition(lambda self: self.model.disk)
+    @rule(number=numbers, more=CONTENTS)
+    def append(self, number: int, more: bytes) -> None:
+        path = self._one(number)
+        old = self.model.disk[path]
+        if old.kind != SYMLINK:
+            self._put(path, File(old.kind, (old.content + more)[:200_000]))
+
+    @precondition(lambda self: self.model.disk)
+    @rule(number=numbers)
+    def rewrite_with_the_same_size_and_time(self, number: int) -> None:
+        path = self._one(number)
+        old = self.model.disk[path]
+        if old.kind != SYMLINK and old.content:
+            self._put(path, File(old.kind, old.content[:-1] + bytes([old.content[-1] ^ 1])), keep_time=True)
+
+    @precondition(lambda self: self.model.disk)
+    @rule(number=numbers)
+    def touch(self, number: int) -> None:
+        os.utime(self.data / self._one(number), (1_600_000_000, 1_600_000_000), follow_symlinks=False)
+
+    @precondition(lambda self: self.model.disk)
+    @rule(number=numbers)
+    def delete(self, number: int) -> None:
+        self._drop(self._one(number))
+
+    @precondition(lambda self: self.model.disk)
+    @rule(number=numbers)
+    def change_mode(self, number: int) -> None:
+        path = self._one(number)
+        old = self.model.disk[path]
+        if old.kind != SYMLINK:
+            self._put(path, old._replace(kind=FILE if old.kind == EXECUTABLE else EXECUTABLE))
+
+    @rule(path=paths, to=st.sampled_from(TARGETS))
+    def link(self, path: str, to: str) -> None:
+        self._put(path, File(SYMLINK, to.encode()))
+
+    @precondition(lambda self: self.model.disk)
+    @rule(number=numbers, path=paths)
+    def rename(self, number: int, path: str) -> None:
+        old = self._one(number)
+        if old != path:
+            file = self.model.disk[old]
+            self._drop(old)
+            self._put(path, file)
+
+    # -- what memsync does ---------------------------------------------------------------------------------
+
+    def _record(self, version: Version | None, after: Files, changes: dict[str, str] | None = None) -> None:
+        """A version with exactly these changes was made (or, where there are none, was not)."""
+        model = self.model
+        expected = compared(model.head, after) if changes is None else changes
+        if not expected:
+            assert version is None
+            return
+        assert version is not None
+        assert words(version.changes) == expected
+        before = model.head
+        for change in version.changes:
+            archives = change.change.word in ("replace", "delete", "archive")
+            assert (change.archived_as is not None) == archives
+            if change.archived_as is not None:
+                stands_for = (change.path, before[change.path])
+                model.references.setdefault(change.archived_as, set()).add(stands_for)
+        assert version.time_ms >= max((old.time_ms for old in model.versions), default=0)
+        model.head = dict(after)
+        model.versions.append(Recorded(version.id, version.time_ms, model.head, expected))
+
+    def _version(self, id: VersionId | None) -> Version | None:
+        return None if id is None else self.store.version(id)
+
+    @rule()
+    def commit_all(self) -> None:
+        self._record(self.store.commit(), self.model.committed(None))
+
+    @rule(some=st.lists(st.sampled_from(PATHS + FOLDERS), min_size=1, max_size=3))
+    def commit_named_paths(self, some: list[str]) -> None:
+        try:
+            after = self.model.committed(some)
+        except Refused:
+            with pytest.raises(BadInput):
+                self.store.commit(some)
+            return
+        self._record(self.store.commit(some), after)
+
+    @precondition(lambda self: self.model.disk)
+    @rule(number=numbers, keep=st.booleans())
+    def archive(self, number: int, keep: bool) -> None:
+        path = self._one(number)
+        saved = self.model.committed([path])
+        had = len(self.model.versions)
+        report: CommitReport = self.store.archive([path], keep=keep)
+        assert not report.warnings
+        assert report.version is not None
+        if compared(self.model.head, saved):
+            self._record(self._version(report.version.parents[0]), saved)
+        self._record(
+            report.version,
+            saved if keep else {name: file for name, file in saved.items() if name != path},
+            {path: "archive"},
+        )
+        assert len(self.model.versions) > had
+        if not keep:
+            del self.model.disk[path]
+
+    def _restore(self, path: str, at: str | VersionId | None, version: int | None, exact: bool) -> None:
+        try:
+            chosen = self.model.at(path, version)
+        except Refused:
+            with pytest.raises(BadInput):
+                self.store.restore([path], at=at, exact=exact)
+            return
+        self._bring_back(path, at, chosen, exact)
+
+    def _bring_back(self, path: str, at: str | VersionId | None, chosen: Files, exact: bool) -> None:
+        try:
+            saved, after, disk = self.model.restored(chosen, path, exact)
+        except Refused:
+            with pytest.raises(BadInput):
+                self.store.restore([path], at=at, exact=exact)
+            return
+        report = self.store.restore([path], at=at, exact=exact)
+        assert not report.warnings
+        self._record(self._version(report.saved_first), saved)
+        self._record(self._version(report.version), after)
+        assert bool(report.notes) == (report.version is None and disk == self.model.disk)
+        self.model.disk = disk
+
+    @rule(path=st.sampled_from(PATHS + FOLDERS), exact=st.booleans())
+    def restore_what_was_last(self, path: str, exact: bool) -> None:
+        self._restore(path, None, None, exact)
+
+    @precondition(lambda self: self.model.versions)
+    @rule(path=st.sampled_from(PATHS + FOLDERS), number=numbers, exact=st.booleans(), by_id=st.booleans())
+    def restore_a_version(self, path: str, number: int, exact: bool, by_id: bool) -> None:
+        version = number % len(self.model.versions)
+        at: str | VersionId = self.model.versions[version].id
+        self._restore(path, at if by_id else str(at)[:16], version, exact)
+
+    @precondition(lambda self: self.model.versions)
+    @rule(path=st.sampled_from(PATHS + FOLDERS), number=numbers, exact=st.booleans())
+    def restore_a_time(self, path: str, number: int, exact: bool) -> None:
+        time_ms = self.model.versions[number % len(self.model.versions)].time_ms
+        meant = max(i for i, version in enumerate(self.model.versions) if version.time_ms <= time_ms)
+        self._restore(path, rfc3339(time_ms), meant, exact)
+
+    @precondition(lambda self: self.model.references)
+    @rule(number=numbers, exact=st.booleans())
+    def restore_a_reference(self, number: int, exact: bool) -> None:
+        name = sorted(self.model.references)[number % len(self.model.references)]
+        for path, file in self.model.references[name]:
+            if len(self.model.references[name]) == 1:  # else a mode alone tells them apart
+                self._bring_back(name, None, {path: file}, exact and path == name)
+
+    @rule()
+    def push(self) -> None:
+        if self.store.remote() is None:
+            self.store.set_remote(str(self.remote))
+        report = self.store.push()
+        news = len(self.model.versions) - (self.pushed or 0)
+        assert report.error is None
+        assert not report.warnings
+        assert report.versions == news
+        self.pushed = len(self.model.versions) if self.model.versions else None
+        for path, file in self.model.head.items():
+            if file.kind != SYMLINK:
+                assert (self.remote / path).read_bytes() == file.content
+
+    @precondition(lambda self: self.pushed)
+    @rule()
+    def clone(self) -> None:
+        assert self.pushed is not None
+        folder = self.root / "clone"
+        versions = self.model.versions[: self.pushed]
+        with Store.clone(str(self.remote), folder, environ={}) as store:
+            self._same_history(store, versions)
+            assert on_disk(folder / "Data") == versions[-1].files
+            assert store.status().clean
+            assert store.commit() is None
+            assert store.verify().ok
+        shutil.rmtree(folder)
+
+    @rule()
+    def open_again(self) -> None:
+        self.store.close()
+        self.store = Store.open(self.folder, environ={})
+
+    @rule()
+    def delete_the_catalogue(self) -> None:
+        self.store.close()
+        for name in os.listdir(self.folder / ".memsync"):
+            if name.startswith("catalogue.sqlite"):
+                (self.folder / ".memsync" / name).unlink()
+        self.store = Store.open(self.folder, environ={})
+
+    @rule()
+    def delete_the_logs(self) -> None:
+        for name in ("archive_log.json", "upload_log.json"):
+            (self.folder / name).unlink(missing_ok=True)
+
+    # -- what always holds ---------------------------------------------------------------------------------
+
+    @invariant()
+    def history_reads_back(self) -> None:
+        model, store = self.model, self.store
+        assert on_disk(self.data) == model.disk
+        assert store.head() == (model.versions[-1].id if model.versions else None)
+        self._same_history(store, model.versions)
+        pending = {row.path: row.change.word for row in store.status().changes}
+        assert pending == compared(model.head, model.disk)
+        if model.versions:
+            newest = model.versions[-1]
+            for path in PATHS:
+                file = newest.files.get(path)
+                if file is not None:
+                    assert store.read(path, at=newest.id) == file.content
+                else:
+                    with pytest.raises(BadInput):
+                        store.read(path, at=newest.id)
+
+    def _same_history(self, store: Store, versions: list[Recorded]) -> None:
+        """Each version holds the paths that it should, and each of their contents reads back."""
+        for version in versions:
+            found = {row.path: (row.kind, row.content) for row in store.repository.entries(version.id)}
+            assert found == {path: identity(file) for path, file in version.files.items()}
+        contents = {file.content for version in versions for file in version.files.values()}
+        for content in contents:
+            assert store.repository.read(ContentId.of(content)) == content
+        for name, stands_for in self.model.references.items() if store is self.store else ():
+            assert store.read(name) in {file.content for _, file in stands_for}
+
+    def everything_holds(self) -> None:
+        """The whole of it once more, through the public API alone."""
+        self.history_reads_back()
+        report = self.store.verify()
+        assert report.problems == ()
+        assert report.versions == len(self.model.versions)
+        told = list(self.store.history())[::-1]
+        assert [version.id for version in told] == [version.id for version in self.model.versions]
+        assert [words(version.changes) for version in told] == [row.changes for row in self.model.versions]
+        for path in PATHS:
+            for version in self.model.versions:
+                if path in version.files:
+                    assert self.store.read(path, at=version.id) == version.files[path].content
+            changed = [
+                row.id for row in self.model.versions if any(under(name, path) for name in row.changes)
+            ]
+            if changed:
+                assert [version.id for version in self.store.history(path)] == changed[::-1]
+
+
+def identity(file: File) -> tuple[Kind, ContentId]:
+    return Kind[file.kind.upper()], ContentId.of(file.content)
+
+
+def on_disk(folder: Path) -> Files:
+    found = {}
+    for place, folders, names in os.walk(folder):
+        links = [name for name in folders if os.path.islink(os.path.join(place, name))]
+        for name in [*names, *links]:
+            path = Path(place, name)
+            if path.is_symlink():
+                file = File(SYMLINK, os.readlink(path).encode())
+            else:
+                file = File(EXECUTABLE if path.stat().st_mode & 0o100 else FILE, path.read_bytes())
+            found[path.relative_to(folder).as_posix()] = file
+    return found
+
+
+# -- profiles ----------------------------------------------------------------------------------------------
+
+
+def run(place: Path, examples: int, steps: int, *, same_every_time: bool) -> None:
+    class Here(Machine):
+        pass
+
+    Here.place = place
+    run_state_machine_as_test(
+        Here,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=steps,
+            derandomize=same_every_time,
+            database=None,
+            deadline=None,
+            print_blob=not same_every_time,
+            report_multiple_bugs=False,
+            phases=[Phase.generate, Phase.shrink],  # explaining costs more than it tells here
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+def test_every_version_reads_back_whatever_was_done(tmp_path: Path) -> None:
+    run(tmp_path, 40, 25, same_every_time=True)
+
+
+@pytest.mark.soak
+def test_every_version_reads_back_whatever_was_done_for_long(tmp_path: Path) -> None:
+    run(tmp_path, 1500, 60, same_every_time=False)
