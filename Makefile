@@ -21,7 +21,7 @@ DEVELOPING := $(VENV)/.developing
 READY      := $(if $(wildcard $(DEVELOPING)),$(DEVELOPING),$(INSTALLED))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint build soak crashtest drive-live clean
+.PHONY: help demo test lint build soak crashtest drive-live replay clean
 
 help:
 	@echo 'make demo        see memsync at work on a sample memory folder'
@@ -31,6 +31,7 @@ help:
 	@echo 'make soak        the long runs'
 	@echo 'make crashtest   every crash point'
 	@echo 'make drive-live  the contract suite against a real Google Drive (needs a token)'
+	@echo 'make replay      a git history through memsync: make replay REPO=path/of/a/repository'
 	@echo 'make clean       remove what was built, and the caches'
 
 demo: $(READY)
@@ -55,7 +56,12 @@ crashtest: $(DEVELOPING)
 	@$(PYTEST) -n $(JOBS) -m crash
 
 drive-live: $(DEVELOPING)
-	@$(PYTEST) -m live
+	@$(BIN)/python -m tests.drive_live
+
+# make replay REPO=~/src/notes REPLAY='--name owner/notes --write docs/benchmarks.md'
+replay: $(DEVELOPING)
+	@test -n "$(REPO)" || { echo "name a git repository: make replay REPO=path/of/a/repository"; exit 2; }
+	@$(BIN)/python -m benchmarks.replay "$(REPO)" $(REPLAY)
 
 clean:
 	@rm -rf dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

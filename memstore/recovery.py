@@ -25,6 +25,8 @@ from memstore.objects.segment import Group, Segment
 from memstore.salvage import Found
 
 REFLOG_NAME: Final = "reflog"
+_COSTS_UNSURE: Final = "costs unsure"
+"""A fact of the catalogue, while some object's base has not been met yet."""
 
 
 def segment_names(state: str) -> list[str]:
@@ -76,10 +78,14 @@ def catch_up(state: str, catalogue: Catalogue, reader: ObjectReader) -> list[str
         if name not in existing:
             catalogue.drop_place(place)
             catalogue.db.execute("DELETE FROM facts WHERE name = ?", ("head of " + name,))
+    if catalogue.fact(_COSTS_UNSURE):
+        _settle_costs(catalogue)
     adopt_strays(catalogue, reader)
     for head in {*(heads.values() or read_reflog(state)[-1:])}:
         for lost in salvage.stand_in(catalogue, reader, head):
-            warnings.append(f"the record of version {str(lost)[:12]} is damaged or gone: run 'memsync verify'")
+            warnings.append(
+                f"the record of version {str(lost)[:12]} is damaged or gone: run 'memsync verify'"
+            )
             adopt_strays(catalogue, reader)
     _set_head(catalogue, _find_head(state, catalogue, heads, own))
     catalogue.set_fact("complete", 1)
@@ -127,7 +133,9 @@ def _enter_pack(state: str, catalogue: Catalogue, name: str) -> list[Found]:
 
 
 def _foreign(what: str) -> DamagedData:
-    return DamagedData(f"{what} belongs to another store", hint="move it out of .memsync; it is not read here")
+    return DamagedData(
+        f"{what} belongs to another store", hint="move it out of .memsync; it is not read here"
+    )
 
 
 def enter_tail(catalogue: Catalogue, name: str, tail: Tail) -> list[Found]:
@@ -192,14 +200,42 @@ def _metadata_location(
 
 
 def _cost(catalogue: Catalogue, costs: dict[int, int], raw: int, rank: int, base: int | None) -> int:
-    """What reading will cost; a base that is not here yet is taken to be as dear as a chain of its rank."""
+    """What reading will cost; a base that is not here yet is taken to be as dear as a chain of its rank, until
+    `_settle_costs`."""
     own = encoding.own_cost(raw)
     if base is None:
         return own
     below = costs.get(base)
     if below is None:
         below = catalogue.cost_of(base)
-    return own + (own * rank if below is None else below)
+    if below is None:
+        catalogue.set_fact(_COSTS_UNSURE, 1)
+        return own + own * rank
+    return own + below
+
+
+def _settle_costs(catalogue: Catalogue) -> None:
+    """Packs come in the order of their names, a delta perhaps before its base: now all are here."""
+    rows = catalogue.db.execute(
+        "SELECT key, place, offset, inner, raw, base, rank FROM objects ORDER BY rank"
+    ).fetchall()
+    best: dict[int, int] = {}
+    this_rank: dict[int, int] = {}
+    settled = []
+    last = 0
+    for key, place, offset, inner, raw, base, rank in rows:
+        if rank != last:
+            best = this_rank | best  # of several forms a reader takes the one of lowest rank
+            this_rank, last = {}, rank
+        cost = encoding.own_cost(raw)
+        if base is not None:
+            cost += best.get(base, cost * rank)
+        this_rank[key] = min(cost, this_rank.get(key, cost))
+        settled.append((cost, key, place, offset, inner))
+    catalogue.db.executemany(
+        "UPDATE objects SET cost = ? WHERE key = ? AND place = ? AND offset = ? AND inner = ?", settled
+    )
+    catalogue.db.execute("DELETE FROM facts WHERE name = ?", (_COSTS_UNSURE,))
 
 
 # -- segments ----------------------------------------------------------------------------------------------

@@ -289,6 +289,7 @@ class Store:
         from memstore.actions import look
 
         self.repository.refresh()
+        path = None if path is None else _clean(path)
         return look.versions(self.repository, path, limit=limit, tag=tag, chat=chat, since=since, until=until)
 
     def read(self, path: str, at: At | None = None) -> bytes:

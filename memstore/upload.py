@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from memstore import logs
 from memstore.errors import BadInput, MemsyncError
+from memstore.worktree.names import shown
 
 if TYPE_CHECKING:
     from memstore.store import Store
@@ -54,8 +55,10 @@ def drive_upload(
 
 def _upload(store: Store, place: str, facts: Mapping[str, Any]) -> UploadResult:
     path = _relative(store, place)
+    if os.path.isdir(place) and not os.path.islink(place):
+        raise BadInput(f"{place} is a folder", hint="name a file; 'memsync push' sends everything")
     tags, chat = [str(tag) for tag in facts.get("tags") or ()], str(facts.get("chat_name") or "")
-    store.commit(
+    report = store.commit_report(
         [path],
         note=str(facts.get("note") or ""),
         context_tags=tags,
@@ -63,6 +66,9 @@ def _upload(store: Store, place: str, facts: Mapping[str, Any]) -> UploadResult:
         reason=str(facts.get("reason") or ""),
         actor=str(facts.get("actor") or ""),
     )
+    left_out = [warning for warning in report.warnings if f"'{shown(path)}'" in warning]
+    if left_out:
+        return _failed("; ".join(left_out))  # what HEAD has is not what was asked to be uploaded
     where = store.workspace.paths.drive_root.rstrip("/") + "/" + path
     if store.remote() is None:
         store.set_remote("drive:")
@@ -74,17 +80,32 @@ def _upload(store: Store, place: str, facts: Mapping[str, Any]) -> UploadResult:
         notes = "Skipped: the remote has this content already"
         logs.log_uploads(store.workspace, [logs.UploadLine(_now(), path, "skipped", 0, tags, chat, notes)])
         return {"status": "success", "attempts": 0, "drive_path": where, "notes": notes}
-    report = store.push([path])
-    if report.status == "fail":
-        error = report.error or {}
+    known = _is_carried(store, path)
+    pushed = store.push([path])
+    if pushed.status == "fail":
+        error = pushed.error or {}
         return {
             "status": "fail",
-            "attempts": report.attempts,
+            "attempts": pushed.attempts,
             "drive_path": None,
             "notes": f"{error.get('message', 'the push failed')}; {error.get('hint', '')}".rstrip("; "),
         }
-    notes = "; ".join((*report.notes, *report.warnings)) or "Uploaded"
-    return {"status": "success", "attempts": max(1, report.attempts), "drive_path": where, "notes": notes}
+    notes = "; ".join((*pushed.notes, *pushed.warnings)) or "Uploaded"
+    attempts = max(1, pushed.attempts)
+    mirror = pushed.mirror
+    if not known and (mirror.created or mirror.updated):
+        # An earlier push sent the version; this one made the file that people read.
+        line = logs.UploadLine(_now(), path, "success", attempts, tags, chat, "put into the mirror")
+        logs.log_uploads(store.workspace, [line])
+    return {"status": "success", "attempts": attempts, "drive_path": where, "notes": notes}
+
+
+def _is_carried(store: Store, path: str) -> bool:
+    """Whether a push would carry a version of that file, and so log it."""
+    from memstore.actions import carried, remote_state
+
+    state = remote_state.load(store.repository)
+    return state is not None and path in carried.of_unsent(store.repository, state)
 
 
 def _relative(store: Store, place: str) -> str:

@@ -55,7 +55,10 @@ class Writer:
         if id in self._new:
             return True
         reader = self.repository.reader
-        return any(reader.is_of(location, id) for location in self._catalogue.locations(id))
+        return any(
+            location.kind in (RecordKind.CONTENT, RecordKind.RECIPE) and reader.is_of(location, id)
+            for location in self._catalogue.locations(id)  # a tombstone has the id of what is gone
+        )
 
     def missing(self, ids: Sequence[ContentId]) -> set[ContentId]:
         """Those that are not stored yet: as `has`, for many at once."""

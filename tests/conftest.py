@@ -116,6 +116,12 @@ def words(changes: Sequence[Change]) -> dict[str, str]:
     return {change.path: change.change.word for change in changes}
 
 
+def reads_of(memory: Memory, steps: list[tuple[str, str]]) -> set[str]:
+    """The files of `Data/` that were opened."""
+    inside = str(memory.data) + os.sep
+    return {path[len(inside) :] for step, path in steps if step == "read" and path.startswith(inside)}
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _nothing_of_this_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No variable and no user configuration reaches a test that does not set it."""
@@ -134,3 +140,16 @@ def memory(tmp_path: Path) -> Iterator[Memory]:
     made = Memory(tmp_path / "memory")
     yield made
     made.close()
+
+
+@pytest.fixture
+def three(memory: Memory) -> list[Version]:
+    """Three versions of two notes; a third note came last."""
+    made = []
+    for number in (1, 2, 3):
+        memory.write("Core/Rules.txt", f"rules {number}\n")
+        memory.write("Core/Tone.txt", f"tone {number}\n")
+        if number == 3:
+            memory.write("Core/Late.txt", "late\n")
+        made.append(memory.commit())
+    return made

@@ -90,7 +90,7 @@ FAULTS = [
     "error=backendError at=after", "error=authError", "status=504 body=empty", "drop=after reset",
 ]  # fmt: skip
 EVERYWHERE = ("drop=after", "drop=before", "cut=50%", "status=503 at=after")
-"""These strike each request in turn, the others every fifth."""
+"""These strike each request in turn, the others every seventh."""
 
 
 def folders(place: DrivePlace) -> list[str]:
@@ -110,7 +110,7 @@ def test_a_fault_at_any_request_ends_as_if_there_had_been_none(
         assert place.emulator.tree() == after
         requests, expected_folders = place.emulator.requests, folders(place)
     assert requests > 10
-    step = 1 if fault in EVERYWHERE else 5
+    step = 1 if fault in EVERYWHERE else 7
     for number in range(1 + FAULTS.index(fault) % step, requests + 1, step):
         with DrivePlace(tmp_path / f"fault{number}") as place:
             before(place)
@@ -154,7 +154,7 @@ def test_a_process_that_is_killed_at_a_request_is_carried_on_by_the_next(side: s
         "from memstore.remotes.open import open_remote; from tests.test_drive_faults import push;"
         "workspace = Workspace.find(sys.argv[1]); push(open_remote('drive:', workspace))"
     )
-    for number in range(1 if side == "before" else 3, 23, 4):
+    for number in range(1 if side == "before" else 3, 23, 6):
         with DrivePlace(tmp_path / f"kill{number}") as place:
             earlier(place)
             workspace = place.workspace("laptop")
@@ -172,7 +172,7 @@ def test_a_process_that_is_killed_at_a_request_is_carried_on_by_the_next(side: s
             assert place.emulator.tree() == LATER
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(6))
 def test_a_storm_ends_or_stops_with_a_clear_error_and_a_later_push_finishes(
     seed: int, tmp_path: Path
 ) -> None:
@@ -336,11 +336,12 @@ def test_a_full_drive_and_a_read_only_one_are_told_apart(place: DrivePlace, remo
 def test_trouble_that_stays_ends_after_the_attempts(place: DrivePlace, remote: DriveRemote) -> None:
     place.emulator.fault("files.list status=503")
     before = place.emulator.requests
-    remote.list("heads/")  # made a moment ago: nothing is asked
+    assert not remote.list("heads/")  # made a moment ago: nothing is asked
+    later = place.open(place.workspace("laptop"))
     with pytest.raises(RemoteTrouble, match="3 attempts"):
-        remote.list("heads/")
+        later.list("heads/")
     assert place.emulator.requests - before == 3
-    assert remote.most_attempts == 3
+    assert later.most_attempts == 3
 
 
 def test_rate_limits_are_waited_out_and_the_pace_adapts(place: DrivePlace) -> None:

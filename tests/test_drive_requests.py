@@ -76,6 +76,30 @@ def test_a_replaced_note_is_three_requests_more(place: DrivePlace) -> None:
     assert place.emulator.tree()["MemoryVDB/Core/Rules.txt"] == b"new"
 
 
+def test_the_first_replaced_note_makes_its_archive_folders_without_looking_for_them(
+    place: DrivePlace,
+) -> None:
+    remote = place.open(place.workspace("laptop"))
+    remote.prepare(create=True)
+    handles = {
+        path: remote.put(path, BytesSource(b"old"), {}, MODIFIED).handle for path in ("A/x.txt", "B/y.txt")
+    }
+    for path, made in (("A/x.txt", 2), ("B/y.txt", 1)):
+        later = place.open(place.workspace("laptop"))
+        with place.costs(3 + made):
+            found = later.look([(path, handles[path])])[0]
+            assert found is not None
+            later.move(found, f"Archive/{path}", {})
+            later.put(path, BytesSource(b"new"), {}, MODIFIED)
+    other = place.open()
+    with place.costs(1 + 1 + 1):  # the root, the listing of B, the file that a person renamed
+        place.emulator.person.rename(place.emulator.person.find("MemoryVDB/A/x.txt"), "z.txt")
+        assert other.look([("B/y.txt", None)])[0] is not None
+    assert sorted(place.emulator.tree()) == [
+        "MemoryVDB/A/z.txt", "MemoryVDB/Archive/A/x.txt", "MemoryVDB/Archive/B/y.txt", "MemoryVDB/B/y.txt",
+    ]  # fmt: skip
+
+
 def test_a_first_push_is_nine_requests_and_one_for_each_folder_and_file(place: DrivePlace) -> None:
     remote = place.open()
     with place.costs(9):  # look, ids, root, look for a twin, three folders, pack, head

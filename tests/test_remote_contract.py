@@ -334,7 +334,7 @@ STEPS = st.lists(
 
 
 @pytest.mark.parametrize("kind", PLACES)
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
 def test_any_sequence_of_verbs_leaves_what_a_plain_dict_says(
     kind: str, steps: list[tuple[str, str, str, bytes]], tmp_path_factory: pytest.TempPathFactory

@@ -108,6 +108,8 @@ def finish(repository: Repository, writer: Writer) -> list[str]:
         # The version it was for never became durable, and Data/ is only written after: nothing happened.
         close(repository)
         return []
+    if not os.path.isdir(repository.workspace.data):
+        return []  # such as a disk that is not mounted: it is finished when that is back
     folders = {step.path.rpartition("/")[0] for step in steps}
     materialise.sweep_temporaries(repository.workspace.data, folders)
     steps, notes = settle(repository, writer, steps, reason="found when an interrupted restore was finished")
@@ -154,7 +156,7 @@ def settle(
             changes.append(Change(step.path, ChangeKind.DELETE, None))
         elif (now.content, now.kind) != (step.new.content, step.new.kind):
             changes.append(Change(step.path, ChangeKind.REPLACE, step.new))
-        notes.append(f"{step.path} had been written to meanwhile; 'memsync log {step.path}' shows that content")
+        notes.append(f"{step.path} was written to meanwhile; 'memsync log {step.path}' shows that content")
     if changes:
         add_with_references(repository, writer, changes, Meta(reason=reason))
     return [step._replace(old=standing.get(step.path, step.old)) for step in steps], notes
@@ -188,11 +190,19 @@ def content_at(repository: Repository, path: str) -> Here | None:
     """Hash what lies at a path; None if no file is there, or only behind a link. Raises `DiskTrouble` if it
     can't be read."""
     data = repository.workspace.data
-    item: Found | None = found.look(data, path)
+    try:
+        item: Found | None = found.look(data, path)
+    except OSError as error:
+        raise files.disk_error(error, "could not look at", os.path.join(data, path)) from error
     if item is None or not materialise.is_real_path(data, path.rpartition("/")[0]):
         return None
-    place = os.path.join(data, path)
-    kind = Kind(item.kind)
+    try:
+        return _hashed(os.path.join(data, path), Kind(item.kind))
+    except FileNotFoundError:
+        return None  # gone since
+
+
+def _hashed(place: str, kind: Kind) -> Here:
     if kind == Kind.SYMLINK:
         raw, key = reading.read_link(place)
         return Here(kind, ContentId.of(raw), key)

@@ -25,7 +25,7 @@ from memstore.writer import Writer
 STAGING_SUFFIX: Final = ".memsync-clone"
 """Beside `Data/`: where it is written until it is whole."""
 MARKER_NAME: Final = "clone"
-"""In `.memsync`, until the clone is whole: the URL."""
+"""In `.memsync`, until the clone is whole: `filling`, then `placing` once all files lie beside `Data/`."""
 
 
 def clone(
@@ -37,18 +37,22 @@ def clone(
     Raises `BadInput` for a folder that holds something, `RemoteMissing` where no store is.
     """
     root = os.path.abspath(os.path.expanduser(folder))
-    _refuse_occupied(root)
+    if os.path.lexists(root) and not os.path.isdir(root):
+        raise BadInput(f"{root} is no folder", hint="name a folder that is not there yet")
     parse_url(url)
     made = not os.path.isdir(root)
     empty = not files.names(root)
     # The workspace is only made once the remote has answered: a wrong URL leaves nothing behind.
     workspace = Workspace.planned(root, environ)
+    _refuse_occupied(workspace)
     remote = open_remote(url, workspace, progress)
     try:
         format, heads = _first_look(remote)
         workspace = Workspace.create(root, environ)
         # Before the store: what is there without its marker is a workspace, and refused.
-        files.write_atomic(os.path.join(workspace.state, MARKER_NAME), url.encode())
+        marker = os.path.join(workspace.state, MARKER_NAME)
+        if not files.exists(marker):
+            files.write_atomic(marker, b"filling")
         repository = Repository.create(workspace, format)
         try:
             _fill(repository, remote, url, heads, progress)
@@ -63,24 +67,22 @@ def clone(
     return workspace
 
 
-def _refuse_occupied(root: str) -> None:
-    if os.path.lexists(root) and not os.path.isdir(root):
-        raise BadInput(f"{root} is no folder", hint="name a folder that is not there yet")
-    for name in files.names(root):
-        path = os.path.join(root, name)
-        if name == ".memsync" and files.exists(os.path.join(path, MARKER_NAME)):
-            return  # an interrupted clone
-        if name == ".memsync" and files.exists(os.path.join(path, "format")):
-            raise BadInput(
-                f"{root} is a workspace already",
-                hint="use 'memsync pull' there, or clone into a folder of its own",
-            )
-    data = os.path.join(root, "Data")
-    if os.path.isdir(data) and os.listdir(data):
+def _refuse_occupied(workspace: Workspace) -> None:
+    if files.exists(os.path.join(workspace.state, MARKER_NAME)):
+        return  # an interrupted clone
+    if files.exists(os.path.join(workspace.state, "format")):
         raise BadInput(
-            f"{data} holds files already",
-            hint="clone into a folder of its own, then copy them into its Data/",
+            f"{workspace.root} is a workspace already",
+            hint="use 'memsync pull' there, or clone into a folder of its own",
         )
+    if files.names(workspace.data):
+        raise _holds_files(workspace.data)
+
+
+def _holds_files(data: str) -> BadInput:
+    return BadInput(
+        f"{data} holds files already", hint="clone into a folder of its own, then copy them into its Data/"
+    )
 
 
 def _remove_all(root: str, *, itself: bool) -> None:
@@ -144,26 +146,31 @@ def _materialise(repository: Repository, writer: Writer, progress: Progress) -> 
     clone left beside it is made anew."""
     data = repository.workspace.data
     staging = data + STAGING_SUFFIX
+    marker = os.path.join(repository.state, MARKER_NAME)
+    if files.names(data):
+        if files.read(marker) == b"placing" and not os.path.isdir(staging):
+            return  # cut off after they had their place
+        raise _holds_files(data)
     if os.path.isdir(staging):
         shutil.rmtree(staging)
-    clock = files.clock_of(repository.state)
     head = repository.head()
     assert head is not None
     tree = FreshTree(staging)
-    stats: list[tuple[str, tuple[int, int, int, int] | None]] = []
+    written: list[Found] = []
     progress.begin("writing files", repository.catalogue.tree_size(), "files")
     try:
         for entry in repository.entries(head):
             key = tree.write(entry.path, entry.kind, repository.stream(entry.content), entry.modified_ms)
-            found = Found(entry.path, int(entry.kind), *key)
-            stats.append((entry.path, None if racy(found, clock) else key))
+            written.append(Found(entry.path, int(entry.kind), *key))
             progress.advance(1)
     finally:
         progress.end()
     files.sync_all()
+    clock = files.clock_of(repository.state)  # now: until here nobody else knew of these files
+    files.write_atomic(marker, b"placing")
     if os.path.isdir(data):
         os.rmdir(data)
     files.rename(staging, data)
     files.sync_dir(os.path.dirname(data))
-    writer.remember(stats)
+    writer.remember([(item.path, None if racy(item, clock) else item.key) for item in written])
     writer.finish()

@@ -265,14 +265,13 @@ def _if_text(data: bytes) -> bytes | None:
 
 def read_stream(repository: Repository, path: str, at: At | None = None) -> Iterator[bytes]:
     """The content of one file (or archive reference) of a version, HEAD's by default, in checked pieces."""
-    version = None
-    reference = select.one_reference(repository, path)
-    if reference is not None:
-        yield from repository.stream(reference.entry.content)
-        return
     version = select.head_or_refuse(repository) if at is None else select.version_id(repository, at)
     entry = repository.entry(path, version)
     if entry is None:
+        reference = select.one_reference(repository, path)
+        if reference is not None:
+            yield from repository.stream(reference.entry.content)
+            return
         below = next(iter(repository.entries(version, path)), None)
         if below is not None:
             raise BadInput(f"{path or '.'} is a folder", hint=f"'memsync ls {path}' lists its files")

@@ -253,9 +253,7 @@ class Catalogue:
             is not None
         )
 
-    def chain(
-        self, location: Location, without: Collection[tuple[int, int]] = frozenset()
-    ) -> list[Location]:
+    def chain(self, location: Location, without: Collection[tuple[int, int]] = frozenset()) -> list[Location]:
         """The object, its base, that one's base, … to what decodes alone, by no form that lies at one of the
         given (place, offset). Raises `DamagedData`."""
         links = [location]

@@ -31,6 +31,8 @@ LEVEL: Final = 3
 SMALL_LEVEL: Final = 9
 """For deltas of texts: a fifth of a millisecond more, and 2 to 10% smaller."""
 SMALL: Final = 128 << 10
+SMALL_WHOLE_LEVEL: Final = 6
+"""For full copies of texts: 1.7 to 2.3% smaller than level 3, for 10 to 40 µs more."""
 SHORTEST_BASE: Final = 8
 """Bytes: zstd takes no shorter prefix."""
 LONG: Final = 1 << 20
@@ -94,13 +96,13 @@ def decode(encoding: Encoding, payload: bytes, raw_length: int, base: bytes | No
             raise DamagedData("a raw record is shorter than declared", hint="run 'memsync verify'")
         return payload
     dictionary: Any = None
-    if encoding == Encoding.DELTA:
-        if base is None:
-            raise DamagedData("a delta without its base", hint="run 'memsync verify'")
-        dictionary = zstd.ZstdDict(base, is_raw=True).as_prefix
-    elif encoding != Encoding.ZSTD:
+    if encoding == Encoding.DELTA and base is None:
+        raise DamagedData("a delta without its base", hint="run 'memsync verify'")
+    if encoding not in (Encoding.ZSTD, Encoding.DELTA):
         raise DamagedData("an encoding this memsync does not know", hint="use a newer memsync")
     try:
+        if encoding == Encoding.DELTA and base is not None:
+            dictionary = zstd.ZstdDict(base, is_raw=True).as_prefix
         decoder = zstd.ZstdDecompressor(
             zstd_dict=dictionary, options={zstd.DecompressionParameter.window_log_max: _WINDOW_LOG_MAX}
         )
@@ -118,12 +120,23 @@ def compress_metadata(raw: bytes) -> bytes:
 
 
 def _compress(raw: bytes) -> bytes:
-    compressor: zstd.ZstdCompressor | None = getattr(_per_thread, "compressor", None)
-    if compressor is None:
-        compressor = _per_thread.compressor = zstd.ZstdCompressor(level=LEVEL)
+    if len(raw) <= SMALL:
+        return _compressor(SMALL_WHOLE_LEVEL).compress(raw, zstd.ZstdCompressor.FLUSH_FRAME)[len(_MAGIC) :]
+    compressor = _compressor(LEVEL)
     if len(raw) > LONG and not _looks_compressible(raw, compressor):
         return raw
     return compressor.compress(raw, zstd.ZstdCompressor.FLUSH_FRAME)[len(_MAGIC) :]
+
+
+def _compressor(level: int) -> zstd.ZstdCompressor:
+    """This thread's compressor: making one costs more than compressing a note."""
+    kept: dict[int, zstd.ZstdCompressor] | None = getattr(_per_thread, "compressors", None)
+    if kept is None:
+        kept = _per_thread.compressors = {}
+    compressor = kept.get(level)
+    if compressor is None:
+        compressor = kept[level] = zstd.ZstdCompressor(level=level)
+    return compressor
 
 
 def _looks_compressible(raw: bytes, compressor: zstd.ZstdCompressor) -> bool:

@@ -270,7 +270,7 @@ def _unpack_index(raw: bytes, limit: int) -> Iterable[IndexEntry]:
 def _entries(
     offset: int, keys: bytes, kinds: bytes, lengths: bytes, bases: bytes, outside: bytes, limit: int
 ) -> Iterator[IndexEntry]:
-    if len(keys) != KEY_BYTES * len(kinds):
+    if len(keys) != KEY_BYTES * len(kinds) or offset < 0:
         raise DamagedData("the columns of an index differ in length", hint="run 'memsync repair'")
     at = bases_at = outside_at = 0
     for number, first in enumerate(kinds):

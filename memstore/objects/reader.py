@@ -76,7 +76,9 @@ class ObjectReader:
     def recipe(self, id: ContentId) -> list[Piece] | None:
         """The pieces of a large content; None if it is one object."""
         found = [
-            row for row in self._catalogue.locations(id) if row.kind == RecordKind.RECIPE and self.is_of(row, id)
+            row
+            for row in self._catalogue.locations(id)
+            if row.kind == RecordKind.RECIPE and self.is_of(row, id)
         ]
         if not found:
             return None

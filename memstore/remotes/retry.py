@@ -60,16 +60,16 @@ class Retry:
         *,
         attempts: int = ATTEMPTS,
         budget: float = BUDGET,
-        first_delay: float = FIRST_DELAY,
+        first_delay: float | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         chance: Callable[[], float] = random.random,
         tell: Callable[[str], None] | None = None,
     ) -> None:
-        """`budget` and `first_delay` are seconds; `tell` is called with a sentence before a long wait."""
+        """`budget` and `first_delay` (else `FIRST_DELAY`) are seconds; `tell` hears a sentence before a long wait."""
         self.attempts = max(1, attempts)
         self.budget = budget
-        self.first_delay = first_delay
+        self.first_delay = FIRST_DELAY if first_delay is None else first_delay
         self._clock = clock
         self._sleep = sleep
         self._chance = chance

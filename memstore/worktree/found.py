@@ -7,6 +7,7 @@ change could have left the same times.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from typing import Final, NamedTuple
@@ -110,7 +111,10 @@ def look(data: str, path: str) -> Found | None:
     """
     try:
         facts = os.lstat(os.path.join(data, path))
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+    except OSError as error:
+        # ELOOP: a link above it leads to itself.
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return None
+        raise
     kind = kind_of(facts.st_mode)
     return None if kind is None else Found(path, kind, *stat_key(facts))

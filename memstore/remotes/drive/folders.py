@@ -6,13 +6,16 @@ import posixpath
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from memstore.errors import RemoteMissing, RemoteTrouble
+from memstore.remotes.drive.api import FOLDER_TYPE
 from memstore.remotes.drive.journal import Journal
-from memstore.remotes.drive.layout import FRESH, STORE, Layout, age
+from memstore.remotes.drive.layout import FRESH, STORE, Layout, age, is_folder, quoted
+from memstore.remotes.drive.trouble import IdInUse, IdRefused
 
-_FOR_SLASH = "_"
+ARCHIVE: Final = "Archive"
+_FOR_SLASH: Final = "_"
 
 
 def shown_name(name: object) -> str:
@@ -54,6 +57,8 @@ class MirrorFolders:
 
     def make(self, path: str) -> str:
         """The id of the folder, made with those above it if need be."""
+        if path.partition("/")[0] == ARCHIVE:
+            self._archive()
         found = self.find(path)
         if found is not None:
             return found
@@ -74,6 +79,38 @@ class MirrorFolders:
                 # Made by an earlier try, and thrown away by a person since.
                 self._journal.forget(key)
             raise RemoteTrouble(f"the folder {path} can't be made on Drive ({identity})", hint="run it again")
+
+    def _archive(self) -> None:
+        """Make or find `Archive/` by its agreed id, without a look; no matter if that does not lead there."""
+        agreed = self._layout.archive
+        if agreed is None or self._journal.folder(ARCHIVE) is not None:
+            return
+        root = self._layout.id("root")
+        try:
+            row = self._layout.create_folder(agreed, root, ARCHIVE, None)
+            self._layout.note_fresh(agreed)
+        except IdInUse:
+            row = self._layout.get(f"looking at {ARCHIVE}", agreed)
+        except IdRefused:
+            return
+        if not row.get("trashed") and row.get("name") == ARCHIVE and root in row.get("parents", ()):
+            self._journal.set_folder(ARCHIVE, agreed)
+
+    def look_nearby(self, path: str, handle: str) -> dict[str, Any] | None:
+        """A file of the mirror where it is expected, and in the same request what folders `Archive/` has, if
+        that may be wanted next; None if it is not known to be wanted, or the file is not found there."""
+        folder, name = posixpath.split(path)
+        parent, archive = self._journal.folder(folder), self._journal.folder(ARCHIVE)
+        if parent is None or archive is None or folder.partition("/")[0] == ARCHIVE:
+            return None
+        if self._layout.is_fresh(archive) or self._journal.folder(f"{ARCHIVE}/{folder}") is not None:
+            return None
+        file = f"{quoted(parent)} in parents and name = {quoted(name)}"
+        folders = f"{quoted(archive)} in parents and mimeType = {quoted(FOLDER_TYPE)}"
+        rows = [*self._layout.search(f"(({file}) or ({folders})) and trashed = false")]
+        self.learn(ARCHIVE, [row for row in rows if is_folder(row)])
+        self._listed[archive] = time.monotonic()
+        return next((row for row in rows if row["id"] == handle), None)
 
     def learn(self, path: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Take in the subfolders of `path` that a listing showed. Of twins, the oldest is it."""

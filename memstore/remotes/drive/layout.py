@@ -12,7 +12,7 @@ creates the rest with the same ids, and no twin can come of it. Of twin roots th
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from memstore.errors import NotLoggedIn, RemoteMissing, RemoteTrouble
@@ -25,9 +25,13 @@ STORE: Final = ".memsync"
 PARTS: Final = ("packs", "heads")
 BATCH: Final = 1000
 """Ids fetched at a time: the most that files.generateIds gives."""
+ARCHIVE: Final = "archive"
+"""The mirror's `Archive/`: agreed too, because every machine comes to need it, and none should have to look."""
 _OWN: Final = ("store", *PARTS, "format")
 FRESH: Final = 900.0
 """Seconds for which nobody else is expected to write into a folder that we made; a listing lags, too."""
+STORE_FRESH: Final = 30.0
+"""Seconds for which the same is said of the store's folders: a first push lists them more than once."""
 _ASKED: Final = 25
 """Folders that one listing asks for: their ids fit into a URL that the library need not turn into a POST."""
 
@@ -66,16 +70,13 @@ class Layout:
         self._clock = clock
         self._confirmed: set[str] = set()
 
-    def is_fresh(self, identity: str) -> bool:
+    def is_fresh(self, identity: str, seconds: float = FRESH) -> bool:
         """Whether this object made the folder a moment ago, so that it knows what is in it without asking."""
         made = self._fresh.get(identity)
-        return made is not None and self._clock() - made < FRESH
+        return made is not None and self._clock() - made < seconds
 
-    def take_fresh(self, identity: str) -> bool:
-        """The same, for the last time."""
-        fresh = self.is_fresh(identity)
-        self._fresh.pop(identity, None)
-        return fresh
+    def note_fresh(self, identity: str) -> None:
+        self._fresh[identity] = self._clock()
 
     # -- finding -------------------------------------------------------------------------------------------
 
@@ -98,6 +99,12 @@ class Layout:
             self.prepare(create=False)
         assert self._ids is not None
         return self._ids[what]
+
+    @property
+    def archive(self) -> str | None:
+        """The agreed id of the mirror's `Archive/`; None in a root that memsync did not make."""
+        self.id("root")
+        return None if self._ids is None else self._ids.get(ARCHIVE)
 
     def _by_id(self, create: bool) -> dict[str, str]:
         identity = str(self._place.folder_id)
@@ -133,7 +140,7 @@ class Layout:
     def _store_in(self, root: Mapping[str, Any], create: bool) -> dict[str, str]:
         notes = root.get("appProperties") or {}
         if all(name in notes for name in _OWN):
-            ids = {"root": root["id"], **{name: notes[name] for name in _OWN}}
+            ids = {"root": root["id"], **{name: notes[name] for name in (*_OWN, ARCHIVE) if name in notes}}
             return self._complete(ids) if create else ids
         stores = [] if self.is_fresh(root["id"]) else self._named(root["id"], STORE)
         if stores:
@@ -167,7 +174,7 @@ class Layout:
     # -- making --------------------------------------------------------------------------------------------
 
     def _make_root(self, parent: str, name: str) -> dict[str, Any]:
-        notes = {what: self.reserve_for(what) for what in _OWN}
+        notes = {what: self.reserve_for(what) for what in (*_OWN, ARCHIVE)}
         root, made = self.make_folder("root", parent, name, notes)
         if made:
             # Another machine may have been as quick.
@@ -209,8 +216,8 @@ class Layout:
         self, ids: dict[str, str], what: str, parent: str, name: str, notes: Mapping[str, str] | None = None
     ) -> None:
         try:
-            self._create_folder(ids[what], parent, name, notes)
-            self._fresh[ids[what]] = self._clock()
+            self.create_folder(ids[what], parent, name, notes)
+            self.note_fresh(ids[what])
         except IdInUse:
             return
         except IdRefused:
@@ -231,7 +238,7 @@ class Layout:
         for last in (False, True):
             identity = self.reserve_for(key)
             try:
-                row = self._create_folder(identity, parent, name, notes)
+                row = self.create_folder(identity, parent, name, notes)
             except IdInUse:
                 return self.get(f"looking at the folder {name}", identity), False
             except IdRefused as refused:
@@ -239,11 +246,11 @@ class Layout:
                     raise refused.verdict from None
                 self._journal.refused(key)
             else:
-                self._fresh[identity] = self._clock()
+                self.note_fresh(identity)
                 return row, True
         raise AssertionError("unreachable")
 
-    def _create_folder(
+    def create_folder(
         self, identity: str, parent: str, name: str, notes: Mapping[str, str] | None
     ) -> dict[str, Any]:
         body: dict[str, Any] = {"id": identity, "name": name, "mimeType": FOLDER_TYPE, "parents": [parent]}
@@ -282,7 +289,7 @@ class Layout:
 
     def children(
         self, parents: Sequence[str], *, folders: bool = False, trashed: bool = False
-    ) -> Iterable[dict[str, Any]]:
+    ) -> Iterator[dict[str, Any]]:
         """What lies directly in these folders (only folders; what is in the trash too), page by page."""
         for start in range(0, len(parents), _ASKED):
             some = " or ".join(f"{quoted(parent)} in parents" for parent in parents[start : start + _ASKED])
@@ -291,21 +298,25 @@ class Layout:
                 terms.append(f"mimeType = {quoted(FOLDER_TYPE)}")
             if not trashed:
                 terms.append("trashed = false")
-            token = None
-            while True:
-                request = self._api.files.list(
-                    q=" and ".join(terms),
-                    fields=f"nextPageToken,files({FIELDS})",
-                    pageSize=PAGE,
-                    pageToken=token,
-                    supportsAllDrives=True,
-                    includeItemsFromAllDrives=True,
-                )
-                answer = self._api.call("listing a folder on Drive", request)
-                yield from answer.get("files", ())
-                token = answer.get("nextPageToken")
-                if not token:
-                    break
+            yield from self.search(" and ".join(terms))
+
+    def search(self, query: str) -> Iterator[dict[str, Any]]:
+        """What Drive finds, page by page; a page may be short, or empty, before the last."""
+        token = None
+        while True:
+            request = self._api.files.list(
+                q=query,
+                fields=f"nextPageToken,files({FIELDS})",
+                pageSize=PAGE,
+                pageToken=token,
+                supportsAllDrives=True,
+                includeItemsFromAllDrives=True,
+            )
+            answer = self._api.call("listing a folder on Drive", request)
+            yield from answer.get("files", ())
+            token = answer.get("nextPageToken")
+            if not token:
+                return
 
     def _named(self, parent: str, name: str) -> list[dict[str, Any]]:
         """Folders of that very name. By parent and not by name, because listings by name lag."""
@@ -334,7 +345,7 @@ class Layout:
 
     def confirm(self, what: str) -> None:
         """Raise if that folder of the store is gone or in the trash; an empty listing would not tell. Once."""
-        if what not in self._confirmed:
+        if what not in self._confirmed and self.id(what) not in self._fresh:
             try:
                 row = self.get(f"looking for the store's folder {what}", self.id(what))
             except RemoteMissing:

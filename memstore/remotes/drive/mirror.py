@@ -6,16 +6,15 @@ A file is known by its id, wherever a person put it. Drive has no compare-and-sw
 
 from __future__ import annotations
 
-import mimetypes
 import posixpath
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from memstore.errors import Conflict, RemoteMissing, RemoteTrouble
 from memstore.remotes.base import MirrorFile, Source
 from memstore.remotes.drive.api import FIELDS, PAGE, DriveApi
+from memstore.remotes.drive.fields import milliseconds, mime_type_of, rfc3339
 from memstore.remotes.drive.folders import MirrorFolders, shown_name
 from memstore.remotes.drive.journal import Journal
 from memstore.remotes.drive.layout import Layout, age, is_folder
@@ -106,13 +105,13 @@ class DriveMirror:
         for last in (False, False, True):
             parent = self._folder(folder)
             identity = self._layout.reserve_for(key)
-            mime_type = _mime_type(name)
+            mime_type = mime_type_of(name)
             body = {
                 "id": identity,
                 "name": name,
                 "parents": [parent],
                 "mimeType": mime_type,
-                "modifiedTime": _rfc3339(modified_ms),
+                "modifiedTime": rfc3339(modified_ms),
                 "appProperties": dict(notes),
             }
             request = self._api.files.create(
@@ -150,8 +149,8 @@ class DriveMirror:
         self, seen: MirrorFile, source: Source, notes: Mapping[str, str], modified_ms: int
     ) -> MirrorFile:
         self._expect_untouched(seen)
-        body = {"modifiedTime": _rfc3339(modified_ms), "appProperties": dict(notes)}
-        media = Announced(_mime_type(seen.path), source.size)
+        body = {"modifiedTime": rfc3339(modified_ms), "appProperties": dict(notes)}
+        media = Announced(mime_type_of(seen.path), source.size)
         doing = f"updating {seen.path}"
         request = self._api.files.update(
             fileId=seen.handle, body=body, media_body=media, fields=FIELDS, supportsAllDrives=True
@@ -224,9 +223,10 @@ class DriveMirror:
         for row in self._children(sorted(wanted)):
             by_folder.setdefault((row.get("parents") or [""])[0], []).append(row)
         found: list[dict[str, Any] | None] = []
+        alone = len(files) == 1
         for path, handle in files:
             if handle is not None:
-                found.append(by_id.get(handle) or self._get(handle))
+                found.append(by_id.get(handle) or (alone and self._nearby(path, handle)) or self._get(handle))
             else:
                 found.append(self._at(path, by_folder))
         return found
@@ -285,6 +285,12 @@ class DriveMirror:
                     yield from unseen([folder])
                 except RemoteMissing:
                     self._folders.forget_all()
+
+    def _nearby(self, path: str, handle: str) -> dict[str, Any] | None:
+        try:
+            return self._folders.look_nearby(path, handle)
+        except RemoteMissing:
+            return None  # one of the folders is gone; the file is asked for by itself
 
     def _get(self, handle: str) -> dict[str, Any] | None:
         try:
@@ -419,7 +425,7 @@ class DriveMirror:
             md5=md5,
             stamp=md5 or "",
             notes={key: str(value) for key, value in (row.get("appProperties") or {}).items()},
-            modified_ms=_milliseconds(row.get("modifiedTime")),
+            modified_ms=milliseconds(row.get("modifiedTime")),
             trashed=bool(row.get("trashed")) or folder is None,
         )
 
@@ -429,20 +435,3 @@ def _changed(seen: MirrorFile, how: str) -> Conflict:
         f"{seen.path} was {how} on Drive meanwhile",
         hint="run 'memsync push' again: it brings home what a person changed first",
     )
-
-
-def _mime_type(name: str) -> str:
-    guess, encoding = mimetypes.guess_type(name)
-    return guess if guess and not encoding and "google-apps" not in guess else "application/octet-stream"
-
-
-def _rfc3339(milliseconds: int) -> str:
-    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{milliseconds % 1000:03d}Z"
-
-
-def _milliseconds(text: object) -> int:
-    try:
-        return round(datetime.fromisoformat(str(text)).timestamp() * 1000)
-    except ValueError:
-        return 0

@@ -18,7 +18,7 @@ from memstore.progress import Progress
 from memstore.remotes.base import MirrorFile, RemoteFile, Source, check_name
 from memstore.remotes.drive.api import FIELDS, DriveApi
 from memstore.remotes.drive.journal import Journal
-from memstore.remotes.drive.layout import Layout, age, is_folder
+from memstore.remotes.drive.layout import STORE_FRESH, Layout, age, is_folder
 from memstore.remotes.drive.mirror import DriveMirror
 from memstore.remotes.drive.tokens import TokenCredentials
 from memstore.remotes.drive.transfer import Announced, Transfer, arrived, md5_of
@@ -183,7 +183,7 @@ class DriveRemote:
         identity = self._layout.id(folder)
         rows: list[dict[str, Any]] = []
         # What was in a folder at the moment when we made it needs no listing.
-        if not self._layout.take_fresh(identity):
+        if not self._layout.is_fresh(identity, STORE_FRESH):
             try:
                 rows = [*self._layout.children([identity])]
             except RemoteMissing:
@@ -204,7 +204,7 @@ class DriveRemote:
         if "format" in self._known:
             return
         store = self._layout.id("store")
-        if self._layout.take_fresh(store):
+        if self._layout.is_fresh(store, STORE_FRESH):
             return
         try:
             row = self._layout.get("looking for the format", self._layout.id("format"))

@@ -1,0 +1,308 @@
+"""restore: whatever version is asked for comes back, and nothing that stood there is lost for it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from memstore.errors import BadInput
+from memstore.ids import ContentId
+from memstore.manifest.version import Kind, Version, rfc3339
+from memstore.store import At
+from tests.conftest import Memory, tree, words
+
+# -- what comes back ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["version", "id", "prefix", "time"])
+def test_a_path_comes_back_as_a_new_version(memory: Memory, three: list[Version], how: str) -> None:
+    first = three[0]
+    ways: dict[str, At] = {
+        "version": first,
+        "id": str(first.id),
+        "prefix": str(first.id)[:8].upper(),
+        "time": rfc3339(first.time_ms),
+    }
+    report = memory.store.restore(["Core/Rules.txt"], at=ways[how], actor="Ada")
+    assert memory.tree()["Core/Rules.txt"] == b"rules 1\n"
+    assert memory.tree()["Core/Tone.txt"] == b"tone 3\n"
+    assert report.version is not None
+    assert report.saved_first is None
+    version = memory.store.version(report.version)
+    assert words(version.changes) == {"Core/Rules.txt": "replace"}
+    assert version.parents == (three[2].id,)
+    assert version.actor == "Ada"
+    assert report.as_json()["restored"] == [
+        {
+            "path": "Core/Rules.txt",
+            "content": str(ContentId.of(b"rules 1\n")),
+            "from": str(first.id),
+        }
+    ]
+    assert memory.store.status().clean
+    assert memory.store.commit() is None
+
+
+def test_the_modification_time_and_the_mode_come_back_too(memory: Memory) -> None:
+    place = memory.write("run.sh", "one\n")
+    place.chmod(0o755)
+    os.utime(place, (1_600_000_000, 1_600_000_000))
+    first = memory.commit()
+    place.write_text("two\n")
+    place.chmod(0o644)
+    memory.commit()
+    memory.store.restore(["run.sh"], at=first)
+    assert place.stat().st_mtime == 1_600_000_000
+    assert place.stat().st_mode & 0o111
+    assert memory.store.commit() is None
+
+
+def test_a_mode_alone_comes_back(memory: Memory) -> None:
+    place = memory.write("run.sh", "one\n")
+    first = memory.commit()
+    place.chmod(0o755)
+    memory.commit()
+    report = memory.store.restore(["run.sh"], at=first)
+    assert report.version is not None
+    assert not place.stat().st_mode & 0o111
+
+
+def test_what_data_has_already_is_said_and_makes_no_version(memory: Memory, three: list[Version]) -> None:
+    report = memory.store.restore(["Core/Rules.txt"])
+    assert (report.version, report.restored, report.saved_first) == (None, (), None)
+    assert "log Core/Rules.txt" in report.notes[0]
+    assert memory.store.restore(["Core/Rules.txt"], at=three[2]).notes
+    assert len(memory.versions()) == 3
+
+
+def test_a_file_that_was_only_deleted_on_disk_comes_back_from_head_without_a_version(
+    memory: Memory, three: list[Version]
+) -> None:
+    (memory.data / "Core/Rules.txt").unlink()
+    report = memory.store.restore(["Core/Rules.txt"])
+    assert report.version is None
+    assert [row.path for row in report.restored] == ["Core/Rules.txt"]
+    assert memory.tree()["Core/Rules.txt"] == b"rules 3\n"
+    assert memory.store.status().clean
+
+
+def test_a_path_that_is_gone_comes_back_with_the_last_content_it_had(
+    memory: Memory, three: list[Version]
+) -> None:
+    (memory.data / "Core/Rules.txt").unlink()
+    memory.commit()
+    memory.save("other.txt", "later\n")
+    report = memory.store.restore(["Core/Rules.txt"])
+    assert memory.tree()["Core/Rules.txt"] == b"rules 3\n"
+    assert [row.source for row in report.restored] == [str(three[2].id)]
+    assert words(memory.versions()[-1].changes) == {"Core/Rules.txt": "add"}
+
+
+def test_a_folder_that_is_gone_comes_back_whole(memory: Memory, three: list[Version]) -> None:
+    shutil.rmtree(memory.data / "Core")
+    memory.commit(allow_deletions=True)
+    memory.store.restore(["Core/"])
+    assert set(memory.tree()) == {"Core/Rules.txt", "Core/Tone.txt", "Core/Late.txt"}
+
+
+def test_everything_comes_back_after_everything_was_deleted(memory: Memory, three: list[Version]) -> None:
+    shutil.rmtree(memory.data / "Core")
+    memory.commit(allow_deletions=True)
+    memory.store.restore(["."])
+    assert set(memory.tree()) == {"Core/Rules.txt", "Core/Tone.txt", "Core/Late.txt"}
+
+
+def test_a_data_folder_that_is_gone_is_filled_again(memory: Memory, three: list[Version]) -> None:
+    shutil.rmtree(memory.data)
+    memory.store.restore(["."])
+    assert memory.tree() == memory.manifest(three[2])
+    assert memory.store.commit() is None
+
+
+@pytest.mark.parametrize("folder", ["Core", "."])
+def test_a_folder_brings_back_what_it_held_then_and_later_files_stay(
+    memory: Memory, three: list[Version], folder: str
+) -> None:
+    memory.store.restore([folder], at=three[0])
+    assert memory.tree() == {
+        "Core/Rules.txt": b"rules 1\n",
+        "Core/Tone.txt": b"tone 1\n",
+        "Core/Late.txt": b"late\n",
+    }
+
+
+def test_exact_removes_later_files_and_keeps_them_in_history(memory: Memory, three: list[Version]) -> None:
+    memory.write("Core/unsaved.txt", "never committed\n")
+    memory.write("outside.txt", "not in that folder\n")
+    report = memory.store.restore(["Core"], at=three[0], exact=True)
+    assert set(memory.tree()) == {"Core/Rules.txt", "Core/Tone.txt", "outside.txt"}
+    assert report.saved_first is not None
+    assert memory.store.read("Core/unsaved.txt", at=report.saved_first) == b"never committed\n"
+    gone = {row.path for row in report.restored if row.content is None}
+    assert gone == {"Core/Late.txt", "Core/unsaved.txt"}
+    assert memory.store.status().changes[0].path == "outside.txt"
+
+
+def test_exact_leaves_ignored_files_alone(memory: Memory, three: list[Version]) -> None:
+    memory.write("Core/cache.tmp", "noise\n")
+    memory.store.restore(["."], at=three[0], exact=True)
+    assert memory.tree()["Core/cache.tmp"] == b"noise\n"
+
+
+@pytest.mark.parametrize(
+    ("path", "at"),
+    [
+        ("nowhere.txt", None),
+        ("nowhere.txt", "HEAD"),
+        ("Core/Late.txt", 0),
+        ("Core", "2001-01-01"),
+        ("Core", "12345678"),
+    ],
+)
+def test_what_history_has_not_is_refused_and_nothing_changes(
+    memory: Memory, three: list[Version], path: str, at: str | int | None
+) -> None:
+    memory.write("Core/Rules.txt", "unsaved\n")
+    before = memory.tree()
+    with pytest.raises(BadInput) as refused:
+        memory.store.restore([path], at=three[at] if isinstance(at, int) else at)
+    assert refused.value.hint
+    assert memory.tree() == before
+    assert len(memory.versions()) == 3
+
+
+# -- nothing is overwritten blind --------------------------------------------------------------------------
+
+
+def test_uncommitted_content_is_committed_first(memory: Memory, three: list[Version]) -> None:
+    memory.write("Core/Rules.txt", "unsaved work\n")
+    memory.write("Core/Tone.txt", "elsewhere, not touched\n")
+    report = memory.store.restore(["Core/Rules.txt"], at=three[0])
+    assert report.saved_first is not None
+    saved = memory.store.version(report.saved_first)
+    assert words(saved.changes) == {"Core/Rules.txt": "replace"}
+    assert memory.store.read("Core/Rules.txt", at=saved) == b"unsaved work\n"
+    assert report.version is not None
+    assert memory.store.version(report.version).parents == (saved.id,)
+    assert memory.tree()["Core/Tone.txt"] == b"elsewhere, not touched\n"
+    assert len(memory.archive_lines()) == 4 + 2  # what each replace put aside
+
+
+def test_a_file_in_the_way_of_a_folder_is_archived(memory: Memory) -> None:
+    first = memory.save("a/b", "below\n")
+    shutil.rmtree(memory.data / "a")
+    memory.write("a", "file\n")
+    memory.commit()
+    memory.write("a", "file, unsaved\n")
+    report = memory.store.restore(["a/b"], at=first)
+    assert memory.tree() == memory.manifest() == {"a/b": b"below\n"}
+    assert report.saved_first is not None
+    assert memory.store.read("a", at=report.saved_first) == b"file, unsaved\n"
+    assert words(memory.versions()[-1].changes) == {"a": "delete", "a/b": "add"}
+
+
+def test_a_folder_in_the_way_of_a_file_is_archived(memory: Memory) -> None:
+    first = memory.save("a", "file\n")
+    (memory.data / "a").unlink()
+    memory.save("a/b", "below\n")
+    memory.write("a/c/d", "unsaved\n")
+    report = memory.store.restore(["a"], at=first)
+    assert memory.tree() == memory.manifest() == {"a": b"file\n"}
+    assert report.saved_first is not None
+    assert memory.store.read("a/c/d", at=report.saved_first) == b"unsaved\n"
+
+
+def test_a_link_in_the_way_is_put_aside_and_what_it_leads_to_stays(memory: Memory, tmp_path: Path) -> None:
+    first = memory.save("a/b", "below\n")
+    elsewhere = tmp_path / "elsewhere"
+    shutil.move(memory.data / "a", elsewhere)
+    (memory.data / "a").symlink_to(elsewhere)
+    (elsewhere / "b").write_text("not ours\n")
+    memory.store.restore(["a/b"], at=first)
+    assert memory.tree() == {"a/b": b"below\n"}
+    assert not (memory.data / "a").is_symlink()
+    assert tree(elsewhere) == {"b": b"not ours\n"}
+
+
+def test_a_link_to_itself_in_the_way_is_put_aside(memory: Memory) -> None:
+    first = memory.save("a/b", "below\n")
+    shutil.rmtree(memory.data / "a")
+    (memory.data / "a").symlink_to("a")
+    memory.store.restore(["a/b"], at=first)
+    assert memory.tree() == {"a/b": b"below\n"}
+    assert "a" in memory.manifest(memory.versions()[1])
+
+
+def test_a_link_in_place_of_the_file_is_not_written_through(memory: Memory, tmp_path: Path) -> None:
+    first = memory.save("a.txt", "one\n")
+    target = tmp_path / "target.txt"
+    target.write_text("not ours\n")
+    (memory.data / "a.txt").unlink()
+    (memory.data / "a.txt").symlink_to(target)
+    memory.store.restore(["a.txt"], at=first)
+    assert target.read_text() == "not ours\n"
+    assert not (memory.data / "a.txt").is_symlink()
+    assert memory.tree() == {"a.txt": b"one\n"}
+
+
+def test_a_link_comes_back_as_a_link(memory: Memory) -> None:
+    (memory.data / "link").symlink_to("../../outside")
+    first = memory.commit()
+    (memory.data / "link").unlink()
+    memory.save("link", "a file\n")
+    memory.store.restore(["link"], at=first)
+    assert os.readlink(memory.data / "link") == "../../outside"
+    assert memory.listing()[0].kind == Kind.SYMLINK
+
+
+def test_a_file_and_a_folder_of_one_name_cannot_both_come_back(memory: Memory) -> None:
+    memory.save("a", "file\n")
+    (memory.data / "a").unlink()
+    version = memory.save("a/b", "below\n")
+    reference = version.changes[0].archived_as
+    assert reference is not None
+    with pytest.raises(BadInput):
+        memory.store.restore([reference, "a/b"])
+
+
+def test_a_pipe_in_the_way_costs_a_warning_and_nothing_else(memory: Memory, three: list[Version]) -> None:
+    (memory.data / "Core/Rules.txt").unlink()
+    os.mkfifo(memory.data / "Core/Rules.txt")
+    report = memory.store.restore(["Core"], at=three[0])
+    assert any("Rules.txt" in warning for warning in report.warnings)
+    assert (memory.data / "Core/Tone.txt").read_text() == "tone 1\n"
+    assert memory.reopen().verify().ok
+
+
+# -- elsewhere ---------------------------------------------------------------------------------------------
+
+
+def test_to_writes_a_file_outside_and_makes_no_version(
+    memory: Memory, three: list[Version], tmp_path: Path
+) -> None:
+    report = memory.store.restore(["Core/Rules.txt"], at=three[0], to=str(tmp_path / "out" / "old.txt"))
+    assert (tmp_path / "out" / "old.txt").read_text() == "rules 1\n"
+    assert report.version is None
+    assert [row.path for row in report.restored] == ["Core/Rules.txt"]
+    (tmp_path / "folder").mkdir()
+    memory.store.restore(["Core/Rules.txt"], at=three[1], to=str(tmp_path / "folder"))
+    assert (tmp_path / "folder/Rules.txt").read_text() == "rules 2\n"
+    assert memory.tree()["Core/Rules.txt"] == b"rules 3\n"
+    assert len(memory.versions()) == 3
+
+
+def test_to_writes_a_folder_with_its_paths(memory: Memory, three: list[Version], tmp_path: Path) -> None:
+    memory.store.restore(["."], at=three[0], to=str(tmp_path / "out"))
+    assert tree(tmp_path / "out") == {"Core/Rules.txt": b"rules 1\n", "Core/Tone.txt": b"tone 1\n"}
+
+
+def test_to_replaces_nothing(memory: Memory, three: list[Version], tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine\n")
+    with pytest.raises(BadInput):
+        memory.store.restore(["Core/Rules.txt"], at=three[0], to=str(tmp_path / "mine.txt"))
+    with pytest.raises(BadInput):
+        memory.store.restore(["Core/Rules.txt"], at=three[0], to=str(memory.data / "copy.txt"))
+    assert (tmp_path / "mine.txt").read_text() == "mine\n"

@@ -1,0 +1,204 @@
+"""verify: every flipped byte is found, named with its paths and its mend; nothing is ever changed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from memsync.app import app
+
+from memstore.ids import ContentId
+from memstore.reports import Problem, VerifyReport
+from tests.folder_place import Place, tree
+
+NOTE = b"remember the milk, and what was said of it\n"
+NOISE = bytes(os.urandom(3000))
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    """A pack with two versions, and a segment with a third."""
+    made = Place(tmp_path)
+    made.commit({"Core/a.txt": NOTE, "noise.bin": NOISE})
+    made.commit({"Core/a.txt": NOTE * 2})
+    made.push()
+    made.commit({"later.txt": NOISE[::-1], "Core/a.txt": NOTE * 3})
+    return made
+
+
+def pack_of(place: Place) -> Path:
+    (path,) = (place.root / ".memsync/packs").glob("*.pack")
+    return path
+
+
+def segment_of(place: Place) -> Path:
+    (path,) = (place.root / ".memsync/segments").glob("*.seg")
+    return path
+
+
+def verified(place: Place, **how: bool) -> VerifyReport:
+    with place.open() as store:
+        return store.verify(**how)
+
+
+def flip(path: Path, offset: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[offset] ^= 0x10
+    path.chmod(0o644)
+    path.write_bytes(data)
+
+
+def paths_named(problems: tuple[Problem, ...]) -> set[str]:
+    return {path for problem in problems for path in problem.paths}
+
+
+def test_a_whole_store_is_ok_and_every_content_was_read(place: Place) -> None:
+    report = verified(place)
+    assert (report.ok, report.objects, report.versions) == (True, 5, 3)
+    assert report.bytes == len(NOTE) * 6 + len(NOISE) * 2
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_a_byte_flipped_anywhere_in_a_pack_is_found(place: Place, quick: bool) -> None:
+    path = pack_of(place)
+    whole = path.read_bytes()
+    for offset in range(0, len(whole), 61):
+        flip(path, offset)
+        report = verified(place, quick=quick)
+        assert not report.ok, offset
+        named = [problem for problem in report.problems if problem.id == path.stem]
+        assert named and all(problem.hint for problem in report.problems), offset
+        assert "Core/a.txt" in paths_named(report.problems), offset
+        path.write_bytes(whole)
+    assert verified(place).ok
+
+
+def test_a_byte_flipped_anywhere_in_a_segment_is_found(place: Place) -> None:
+    path = segment_of(place)
+    whole = path.read_bytes()
+    for offset in range(0, len(whole), 61):
+        flip(path, offset)
+        report = verified(place)
+        assert not report.ok, offset
+        assert all(problem.hint for problem in report.problems), offset
+        path.write_bytes(whole)
+    assert verified(place).ok
+
+
+def test_the_paths_whose_versions_need_a_damaged_content_are_named(place: Place) -> None:
+    path = pack_of(place)
+    flip(path, path.read_bytes().index(NOISE[100:200]))
+    (damaged,) = [row for row in verified(place).problems if row.kind == "damaged_object"]
+    assert (damaged.id, damaged.paths) == (str(ContentId.of(NOISE)), ("noise.bin",))
+    assert "memsync" in damaged.hint
+
+
+def test_quick_reads_no_contents(place: Place) -> None:
+    report = verified(place, quick=True)
+    assert (report.ok, report.objects, report.bytes) == (True, 0, 0)
+
+
+def test_a_missing_pack_is_found_and_what_it_held_is_named(place: Place) -> None:
+    path = pack_of(place)
+    whole = path.read_bytes()
+    path.unlink()
+    report = verified(place)
+    assert not report.ok
+    assert all(problem.hint for problem in report.problems)
+    path.write_bytes(whole)
+    assert verified(place).ok
+
+
+def test_a_cut_pack_is_found(place: Place) -> None:
+    path = pack_of(place)
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes()[:-20])
+    assert not verified(place).ok
+
+
+def test_verify_changes_nothing_of_what_it_finds(place: Place) -> None:
+    flip(pack_of(place), 500)
+    flip(segment_of(place), 500)
+    kept = ("packs/", "segments/")
+    before = {path: data for path, data in tree(place.root / ".memsync").items() if path.startswith(kept)}
+    verified(place)
+    after = {path: data for path, data in tree(place.root / ".memsync").items() if path.startswith(kept)}
+    assert after == before
+
+
+# -- the remote ------------------------------------------------------------------------------------------------
+
+
+def test_a_whole_remote_is_ok(place: Place) -> None:
+    assert verified(place, remote=True).ok
+    assert verified(place, remote=True, read_data=True).ok
+
+
+def remote_pack(place: Place) -> Path:
+    return place.remote / ".memsync/packs" / place.packs[0]
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+@pytest.mark.parametrize(("harm", "kind"), [(remove, "remote_missing_pack"), (cut, "remote_damaged_pack")])
+def test_a_missing_or_cut_pack_of_the_remote_is_named_with_its_paths(
+    place: Place, harm: Callable[[Path], None], kind: str
+) -> None:
+    name = place.packs[0]
+    harm(remote_pack(place))
+    (problem,) = verified(place, remote=True, quick=True).problems
+    assert (problem.kind, problem.id) == (kind, name)
+    assert {"Core/a.txt", "noise.bin"} <= set(problem.paths)
+    assert "memsync" in problem.hint
+
+
+def test_a_flipped_byte_on_the_remote_is_found_when_its_data_are_read(place: Place) -> None:
+    flip(remote_pack(place), 700)
+    problems = verified(place, remote=True, read_data=True, quick=True).problems
+    assert {(problem.kind, problem.id) for problem in problems} == {("remote_damaged_pack", place.packs[0])}
+
+
+def test_a_remote_without_heads_is_named(place: Place) -> None:
+    for name in place.heads:
+        (place.remote / ".memsync/heads" / name).unlink()
+    kinds = {problem.kind for problem in verified(place, remote=True, quick=True).problems}
+    assert kinds == {"remote_missing_head"}
+
+
+# -- the command -----------------------------------------------------------------------------------------------
+
+
+def test_the_command_exits_6_and_names_what_is_damaged(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place.root)
+    assert CliRunner().invoke(app, ["verify"]).exit_code == 0
+    flip(pack_of(place), pack_of(place).read_bytes().index(NOISE[100:200]))
+    result = CliRunner().invoke(app, ["verify"])
+    assert result.exit_code == 6
+    assert "noise.bin" in result.output and pack_of(place).stem[:8] in result.output
+    document = json.loads(CliRunner().invoke(app, ["verify", "--json"]).stdout)
+    assert not document["ok"]
+    assert {"kind", "id", "paths", "hint"} <= document["problems"][0].keys()
+    assert CliRunner().invoke(app, ["verify", "--quick"]).exit_code == 6
+
+
+def test_reading_a_damaged_content_exits_6_and_says_whom_to_ask(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(place.root)
+    flip(pack_of(place), pack_of(place).read_bytes().index(NOISE[100:200]))
+    (place.data / "noise.bin").unlink()
+    for command in (["cat", "noise.bin"], ["restore", "noise.bin"]):
+        result = CliRunner().invoke(app, command)
+        assert result.exit_code == 6, result.output
+        assert "memsync verify" in result.output
+    assert not (place.data / "noise.bin").exists()
