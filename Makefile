@@ -56,6 +56,8 @@ crashtest: $(DEVELOPING)
 	@$(PYTEST) -n $(JOBS) -m crash
 
 drive-live: $(DEVELOPING)
+	@test -n "$$MEMSYNC_LIVE_TOKEN" || { echo 'name a token file first: MEMSYNC_LIVE_TOKEN=drive_token.json make drive-live'; exit 2; }
+	@$(PYTEST) -m live tests/test_drive_live.py
 	@$(BIN)/python -m tests.drive_live
 
 # make replay REPO=~/src/notes REPLAY='--name owner/notes --write docs/benchmarks.md'
