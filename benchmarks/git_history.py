@@ -5,7 +5,8 @@ bare repository will do. A commit stands for the tree it has: what merges brough
 
 What memsync does not keep is left out on both sides, and counted: submodules, names that are not UTF-8 or
 are otherwise no path of memsync's, and what the built-in ignore rules cover. `.memsyncignore` at the top is
-left out too, because it would change the rules in the middle of a comparison.
+left out too, because it would change the rules in the middle of a comparison; and so is, with its whole
+history, a path of which the repository lacks some content (a partial copy).
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ class LeftOut(NamedTuple):
     not_a_path: int
     ignored: int
     submodules: int
+    absent: int
 
     def total(self) -> int:
         return sum(self)
@@ -106,6 +108,7 @@ class Repository:
         changes: dict[str, list[Change]] = {id: [] for id in ids}
         for id, change in self._changes(tokens):
             changes[id].append(change)
+        self._without_absent(changes)
         return [self._commit(id, changes[id]) for id in ids]
 
     def tree(self, commit: str) -> dict[str, tuple[str, str]]:
@@ -166,6 +169,16 @@ class Repository:
                     yield commit, Change(path, "", "")
             else:
                 yield commit, Change(path, mode, blob)
+
+    def _without_absent(self, changes: dict[str, list[Change]]) -> None:
+        blobs = {change.blob for row in changes.values() for change in row if change.blob}
+        answer = self._run("cat-file", "--batch-check", given="".join(f"{id}\n" for id in blobs).encode())
+        absent = {line.split()[0].decode() for line in answer.splitlines() if line.endswith(b" missing")}
+        paths = {change.path for row in changes.values() for change in row if change.blob in absent}
+        self._refused.update((path.encode(), "absent") for path in paths)
+        if paths:
+            for id, row in changes.items():
+                changes[id] = [change for change in row if change.path not in paths]
 
     def _refuses(self, raw: bytes) -> bool:
         reason = self._refused.get(raw)

@@ -21,8 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import asdict
 
 if __package__ in {None, ""}:  # started as a file: `python benchmarks/replay.py`
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -33,11 +32,10 @@ from benchmarks.git_history import (
     SYMLINK,
     Commit,
     GitError,
-    LeftOut,
-    PeerSize,
     Repository,
     build_peer,
 )
+from benchmarks.replay_report import Result, rows, section
 from memstore import Store
 from memstore.errors import MemsyncError
 from memstore.ids import VersionId
@@ -47,47 +45,6 @@ PAIRS = 500
 SEED = 20250423
 ENVIRONMENT = {"MEMSYNC_DEVICE": "replay"}
 """Nothing of the person's own configuration: the defaults are measured."""
-
-
-@dataclass
-class Result:
-    """What a replay measured. Sizes in bytes, times in seconds."""
-
-    name: str
-    commits: int
-    versions: int
-    """Commits that changed nothing memsync keeps make none."""
-    objects: int
-    files: int
-    """In the final tree."""
-    plain: int
-    """Bytes of all distinct contents, before any encoding."""
-    left_out: LeftOut
-    commit_seconds: float
-    """In `store.commit()`."""
-    write_seconds: float
-    """Writing the changed files into `Data/`, which a save manager does anyway."""
-    push_seconds: float
-    pushes: int
-    clone_seconds: float
-    read_seconds: float
-    """For the pairs that were read back."""
-    store: int
-    """Packs and segments."""
-    packs: int
-    catalogue: int
-    git: PeerSize | None
-    remote: int
-    """The remote's own `.memsync`: packs, heads, format."""
-    remote_files: int
-    mirror: int
-    mirror_files: int
-    compared: int
-    differences: list[str]
-
-    @property
-    def git_size(self) -> int:
-        return self.git.pack + self.git.idx if self.git else 0
 
 
 class Replay:
@@ -345,76 +302,6 @@ class _Meter:
             print("\r", end="", file=sys.stderr)
 
 
-# -- telling ---------------------------------------------------------------------------------------------------
-
-
-def rows(result: Result) -> list[tuple[str, str]]:
-    """What was measured, for people."""
-    seconds = result.commit_seconds
-    found = [
-        ("commits (first-parent line)", f"{result.commits:,}"),
-        ("versions", f"{result.versions:,}"),
-        ("objects, and their plain bytes", f"{result.objects:,}, {_size(result.plain)}"),
-        ("files in the last version", f"{result.files:,}"),
-        ("commits a second, memsync's own time", f"{result.commits / seconds:,.0f}"),
-        (
-            "commits a second, with the writing of files",
-            f"{result.commits / (seconds + result.write_seconds):,.0f}",
-        ),
-        ("packs and segment", f"{_size(result.store)} in {result.packs} packs"),
-    ]
-    if result.git:
-        found += [
-            (
-                "git's pack and index after `gc --aggressive`",
-                f"{_size(result.git.pack)} + {_size(result.git.idx)}",
-            ),
-            ("packs and segment / git", f"**{result.store / result.git_size:.3f}**"),
-            (
-                "catalogue (a cache)",
-                f"{_size(result.catalogue)}, {result.catalogue / result.git_size:.2f} of git",
-            ),
-        ]
-    else:
-        found.append(("catalogue (a cache)", _size(result.catalogue)))
-    left = result.left_out
-    found += [
-        ("remote: packs, heads, format", f"{_size(result.remote)} in {result.remote_files:,} files"),
-        (
-            "remote: the readable mirror with its archive",
-            f"{_size(result.mirror)} in {result.mirror_files:,} files",
-        ),
-        (f"{result.pushes} pushes", f"{result.push_seconds:.1f} s"),
-        ("clone", f"{result.clone_seconds:.1f} s"),
-        (
-            f"{result.compared} contents read back from the clone, at random",
-            f"{1000 * result.read_seconds / max(1, result.compared):.1f} ms each",
-        ),
-        (
-            "paths left out on both sides",
-            f"{left.total()} ({left.not_utf8} not UTF-8, {left.not_a_path} no paths of memsync's, "
-            f"{left.ignored} ignored, {left.submodules} submodules)",
-        ),
-        ("differences", str(len(result.differences))),
-    ]
-    return found
-
-
-def section(result: Result, every: int, limit: int | None) -> str:
-    """The result's section of docs/benchmarks.md."""
-    whole = "the whole history" if limit is None else f"the first {result.commits:,} commits"
-    table = "\n".join(f"| {what} | {value} |" for what, value in rows(result))
-    return (
-        f"### {result.name}\n\n{datetime.now(UTC):%Y-%m-%d}; {machine.describe()}; {machine.versions()}. "
-        f"{whole[0].upper()}{whole[1:]}, a push to a folder every {every} versions, no collection of any kind.\n\n"
-        f"| | |\n| --- | --- |\n{table}"
-    )
-
-
-def _size(number: int) -> str:
-    return f"{number / 1e6:.2f} MB"
-
-
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="replay", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument(
@@ -462,7 +349,9 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"replay: {error}", file=sys.stderr)
             return 2
     if options.json:
-        print(json.dumps({**asdict(result), "git": result.git and result.git._asdict()}, indent=2))
+        document = {**asdict(result), "left_out": result.left_out._asdict()}
+        document["git"] = result.git._asdict() if result.git else None
+        print(json.dumps(document, indent=2))
     else:
         width = max(len(what) for what, _ in rows(result))
         for what, value in rows(result):

@@ -25,6 +25,11 @@ VERBS = frozenset(
 )  # fmt: skip
 
 
+SMALL_ARCHIVE = "[mirror]\narchive_max_size = 2000\nmax_file_size = 20000\n"
+LARGE = bytes(range(256)) * 12
+HUGE = b"too large for the mirror\n" * 1000
+
+
 class Death(BaseException):
     """The process ends here: nobody catches it."""
 
@@ -212,3 +217,70 @@ def without_waiting(patch: pytest.MonkeyPatch) -> None:
 
 def trouble() -> RemoteTrouble:
     return RemoteTrouble("the line went dead", hint="try again")
+
+
+def everything_happens(place: Place) -> None:
+    """A finished push of a first state, and then commits with every kind of change."""
+    place.commit(
+        {
+            "Core/appended.txt": b"one\n",
+            "Core/replaced.txt": b"old\n",
+            "Core/gone.txt": b"to be deleted\n",
+            "Core/both.txt": b"begun\n",
+            "Core/archived.txt": b"to be archived\n",
+            "Meta/large.bin": LARGE,
+            "Meta/turns": b"a file that becomes a folder\n",
+            "Meta/folder/a.txt": b"in a folder that becomes a file\n",
+            "Meta/same.txt": b"stays\n",
+        }
+    )
+    assert place.push().status == "success"
+    place.commit({"Core/appended.txt": b"one\ntwo\n", "Core/both.txt": b"begun\nappended\n"})
+    place.commit(
+        {
+            "Core/replaced.txt": b"new\n",
+            "Core/gone.txt": None,
+            "Core/both.txt": b"all new\n",
+            "Meta/large.bin": LARGE[::-1],
+            "Meta/turns": None,
+            "Meta/folder/a.txt": None,
+            "Meta/huge.txt": HUGE,
+            "New/added.txt": b"added\n",
+        }
+    )
+    (place.data / "Meta/folder").rmdir()
+    put(place.data, {"Meta/turns/b.txt": b"below\n", "Meta/folder": b"a file now\n"})
+    with place.open() as store:
+        store.commit()
+        store.archive(["Core/archived.txt"])
+
+
+def pushed(place: Place, files: dict[str, bytes | None], **meta: Any) -> PushReport:
+    place.commit(files, **meta)
+    report = place.push()
+    assert report.exit_code == 0, report
+    return report
+
+
+def archived(place: Place) -> dict[str, bytes]:
+    return {path: data for path, data in place.mirror.items() if path.startswith("Archive/")}
+
+
+def references(place: Place) -> dict[str, bytes]:
+    """Archive references by name, with what they stand for."""
+    with place.open() as store:
+        return {row.path: store.read(row.path) for row in store.ls("Archive")}
+
+
+def forget_catalogue(place: Place) -> None:
+    for path in (place.root / ".memsync").glob("catalogue.sqlite*"):
+        path.unlink()
+
+
+def expected_mirror(place: Place) -> dict[str, bytes]:
+    return {path: data for path, data in tree(place.data).items() if len(data) <= 20_000}
+
+
+def head_of(place: Place) -> str:
+    with place.open() as store:
+        return str(store.head())

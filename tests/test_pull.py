@@ -9,7 +9,22 @@ from pathlib import Path
 import pytest
 
 from memstore.errors import BadInput, Conflict, DamagedData, MemsyncError, RemoteMissing, RemoteTrouble
-from tests.folder_place import Cut, Death, Place, Watched, put, tree, trouble, without_waiting
+from tests.folder_place import (
+    Cut,
+    Death,
+    Place,
+    Watched,
+    head_of,
+    put,
+    tree,
+    trouble,
+    without_waiting,
+)
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_waiting(monkeypatch)
 
 
 @pytest.fixture
@@ -33,11 +48,6 @@ def goes_on(place: Place) -> str:
     place.push()
     assert head is not None
     return head
-
-
-def head_of(place: Place) -> str:
-    with place.open() as store:
-        return str(store.head())
 
 
 def test_a_head_that_is_ahead_is_brought_into_data(two: tuple[Place, Place]) -> None:
@@ -186,7 +196,6 @@ def test_a_head_whose_pack_is_not_listed_yet_is_trouble_and_changes_nothing(two:
 def test_a_pull_cut_at_any_call_and_made_again_ends_as_an_undisturbed_one(
     two: tuple[Place, Place], monkeypatch: pytest.MonkeyPatch, how: type[BaseException], after: bool
 ) -> None:
-    without_waiting(monkeypatch)
     first, second = two
     head = goes_on(second)
     told: list[tuple[str, str]] = []
@@ -194,14 +203,14 @@ def test_a_pull_cut_at_any_call_and_made_again_ends_as_an_undisturbed_one(
     shutil.copytree(first.root, saved, symlinks=True)
     before = tree(first.data)
     with first.open() as store:
-        store._open_remote = lambda: Watched(first.remote, told)  # type: ignore[assignment, method-assign, return-value]
+        monkeypatch.setattr(store, "_open_remote", lambda: Watched(first.remote, told))
         store.pull()
     for at in range(1, len(told) + 1):
         shutil.rmtree(first.root)
         shutil.copytree(saved, first.root, symlinks=True)
         remote = Watched(first.remote, [], Cut(at, how, after=after))
         with first.open() as store:
-            store._open_remote = lambda remote=remote: remote  # type: ignore[assignment, method-assign, misc]
+            monkeypatch.setattr(store, "_open_remote", lambda remote=remote: remote)
             with pytest.raises((MemsyncError, Death)):
                 store.pull()
         assert tree(first.data) == before

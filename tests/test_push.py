@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,24 @@ from memstore.actions import remote_state
 from memstore.errors import BadInput
 from memstore.identity import StoreFormat
 from memstore.store import Store
-from tests.folder_place import Cut, Death, Place, again, put, tree, trouble, without_waiting
+from tests.folder_place import (
+    HUGE,
+    SMALL_ARCHIVE,
+    Cut,
+    Place,
+    everything_happens,
+    expected_mirror,
+    head_of,
+    put,
+    tree,
+    trouble,
+    without_waiting,
+)
 
-SMALL_ARCHIVE = "[mirror]\narchive_max_size = 2000\nmax_file_size = 20000\n"
-LARGE = bytes(range(256)) * 12
-HUGE = b"too large for the mirror\n" * 1000
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_waiting(monkeypatch)
 
 
 def upload_log(place: Place) -> list[dict[str, Any]]:
@@ -31,42 +43,6 @@ def upload_log(place: Place) -> list[dict[str, Any]]:
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
     return Place(tmp_path, config=SMALL_ARCHIVE)
-
-
-def everything_happens(place: Place) -> None:
-    """A finished push of a first state, and then commits with every kind of change."""
-    place.commit(
-        {
-            "Core/appended.txt": b"one\n",
-            "Core/replaced.txt": b"old\n",
-            "Core/gone.txt": b"to be deleted\n",
-            "Core/both.txt": b"begun\n",
-            "Core/archived.txt": b"to be archived\n",
-            "Meta/large.bin": LARGE,
-            "Meta/turns": b"a file that becomes a folder\n",
-            "Meta/folder/a.txt": b"in a folder that becomes a file\n",
-            "Meta/same.txt": b"stays\n",
-        }
-    )
-    assert place.push().status == "success"
-    place.commit({"Core/appended.txt": b"one\ntwo\n", "Core/both.txt": b"begun\nappended\n"})
-    place.commit(
-        {
-            "Core/replaced.txt": b"new\n",
-            "Core/gone.txt": None,
-            "Core/both.txt": b"all new\n",
-            "Meta/large.bin": LARGE[::-1],
-            "Meta/turns": None,
-            "Meta/folder/a.txt": None,
-            "Meta/huge.txt": HUGE,
-            "New/added.txt": b"added\n",
-        }
-    )
-    (place.data / "Meta/folder").rmdir()
-    put(place.data, {"Meta/turns/b.txt": b"below\n", "Meta/folder": b"a file now\n"})
-    with place.open() as store:
-        store.commit()
-        store.archive(["Core/archived.txt"])
 
 
 # -- order -----------------------------------------------------------------------------------------------------
@@ -263,93 +239,6 @@ def test_what_a_persons_edit_adds_is_logged_with_the_push_that_carried_it(place:
     put(place.remote, {"a.txt": b"by hand\n"})
     place.push()
     assert [(line["file"], line["status"]) for line in upload_log(place)][1:] == [("a.txt", "success")]
-
-
-# -- cut anywhere ----------------------------------------------------------------------------------------------
-
-CUTS: list[tuple[str, Callable[[], BaseException], bool]] = [
-    ("trouble before", trouble, False),
-    ("trouble after", trouble, True),
-    ("Ctrl-C", KeyboardInterrupt, False),
-    ("death", Death, True),
-]
-
-
-def expected_mirror(place: Place) -> dict[str, bytes]:
-    return {path: data for path, data in tree(place.data).items() if len(data) <= 20_000}
-
-
-def head_of(place: Place) -> str:
-    with place.open() as store:
-        return str(store.head())
-
-
-def snapshot(place: Place) -> tuple[dict[str, bytes], list[str], list[str]]:
-    hidden = [path for path in tree(place.remote) if "memsync-tmp" in path]
-    assert not hidden
-    return place.mirror, place.heads, place.packs
-
-
-def count_calls(place: Place) -> int:
-    told: list[tuple[str, str]] = []
-    with place.open() as store:
-        assert place.push_of(store, told=told).status == "success"
-    return len(told)
-
-
-@pytest.mark.parametrize(("how", "after"), [row[1:] for row in CUTS], ids=[row[0] for row in CUTS])
-@pytest.mark.parametrize("first", [True, False], ids=["first push", "later push"])
-def test_a_push_cut_at_any_call_and_made_again_leaves_what_an_undisturbed_one_leaves(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    how: Callable[[], BaseException],
-    after: bool,
-    first: bool,
-) -> None:
-    without_waiting(monkeypatch)
-    work, saved = tmp_path / "work", tmp_path / "saved"
-    place = Place(work, config=SMALL_ARCHIVE)
-    if first:
-        place.commit({"Core/a.txt": b"a\n", "Core/b.txt": b"b\n", "Archive/own.txt": b"a real one\n"})
-    else:
-        everything_happens(place)
-    shutil.copytree(work, saved, symlinks=True)
-    calls = count_calls(place)
-    wanted = snapshot(place)
-    assert expected_mirror(place).items() <= wanted[0].items()
-    assert wanted[1] == [head_of(place)]
-    for at in range(1, calls + 1):
-        again(saved, work)
-        cut = Cut(at, how, after=after)
-        try:
-            report = place.push(cut=cut)
-        except (KeyboardInterrupt, Death):
-            pass
-        else:
-            stopped = report.status == "success" and any("next push" in note for note in report.notes)
-            assert stopped if how is KeyboardInterrupt else report.exit_code == 5, (at, report)
-        report = place.push()
-        assert report.status in ("success", "nothing"), (at, report)
-        assert not [note for note in report.notes if "by hand" in note], (at, report.notes)
-        assert snapshot(place) == wanted, at
-        assert place.push().status == "nothing", at
-
-
-def test_after_a_cut_only_what_is_missing_is_sent(tmp_path: Path) -> None:
-    place = Place(tmp_path, config="[push]\npack_size = 1048576\n[mirror]\nenabled = false\n")
-    place.commit({f"{number}.bin": os.urandom(900_000) for number in range(4)})
-    calls: list[tuple[str, str]] = []
-    cut = Cut(10, trouble, after=False)
-    with place.open() as store:
-        report = place.push_of(store, cut=cut, told=calls)
-    assert report.status == "fail"
-    sent = [name for verb, name in calls[:-1] if verb == "create"]
-    calls.clear()
-    with place.open() as store:
-        assert place.push_of(store, told=calls).status == "success"
-    later = [name for verb, name in calls if verb == "create"]
-    assert [name for name in sent if name.startswith("packs/")]
-    assert not set(sent) & set(later)
 
 
 # -- heads -----------------------------------------------------------------------------------------------------

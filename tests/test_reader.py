@@ -14,14 +14,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from memstore import Store
+from memstore import Store, files
+from memstore.actions.ingest import Candidate, Old, ingest
 from memstore.errors import DamagedData
 from memstore.ids import ContentId
 from memstore.objects.catalogue import Location, key_of, path_of
 from memstore.objects.encoding import CHAIN_LIMIT, Base, encode, own_cost
 from memstore.objects.reader import Missing
 from memstore.objects.record import PIECE_LIMIT, Encoding, RecordKind
+from memstore.progress import SILENT
 from memstore.repository import Repository
+from memstore.worktree.found import look
 from tests.conftest import Memory
 
 NOTE = "2025-04-23 14:00 the assistant noted line {} of many that are alike\n"
@@ -58,13 +61,8 @@ def store_alone(repository: Repository, content: bytes, base: bytes | None = Non
 # -- many versions -----------------------------------------------------------------------------------------
 
 
-def commits(repository: Repository, contents: list[bytes]) -> list[int]:
-    """Store contents as the versions of one note are stored, each against the one before: the chains' costs."""
-    from memstore.actions.ingest import Candidate, Old, ingest
-    from memstore.progress import SILENT
-    from memstore.worktree.found import look
-
-    costs = []
+def ingested(repository: Repository, contents: list[bytes]) -> None:
+    """Store contents as the versions of one note are stored, each against the one before."""
     old: Old | None = None
     data = Path(repository.workspace.data)
     with repository.writing() as writer:
@@ -72,51 +70,72 @@ def commits(repository: Repository, contents: list[bytes]) -> list[int]:
             (data / "note").write_bytes(content)
             found = look(str(data), "note")
             assert found is not None
-            (item,) = ingest(repository, writer, [Candidate(found, old)], SILENT)
+            assert len(list(ingest(repository, writer, [Candidate(found, old)], SILENT))) == 1
             writer.commit(None)
             old = Old(0, len(content), ContentId.of(content), 0)
-            costs.append(
-                sum(own_cost(row.raw) for row in repository.catalogue.chain(forms(repository, content)[0]))
-            )
-    return costs
 
 
-def test_of_2000_versions_of_a_note_every_chain_is_bounded_and_every_version_reads_back(
-    memory: Memory,
-) -> None:
-    note = b"".join(NOTE.format(number).encode() for number in range(200))
-    contents = [note]
+def edits(count: int) -> list[bytes]:
+    """A note and its next versions, each with a small change somewhere."""
+    note = b"".join(NOTE.format(number).encode() for number in range(100))
+    made = [note]
     choice = random.Random(8)
-    for number in range(1999):
+    for number in range(count - 1):
         at = choice.randrange(len(note))
         note = note[:at] + b"%d " % number + note[at + choice.randrange(9) :]
-        contents.append(note)
-    costs = commits(memory.repository, contents)
-    assert max(costs) <= CHAIN_LIMIT
-    depths = [
-        len(memory.repository.catalogue.chain(forms(memory.repository, content)[0])) for content in contents
-    ]
-    assert max(depths) > 100, "chains are long where they are cheap"
-    restarts = [at for at in range(1, 2000) if depths[at] <= depths[at - 1]]
-    assert restarts, "and restart where they would be dear"
-    # Not from a full copy each time: an earlier member of the chain will do.
-    assert any(depths[at] > 1 for at in restarts)
-    for at in (0, 1, 1000, 1998, 1999, *choice.sample(range(2000), 30)):
-        assert memory.repository.read(ContentId.of(contents[at])) == contents[at]
-    stored = sum(row.stored for content in contents for row in forms(memory.repository, content))
-    assert stored < 40 * len(note)
+        made.append(note)
+    return made
 
 
-def test_the_oldest_and_the_newest_of_2000_commits_read_back(memory: Memory) -> None:
-    texts = [NOTE.format(0)]
+def bounded(repository: Repository, contents: list[bytes], limit: int) -> None:
+    """Every chain costs `limit` at most, is as long as that allows, and restarts from an earlier member; what
+    is stored is little, and reads back."""
+    chains = [repository.catalogue.chain(forms(repository, content)[0]) for content in contents]
+    costs = [sum(own_cost(row.raw) for row in chain) for chain in chains]
+    assert costs == [chain[0].cost for chain in chains]
+    assert limit // 2 < max(costs) <= limit
+    depths = [len(chain) for chain in chains]
+    restarts = [at for at in range(1, len(depths)) if depths[at] <= depths[at - 1]]
+    assert restarts
+    assert all(depths[at] > 1 for at in restarts), "not from a full copy: an earlier member will do"
+    assert len(restarts) < 4 * len(contents) / max(depths), "and leaves room for the versions to come"
+    assert sum(chain[0].stored for chain in chains[1:]) < 250 * len(contents)
+    choice = random.Random(9)
+    for at in {0, 1, len(contents) // 2, len(contents) - 1, *choice.sample(range(len(contents)), 20)}:
+        assert repository.read(ContentId.of(contents[at])) == contents[at]
+
+
+def test_over_2000_versions_of_a_note_chains_stay_bounded_and_the_oldest_and_newest_read_back(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit = CHAIN_LIMIT // 32
+    for module in ("memstore.objects.encoding", "memstore.actions.ingest"):
+        monkeypatch.setattr(f"{module}.CHAIN_LIMIT", limit)
+    monkeypatch.setattr(files, "sync", lambda descriptor, path: None)
+    contents = edits(2000)
+    ingested(memory.repository, contents)
+    bounded(memory.repository, contents, limit)
+
+
+@pytest.mark.soak
+def test_over_3000_versions_the_same_holds_with_the_formats_limit(memory: Memory) -> None:
+    contents = edits(3000)
+    ingested(memory.repository, contents)
+    bounded(memory.repository, contents, CHAIN_LIMIT)
+
+
+@pytest.mark.soak
+def test_the_oldest_and_the_newest_of_2000_commits_read_back(memory: Memory, tmp_path: Path) -> None:
+    texts: list[str] = []
     for number in range(2000):
-        texts.append(texts[-1] + NOTE.format(number) if number % 40 else NOTE.format(number))
+        texts.append(NOTE.format(number) + (texts[-1] if number % 40 else ""))
         memory.save("note.txt", texts[-1])
     versions = memory.versions()
-    assert len(versions) == 2000
+    memory.store.set_remote(str(tmp_path / "remote"))
+    assert memory.store.push().status == "success"
     memory.reopen()
     for at in (0, 1, 39, 40, 1000, 1999):
-        assert memory.store.read("note.txt", at=versions[at]).decode() == texts[at + 1]
+        assert memory.store.read("note.txt", at=versions[at]).decode() == texts[at]
 
 
 # -- the largest, and larger -------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -149,6 +150,21 @@ def test_a_bare_repository_will_do(source: Source, tmp_path: Path) -> None:
     assert (result.commits, result.differences, result.git) == (5, [], None)
 
 
+def test_a_path_whose_content_the_repository_lacks_is_left_out_and_counted(
+    source: Source, tmp_path: Path
+) -> None:
+    bare = tmp_path / "bare.git"
+    source.git("clone", "--quiet", "--bare", "--no-hardlinks", ".", str(bare))
+    lost = source.git("rev-parse", "HEAD~5:Pictures/noise.bin").strip()
+    for pack in (bare / "objects" / "pack").glob("*.pack"):
+        kept = tmp_path / pack.name
+        pack.rename(kept)
+        subprocess.run(["git", "-C", str(bare), "unpack-objects", "-q"], stdin=kept.open("rb"), check=True)
+    (bare / "objects" / lost[:2] / lost[2:]).unlink()
+    result = replay.replay(str(bare), str(tmp_path / "work"), pairs=50, peer=False)
+    assert (result.differences, result.left_out.absent) == ([], 1)
+
+
 def test_a_byte_that_differs_makes_the_replay_fail(
     source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -174,10 +190,14 @@ def test_a_result_replaces_its_own_section_and_no_other(tmp_path: Path) -> None:
     assert text.index("second of a") < text.index("first of b")
 
 
-def test_a_report_names_no_place_of_this_machine(source: Source, tmp_path: Path) -> None:
+def test_a_report_names_no_place_of_this_machine(
+    source: Source, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     document = tmp_path / "benchmarks.md"
     arguments = [str(source.folder), "--name", "somebody/notes", "--limit", "4", "--write", str(document)]
-    assert replay.main([*arguments, "--work", str(tmp_path / "work")]) == 0
+    assert replay.main([*arguments, "--json", "--work", str(tmp_path / "work")]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["left_out"]["ignored"] == 0 and printed["git"]["pack"] > 0
     text = document.read_text(encoding="utf-8")
     assert "### somebody/notes" in text
     assert str(tmp_path) not in text and os.sep + "work" not in text

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from memstore import logs
+from memstore.actions import remote_state
 from memstore.actions.remote_state import RemoteState
 from memstore.errors import MemsyncError
 
@@ -20,8 +21,25 @@ Lines = dict[str, logs.UploadLine]
 
 def of_unsent(repository: Repository, state: RemoteState) -> Lines:
     """The files whose content is in versions that the remote lacks; the newest version of each speaks for it."""
-    sent = set(state.sent)
-    places = [place for name, (place, _, _) in repository.catalogue.places().items() if name not in sent]
+    sent = remote_state.published(state)
+    return _of(repository, [place for name, place in _places(repository) if name not in sent])
+
+
+def log_earlier(repository: Repository, state: RemoteState) -> RemoteState:
+    """What a push published and could not log, because it was killed in the mirror, is logged now."""
+    if not state.unlogged:
+        return state
+    places = [place for name, place in _places(repository) if name in state.unlogged]
+    if logs.log_uploads(repository.workspace, lines(_of(repository, places), {}, 1, None)) is not None:
+        return state
+    return remote_state.save(repository, replace(state, unlogged=()))
+
+
+def _places(repository: Repository) -> list[tuple[str, int]]:
+    return [(name, row[0]) for name, row in repository.catalogue.places().items()]
+
+
+def _of(repository: Repository, places: list[int]) -> Lines:
     if not places:
         return {}
     from memstore.manifest import history

@@ -88,7 +88,9 @@ class _Encoded(NamedTuple):
 class _Job(NamedTuple):
     candidate: Candidate
     plan: list[Location]
-    """The chain of the old content's best form; empty where there is none."""
+    """The chain of the old content's best form, empty where there is none; its first member alone, unless
+    `whole`, where the file has grown: an append needs no more, for the base is its own first bytes."""
+    whole: bool
 
 
 def ingest(
@@ -121,22 +123,22 @@ def _in_order(
     candidates: Sequence[Candidate],
     pool: ThreadPoolExecutor | None,
 ) -> Iterator[Ingested | Unreadable]:
-    waiting: deque[Future[list[_Encoded | Unreadable]]] = deque()
+    waiting: deque[Future[list[_Encoded | Unreadable | _Job]]] = deque()
     for group in _batches(candidates):
         if group[0].found.size > PIECE_LIMIT:
             while waiting:
-                yield from _stored(writer, waiting.popleft().result())
+                yield from _stored(repository, writer, waiting.popleft().result())
             yield _ingest_large(repository, writer, group[0], pool)
             continue
-        jobs = [_Job(candidate, _plan(repository.catalogue, candidate.old)) for candidate in group]
+        jobs = [_Job(candidate, *_plan(repository.catalogue, candidate)) for candidate in group]
         if pool is None:
-            yield from _stored(writer, _run(repository.workspace.data, repository.reader, jobs))
+            yield from _stored(repository, writer, _run(repository.workspace.data, repository.reader, jobs))
             continue
         waiting.append(pool.submit(_run, repository.workspace.data, repository.reader, jobs))
         if len(waiting) >= IN_FLIGHT:
-            yield from _stored(writer, waiting.popleft().result())
+            yield from _stored(repository, writer, waiting.popleft().result())
     while waiting:
-        yield from _stored(writer, waiting.popleft().result())
+        yield from _stored(repository, writer, waiting.popleft().result())
 
 
 def _batches(candidates: Sequence[Candidate]) -> Iterator[list[Candidate]]:
@@ -160,11 +162,20 @@ def _batches(candidates: Sequence[Candidate]) -> Iterator[list[Candidate]]:
         yield batch
 
 
-def _stored(writer: Writer, items: Sequence[_Encoded | Unreadable]) -> Iterator[Ingested | Unreadable]:
+def _stored(
+    repository: Repository, writer: Writer, items: list[_Encoded | Unreadable | _Job]
+) -> Iterator[Ingested | Unreadable]:
+    for number, item in enumerate(items):
+        if isinstance(item, _Job):  # grown, but no append: it takes the whole chain
+            assert item.candidate.old is not None
+            chain = _chain(repository.catalogue, item.candidate.old.content)
+            again = item._replace(plan=chain, whole=True)
+            items[number] = _read(repository.workspace.data, repository.reader, again)
     missing = writer.missing([item.ingested.content for item in items if isinstance(item, _Encoded)])
     for item in items:
         if isinstance(item, Unreadable):
             yield item
+        if not isinstance(item, _Encoded):
             continue
         content = item.ingested.content
         if item.form is not None and content in missing:
@@ -176,10 +187,15 @@ def _stored(writer: Writer, items: Sequence[_Encoded | Unreadable]) -> Iterator[
 # -- small files -------------------------------------------------------------------------------------------
 
 
-def _plan(catalogue: Catalogue, old: Old | None) -> list[Location]:
+def _plan(catalogue: Catalogue, candidate: Candidate) -> tuple[list[Location], bool]:
+    found, old = candidate
     if old is None or old.size == 0 or old.size > PIECE_LIMIT:
-        return []
-    return _chain(catalogue, old.content)
+        return [], True
+    if found.size > old.size:
+        for location in catalogue.locations(old.content)[:1]:
+            if location.kind == RecordKind.CONTENT and _member([location], own_cost(found.size)) == 0:
+                return [location], False
+    return _chain(catalogue, old.content), True
 
 
 def _chain(catalogue: Catalogue, content: ContentId) -> list[Location]:
@@ -192,12 +208,13 @@ def _chain(catalogue: Catalogue, content: ContentId) -> list[Location]:
     return []
 
 
-def _run(data: str, reader: ObjectReader, jobs: Sequence[_Job]) -> list[_Encoded | Unreadable]:
+def _run(data: str, reader: ObjectReader, jobs: Sequence[_Job]) -> list[_Encoded | Unreadable | _Job]:
     """Read and encode a batch. Runs in any thread: touches neither the catalogue nor the segment's end."""
     return [_read(data, reader, job) for job in jobs]
 
 
-def _read(data: str, reader: ObjectReader, job: _Job) -> _Encoded | Unreadable:
+def _read(data: str, reader: ObjectReader, job: _Job) -> _Encoded | Unreadable | _Job:
+    """What became of one file; the job itself, where it needs the whole chain."""
     found, old = job.candidate
     try:
         read = reading.read_link if found.kind == Kind.SYMLINK else reading.read_small
@@ -211,6 +228,8 @@ def _read(data: str, reader: ObjectReader, job: _Job) -> _Encoded | Unreadable:
     )
     if old is not None and old.content == content:
         return _Encoded(ingested, None)
+    if not job.whole and not appended:
+        return job
     return _Encoded(ingested, encoding.encode(raw, _base(reader, job, raw, appended)))
 
 
@@ -224,17 +243,29 @@ def _extends(raw: bytes, old: Old | None) -> bool:
 def _base(reader: ObjectReader, job: _Job, raw: bytes, appended: bool) -> Base | None:
     """The old content as a prefix; where its chain is too dear, an earlier member of that chain."""
     old = job.candidate.old
-    own = own_cost(len(raw))
-    for number, link in enumerate(job.plan):
-        if link.cost + own <= CHAIN_LIMIT:
-            if number == 0 and appended and old is not None:
-                plain = raw[: old.size]
-            else:
-                try:
-                    plain = reader.base(job.plan[number:])
-                except (DamagedData, FileNotFoundError):
-                    return None
-            return Base(link.key.to_bytes(8, "big", signed=True), plain, link.rank, link.cost)
+    number = _member(job.plan, own_cost(len(raw)))
+    if number is None:
+        return None
+    if number == 0 and appended and old is not None:
+        plain = raw[: old.size]
+    else:
+        try:
+            plain = reader.base(job.plan[number:])
+        except (DamagedData, FileNotFoundError):
+            return None
+    link = job.plan[number]
+    return Base(link.key.to_bytes(8, "big", signed=True), plain, link.rank, link.cost)
+
+
+def _member(plan: Sequence[Location], own: int) -> int | None:
+    """Which member of a chain a new one is to lean on: the newest, while there is room; then the newest that
+    leaves half of it free, so that the versions to come lean on one another again and not all on that one."""
+    if plan and plan[0].cost + own <= CHAIN_LIMIT:
+        return 0
+    for limit in (CHAIN_LIMIT // 2, CHAIN_LIMIT):
+        for number, link in enumerate(plan):
+            if link.cost + own <= limit:
+                return number
     return None
 
 
@@ -313,16 +344,16 @@ def _encoder(repository: Repository, base: ContentId | None, data: bytes) -> Cal
     reader = repository.reader
 
     def encode() -> Encoded:
-        own = own_cost(len(data))
-        for number, link in enumerate(plan):
-            if link.cost + own <= CHAIN_LIMIT:
-                try:
-                    plain = reader.base(plan[number:])
-                except (DamagedData, FileNotFoundError):
-                    break
-                key = link.key.to_bytes(8, "big", signed=True)
-                return encoding.encode(data, Base(key, plain, link.rank, link.cost))
-        return encoding.encode(data)
+        number = _member(plan, own_cost(len(data)))
+        if number is None:
+            return encoding.encode(data)
+        try:
+            plain = reader.base(plan[number:])
+        except (DamagedData, FileNotFoundError):
+            return encoding.encode(data)
+        link = plan[number]
+        key = link.key.to_bytes(8, "big", signed=True)
+        return encoding.encode(data, Base(key, plain, link.rank, link.cost))
 
     return encode
 

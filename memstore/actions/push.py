@@ -26,7 +26,7 @@ from memstore.mirror import plan as mirror_plan
 from memstore.mirror.apply import Outcome
 from memstore.objects.catalogue import PlaceKind, path_of
 from memstore.progress import SILENT, Progress
-from memstore.remotes.base import BytesSource, FileSource, OpenRemote
+from memstore.remotes.base import BytesSource, FileSource, OpenRemote, ToldSource
 from memstore.reports import MirrorCounts, PushReport
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ def push(
     remote: OpenRemote | None = None
     with _one_push(repository):
         repository.refresh()
+        state = carried.log_earlier(repository, state)
         work.carrying = carried.of_unsent(repository, state)
         try:
             if repository.head() is None and state.store is None:
@@ -98,10 +99,10 @@ def push(
                 remote.close()
         error = error or work.outcome.error
         report = _report(remote, work, error)
-        _note_result(repository, error, sent=report.status == "success")
         warning = logs.log_uploads(
             repository.workspace, carried.lines(work.carried, work.carrying, report.attempts, error)
         )
+        _note_result(repository, error, sent=report.status == "success", logged=warning is None)
     if warning is not None:
         report = replace(report, warnings=(*report.warnings, warning))
     return report
@@ -150,7 +151,7 @@ def has_content(repository: Repository, state: RemoteState, path: str) -> bool:
         "JOIN places USING (place) WHERE paths.name = ? ORDER BY seq DESC LIMIT 1",
         (path,),
     ).fetchone()
-    if row is None or row[0] not in state.sent:
+    if row is None or row[0] not in remote_state.published(state):
         return False
     if not repository.workspace.config.mirror_enabled:
         return True
@@ -214,15 +215,16 @@ def _send(
     work.versions += remote_state.unpushed(repository, state)[0]
     progress.begin("sending", sum(size for _, _, size, _ in pending), "B")
     try:
-        for name, path, size, objects in pending:
-            remote.create(f"packs/{name}", FileSource(path))
-            state = remote_state.save(repository, remote_state.with_sent(state, [name]))
+        for name, path, _, objects in pending:
+            source = ToldSource(FileSource(path), progress.advance)
+            remote.create(f"packs/{name}", source)
+            source.finish()
+            state = remote_state.save(repository, remote_state.just_sent(state, name))
             work.packs += 1
             work.objects += objects
-            progress.advance(size)
     finally:
         progress.end()
-    state = _publish(repository, state, remote, listed, heads, [row[0] for row in pending], work)
+    state = _publish(repository, state, remote, listed, heads, work)
     work.carried |= work.carrying
     work.carrying = {}
     if work.heads or pending:
@@ -249,7 +251,7 @@ def _contact(repository: Repository, state: RemoteState, remote: OpenRemote) -> 
         # An emptied remote is filled again, which loses nothing; only one that lost some must be looked at.
         if not there:
             _require_format(repository, remote)
-            state = remote_state.save(repository, replace(state, sent=(), heads=(), mirrored=None))
+            state = remote_state.save(repository, replace(state, sent=(), unpublished=(), heads=(), mirrored=None))
             repository.catalogue.db.execute("DELETE FROM mirror")
     elif remote.listing_is_free and state.sent:
         there = {file.name.rpartition("/")[2] for file in remote.list("packs/")}
@@ -316,10 +318,10 @@ def _publish(
     remote: OpenRemote,
     listed: list[str],
     heads: Sequence[VersionId],
-    new_packs: Sequence[str],
     work: _Work,
 ) -> RemoteState:
     """Create the markers of our heads, then delete those that they supersede."""
+    new_packs = state.unpublished  # those that an interrupted push sent included
     there = set(remote_state.head_ids(listed))
     for head in heads:
         if head not in there:
@@ -347,6 +349,8 @@ def _publish(
         repository,
         replace(
             state,
+            unpublished=(),
+            unlogged=(*state.unlogged, *state.unpublished),
             heads=tuple(sorted(str(head) for head in {*heads, *unknown})),
             last_push_ms=time.time_ns() // 1_000_000,
             last_error=None,
@@ -436,10 +440,12 @@ def _report(remote: OpenRemote | None, work: _Work, error: MemsyncError | None) 
     )
 
 
-def _note_result(repository: Repository, error: MemsyncError | None, *, sent: bool) -> None:
+def _note_result(repository: Repository, error: MemsyncError | None, *, sent: bool, logged: bool) -> None:
     state = remote_state.load(repository)
     if state is None:
         return
+    if logged and state.unlogged:
+        state = remote_state.save(repository, replace(state, unlogged=()))
     if error is not None:
         now = time.time_ns() // 1_000_000
         remote_state.save(repository, replace(state, last_error=error.message, last_error_ms=now))

@@ -28,6 +28,10 @@ class RemoteState:
     """Hex of the store id found there; None before the first contact."""
     sent: tuple[str, ...] = ()
     """Packs that are known to lie there, by name."""
+    unpublished: tuple[str, ...] = ()
+    """Those of them that were sent since a head was published last, in the order in which they were sent."""
+    unlogged: tuple[str, ...] = ()
+    """Those for which a head was published since, and whose files have no line in the upload_log yet."""
     heads: tuple[str, ...] = ()
     """The heads that were listed there last, hex."""
     last_push_ms: int | None = None
@@ -46,7 +50,7 @@ def load(repository: Repository) -> RemoteState | None:
     try:
         facts: dict[str, Any] = json.loads(files.read(path))
         known = {name: facts[name] for name in RemoteState.__dataclass_fields__ if name in facts}
-        for name in ("sent", "heads"):
+        for name in ("sent", "unpublished", "unlogged", "heads"):
             known[name] = tuple(known.get(name, ()))
         return RemoteState(**known)
     except FileNotFoundError:
@@ -76,11 +80,22 @@ def with_sent(state: RemoteState, names: Sequence[str]) -> RemoteState:
     return replace(state, sent=tuple(sorted({*state.sent, *names})))
 
 
+def just_sent(state: RemoteState, name: str) -> RemoteState:
+    """With a pack that lies there now, and that no head stands for yet."""
+    before = tuple(other for other in state.unpublished if other != name)
+    return replace(with_sent(state, [name]), unpublished=(*before, name))
+
+
+def published(state: RemoteState) -> set[str]:
+    """Packs that lie there and belong to a head that does: what is in them can be fetched by others."""
+    return set(state.sent) - set(state.unpublished)
+
+
 def unpushed(repository: Repository, state: RemoteState | None) -> tuple[int, int | None]:
     """(versions the remote lacks as far as is known here, time of the oldest in ms); (0, None) without one."""
     if state is None:
         return 0, None
-    sent = set(state.sent)
+    sent = published(state)
     count, oldest = 0, None
     rows = repository.catalogue.db.execute(
         "SELECT places.name, count(*), min(time) FROM versions JOIN places USING (place) GROUP BY place"

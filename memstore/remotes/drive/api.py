@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -28,6 +29,8 @@ from memstore.remotes.drive.tokens import TokenCredentials
 from memstore.remotes.drive.trouble import Answer, IdInUse, IdRefused, judge, lost
 from memstore.remotes.limiter import Limiter
 from memstore.remotes.retry import Retry, TryAgain
+
+logging.getLogger("googleapiclient").addHandler(logging.NullHandler())  # else it warns on stderr of each refusal
 
 T = TypeVar("T")
 

@@ -93,6 +93,11 @@ class Journal:
         with self._fresh():
             return self._taken.get(key)
 
+    def made(self, key: str) -> str | None:
+        """The id of what was made for `key`, if that is still known here."""
+        with self._fresh():
+            return self._settled.get(key)
+
     def upload(self, key: str) -> Upload | None:
         with self._fresh():
             return self._uploads.get(key)

@@ -179,7 +179,9 @@ class DriveMirror:
         for last in (False, True):
             parent = self._folder(folder)
             try:
-                moved = self._change(seen, row, parent, name, {"appProperties": dict(notes)})
+                # Another name would else count as a modification: people see when the bytes were written.
+                kept = {"appProperties": dict(notes), "modifiedTime": row.get("modifiedTime")}
+                moved = self._change(seen, row, parent, name, kept)
                 self._journal.forget(f"file:{seen.path}")
                 return self._kept(moved)
             except RemoteMissing:

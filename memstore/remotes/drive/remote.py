@@ -239,12 +239,13 @@ class DriveRemote:
 
     def _with_ids(self, notes: Mapping[str, str]) -> dict[str, str]:
         """The notes, and beside each that names a pack the Drive id of it: then no listing is needed."""
-        more = {
-            key + _ID_OF: self._known[f"packs/{value}"][0]["id"]
-            for key, value in notes.items()
-            if f"packs/{value}" in self._known
-        }
-        return checked({**notes, **more})
+        more = {key + _ID_OF: self._id_of_pack(value) for key, value in notes.items()}
+        return checked({**notes, **{key: identity for key, identity in more.items() if identity}})
+
+    def _id_of_pack(self, name: str) -> str | None:
+        """Also of one that an earlier process sent."""
+        rows = self._known.get(f"packs/{name}")
+        return str(rows[0]["id"]) if rows else self._journal.made(f"packs/{name}")
 
     def _create(self, name: str, source: Source, notes: Mapping[str, str]) -> dict[str, Any]:
         folder, _, last = name.partition("/")

@@ -1,0 +1,311 @@
+"""A push to Drive: what it costs in requests, what it says while it runs, and how Ctrl-C ends it.
+
+The counts are those of the emulator: requests to Drive, token refreshes aside, a cold process each time.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from memsync.progress import ProgressLine
+
+from memstore.store import Store
+from tests.drive_emulator import DriveEmulator
+from tests.drive_emulator.wire import Request
+from tests.drive_memory import ROOT, DriveMemory, head_of, no_waiting, shape, tree
+
+NOTES = 1000
+FOLDERS = 10
+CHUNKS = "[drive]\nchunk_size = 262144\n"
+
+
+@pytest.fixture
+def emulator() -> Iterator[DriveEmulator]:
+    with DriveEmulator() as running, no_waiting(running):
+        yield running
+
+
+@pytest.fixture
+def memory(tmp_path: Path, emulator: DriveEmulator) -> DriveMemory:
+    return DriveMemory(tmp_path, emulator)
+
+
+def many_notes() -> dict[str, bytes | None]:
+    return {
+        f"Folder{number % FOLDERS}/note{number}.txt": f"note {number}\n".encode() for number in range(NOTES)
+    }
+
+
+def costs(memory: DriveMemory, *paths: str, mirror: bool = True) -> int:
+    """Requests of one push that succeeds, or finds nothing to do."""
+    memory.emulator.reset_counts()
+    report = memory.push(*paths, mirror=mirror)
+    assert report.status in ("success", "nothing"), report
+    assert report.requests == memory.emulator.requests
+    assert memory.emulator.violations == []
+    return memory.emulator.requests
+
+
+def started(memory: DriveMemory) -> None:
+    """Three notes on Drive, one of them replaced once, so that all folders are there."""
+    memory.commit({"Core/Rules.txt": b"old\n", "Core/log.txt": b"one\n", "Meta/x.txt": b"x\n"})
+    assert memory.push().status == "success"
+    memory.commit({"Core/Rules.txt": b"newer\n"})
+    assert memory.push().status == "success"
+
+
+# -- what a push costs -------------------------------------------------------------------------------------
+
+
+def test_a_push_with_nothing_new_asks_drive_nothing(memory: DriveMemory) -> None:
+    started(memory)
+    assert costs(memory) == 0
+    assert costs(memory, mirror=False) == 0
+    assert costs(memory, "Core") == 0
+
+
+def test_an_appended_note_is_at_most_six_requests_with_its_mirror_file_and_four_without(
+    memory: DriveMemory,
+) -> None:
+    started(memory)
+    memory.commit({"Core/log.txt": b"one\ntwo\n"})
+    assert costs(memory) <= 6
+    memory.commit({"Core/log.txt": b"one\ntwo\nthree\n"})
+    assert costs(memory, mirror=False) <= 4
+    assert costs(memory) <= 2
+
+
+def test_a_replaced_note_is_at_most_seven_requests(memory: DriveMemory) -> None:
+    started(memory)
+    memory.commit({"Core/Rules.txt": b"newest\n"})
+    assert costs(memory) <= 7
+    assert len([path for path in memory.mirror if path.startswith("Archive/Core/Rules_")]) == 2
+
+
+def test_each_folder_that_a_replaced_note_needs_is_one_request_more(memory: DriveMemory) -> None:
+    memory.commit({"Core/Rules.txt": b"old\n", "Meta/x.txt": b"x\n"})
+    memory.push()
+    memory.commit({"Core/Rules.txt": b"new\n"})
+    assert costs(memory) <= 7 + 2  # Archive and Archive/Core
+    memory.commit({"Meta/x.txt": b"y\n"})
+    assert costs(memory) <= 7 + 1  # Archive/Meta
+
+
+def test_a_note_in_a_new_folder_is_at_most_six_requests_and_one_for_the_folder(memory: DriveMemory) -> None:
+    started(memory)
+    memory.commit({"New/added.txt": b"added\n"})
+    assert costs(memory) <= 6 + 1
+
+
+def test_a_first_push_of_a_thousand_notes_is_at_most_twelve_requests_without_the_mirror(
+    memory: DriveMemory,
+) -> None:
+    memory.commit(many_notes())
+    assert costs(memory, mirror=False) <= 12
+
+
+def test_a_first_push_of_a_thousand_notes_is_one_request_more_for_each_file_and_folder(
+    memory: DriveMemory,
+) -> None:
+    memory.commit(many_notes())
+    a_second_thousand_of_ids = 1
+    assert costs(memory) <= 12 + NOTES + FOLDERS + a_second_thousand_of_ids
+    assert len(memory.mirror) == NOTES
+    assert costs(memory) == 0
+
+
+def test_a_push_cut_in_a_large_pack_sends_only_the_rest_the_next_time(
+    tmp_path: Path, emulator: DriveEmulator
+) -> None:
+    memory = DriveMemory(tmp_path, emulator, config=CHUNKS + "[mirror]\nenabled = false\n")
+    memory.commit({"index.bin": os.urandom(5 << 20)})
+    rule = emulator.fault("upload.chunk nth=15.. drop=before")
+    first = memory.push()
+    assert (first.status, first.exit_code, bool(rule.fired)) == ("fail", 5, True)
+    emulator.clear_faults()
+    second = memory.push()
+    assert second.status == "success"
+    assert second.bytes_sent < (5 << 20) - 13 * 262_144
+    assert emulator.count("upload.start") == 1
+
+
+# -- what it says ------------------------------------------------------------------------------------------
+
+
+class Heard:
+    """A `Progress` that keeps what it is told, and how Drive looked at each sentence."""
+
+    def __init__(self, emulator: DriveEmulator) -> None:
+        self.emulator = emulator
+        self.stretches: list[tuple[str, int, str]] = []
+        self.amounts: list[list[int]] = []
+        self.said: list[tuple[str, list[str]]] = []
+
+    def begin(self, label: str, total: int, unit: str) -> None:
+        self.stretches.append((label, total, unit))
+        self.amounts.append([])
+
+    def advance(self, amount: int) -> None:
+        self.amounts[-1].append(amount)
+
+    def end(self) -> None:
+        pass
+
+    def say(self, sentence: str) -> None:
+        self.said.append((sentence, sorted(self.emulator.tree())))
+
+
+def test_a_push_says_that_all_is_safe_once_the_head_is_there_and_before_the_mirror(
+    memory: DriveMemory, emulator: DriveEmulator
+) -> None:
+    memory.commit({"Core/Rules.txt": b"be kind\n"})
+    heard = Heard(emulator)
+    with Store.open(memory.root, environ=memory.environ, progress=heard) as store:
+        assert store.push().status == "success"
+    ((sentence, there),) = heard.said
+    assert "safe" in sentence and "drive:" in sentence
+    assert f"{ROOT}/.memsync/heads/{head_of(memory)}" in there
+    assert f"{ROOT}/Core/Rules.txt" not in there
+    assert f"{ROOT}/Core/Rules.txt" in emulator.tree()
+
+
+def test_progress_goes_by_bytes_while_packs_are_sent_and_by_files_in_the_mirror(
+    tmp_path: Path, emulator: DriveEmulator
+) -> None:
+    memory = DriveMemory(tmp_path, emulator, config=CHUNKS)
+    memory.commit({"index.bin": os.urandom(5 << 20), "a.txt": b"a\n"})
+    emulator.fault("upload.chunk nth=3,7 status=503")
+    heard = Heard(emulator)
+    with Store.open(memory.root, environ=memory.environ, progress=heard) as store:
+        assert store.push().status == "success"
+    (sending, size, unit), mirror = heard.stretches[0], heard.stretches[1]
+    assert (sending, unit) == ("sending", "B")
+    assert mirror == ("mirror", 2, "files")
+    assert sum(heard.amounts[0]) == size > 5 << 20
+    assert len(heard.amounts[0]) > 15, "a large pack is told chunk by chunk"
+    assert heard.amounts[1] == [1, 1]
+
+
+def test_the_progress_line_shows_bytes_files_and_the_time_left(
+    tmp_path: Path, emulator: DriveEmulator
+) -> None:
+    memory = DriveMemory(tmp_path, emulator, config=CHUNKS)
+    memory.commit({"index.bin": os.urandom(5 << 20), **{f"{n}.txt": b"%d\n" % n for n in range(9)}})
+    now = [0.0]
+
+    def clock() -> float:
+        now[0] += 2.0
+        return now[0]
+
+    shown = io.StringIO()
+    line = ProgressLine(shown, clock=clock)
+    with Store.open(memory.root, environ=memory.environ, progress=line) as store:
+        assert store.push().status == "success"
+    drawn = [row.strip() for row in shown.getvalue().replace("\x1b[K", "\r").split("\r") if row.strip()]
+    sending = [row for row in drawn if row.startswith("sending")]
+    mirror = [row for row in drawn if row.startswith("mirror")]
+    assert any("MB of 5" in row and "%" in row and row.endswith("s left") for row in sending), drawn
+    assert any("of 10 files" in row and row.endswith("s left") for row in mirror), drawn
+
+
+def test_a_dry_run_asks_drive_nothing_and_says_what_would_be_sent(
+    memory: DriveMemory, emulator: DriveEmulator
+) -> None:
+    started(memory)
+    memory.commit({"Core/Rules.txt": b"newest\n", "Core/log.txt": b"one\ntwo\n", "b.txt": b"b\n"})
+    before = shape(emulator)
+    emulator.reset_counts()
+    would = memory.push(dry_run=True)
+    assert emulator.requests == 0
+    assert shape(emulator) == before
+    did = memory.push()
+    assert (would.status, would.versions, would.objects, would.packs) == (
+        did.status, did.versions, did.objects, did.packs,
+    )  # fmt: skip
+    assert would.mirror == did.mirror
+    assert memory.push(dry_run=True).status == "nothing"
+
+
+def test_a_dry_run_needs_no_token(memory: DriveMemory) -> None:
+    memory.commit({"a.txt": b"a\n"})
+    memory.token.unlink()
+    assert memory.push(dry_run=True).versions == 1
+
+
+# -- Ctrl-C ------------------------------------------------------------------------------------------------
+
+
+def interrupted(memory: DriveMemory, rule: str) -> subprocess.CompletedProcess[str]:
+    """`memsync push --json` in a process of its own that gets SIGINT where the rule strikes."""
+    running: list[subprocess.Popen[str]] = []
+
+    def strike(_: Request) -> None:
+        running[0].send_signal(signal.SIGINT)
+        running[0].wait(60)
+
+    fault = memory.emulator.fault(f"{rule} times=1 latency=0", hook=strike)
+    running.append(
+        subprocess.Popen(
+            [sys.executable, "-m", "memsync", "push", "--json"],
+            cwd=memory.root,
+            env={**os.environ, **memory.environ},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    )
+    out, err = running[0].communicate(timeout=120)
+    assert fault.fired == 1
+    memory.emulator.clear_faults()
+    return subprocess.CompletedProcess(running[0].args, running[0].returncode, out, err)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for another process there")
+@pytest.mark.parametrize(
+    "where",
+    [
+        "files.create.multipart nth=4",
+        "files.create.multipart nth=6 at=after",
+        "files.create nth=6 at=after",
+    ],
+    ids=["before a file", "after a file", "after a folder"],
+)
+def test_ctrl_c_in_the_mirror_ends_well_and_the_next_push_does_the_rest(
+    memory: DriveMemory, where: str
+) -> None:
+    memory.commit({f"Folder{number % 3}/note{number}.txt": b"%d\n" % number for number in range(9)})
+    done = interrupted(memory, where)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    report = json.loads(done.stdout)
+    assert (report["status"], report["versions"]) == ("success", 1)
+    left = 9 - report["mirror"]["created"]
+    assert 0 < left < 9
+    assert [note for note in report["notes"] if f"{left} file(s) of the mirror wait" in note], report
+    assert {line["status"] for line in memory.upload_lines()} == {"success"}
+    assert tree(memory.clone("other")) == tree(memory.data), "all is safe without the rest of the mirror"
+    later = memory.push()
+    assert (later.status, later.packs) == ("success", 0)
+    assert memory.mirror == tree(memory.data)
+    assert [path for path, _, _ in os.walk(memory.root) if "tmp" in os.path.basename(path)] == []
+    assert memory.push().status == "nothing"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for another process there")
+def test_ctrl_c_before_the_head_is_told_and_loses_nothing(memory: DriveMemory) -> None:
+    memory.commit({"a.txt": b"a\n"})
+    done = interrupted(memory, "files.create.multipart nth=2 at=after")
+    assert done.returncode == 130
+    assert "Traceback" not in done.stderr
+    assert memory.heads == []
+    assert memory.push().status == "success"
+    assert tree(memory.clone("other")) == {"a.txt": b"a\n"}
+    assert len(memory.heads) == 1
