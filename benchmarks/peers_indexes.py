@@ -126,7 +126,9 @@ class Hnsw:
     def _links(self, random: Random) -> bytearray:
         """Four bytes a slot; the level-0 list of a node is full, or ends in -1 after 16 to 56 neighbours."""
         slots = self._offsets[-1]
-        high = bytes(byte % max(1, self._base >> 8 & 0xFF if self._base < 1 << 16 else 256) for byte in range(256))
+        high = bytes(
+            byte % max(1, self._base >> 8 & 0xFF if self._base < 1 << 16 else 256) for byte in range(256)
+        )
         top = bytes(byte % max(1, self._base >> 16) for byte in range(256))
         table = bytearray(4 * slots)
         table[0::4] = random.randbytes(slots)
@@ -176,7 +178,9 @@ class Hnsw:
             bytes(self._neighbours[start : start + (1 << 22)])
             for start in range(0, len(self._neighbours), 1 << 22)
         )
-        yield struct.pack("<iiiii", 0, 3, 40, 16, 1)  # entry point, top level, ef for building, for search, beam
+        yield struct.pack(
+            "<iiiii", 0, 3, 40, 16, 1
+        )  # entry point, top level, ef for building, for search, beam
         yield _header(b"IxF2", total) + struct.pack("<Q", DIMENSIONS * total)
         yield from self._source.blocks("graph", self._base)
         for turn in range(generation):

@@ -15,7 +15,7 @@ from memstore.actions import checkout, select
 from memstore.actions.checkout import Step
 from memstore.actions.commit import check_data_folder, finish_checkout, log_archived, record
 from memstore.actions.select import At, Chosen
-from memstore.errors import BadInput
+from memstore.errors import BadInput, DamagedData
 from memstore.ids import ContentId, VersionId
 from memstore.manifest.references import References
 from memstore.manifest.version import Change, ChangeKind, Entry, Kind, Meta
@@ -50,9 +50,11 @@ def restore(
             files.make_dir(data)  # bringing everything back is the mend for a folder that is gone
         elif not chosen or _any_here(repository):
             check_data_folder(repository)
+        warnings = _leave_out_damaged(repository, chosen)
         in_the_way = _in_the_way(repository, chosen)
         removed = sorted({*in_the_way, *(_later_files(repository, paths, chosen) if exact else ())})
-        saved, warnings = _save_first(repository, writer, [*chosen, *removed])
+        saved, left_out = _save_first(repository, writer, [*chosen, *removed])
+        warnings += left_out
         steps = [Step(path, _head_entry(repository, path), chosen[path].entry) for path in sorted(chosen)]
         steps += [Step(path, _head_entry(repository, path), None) for path in sorted(removed)]
         done = [step for step in steps if _differs_on_disk(repository, step)]
@@ -162,6 +164,26 @@ def _in_the_way(repository: Repository, chosen: dict[str, Chosen]) -> set[str]:
     if below:
         found |= {item.path for item in scan(data, Ignore.load(data), below).files}
     return found - set(chosen)
+
+
+def _leave_out_damaged(repository: Repository, chosen: dict[str, Chosen]) -> list[str]:
+    """Take out of `chosen` what cannot be read back, before anything is recorded or written; a sentence for
+    each. Raises `DamagedData` if that leaves nothing of what was asked for."""
+    told: list[str] = []
+    trouble: DamagedData | None = None
+    for path, item in list(chosen.items()):
+        if not _differs_on_disk(repository, Step(path, None, item.entry)):
+            continue
+        try:
+            for _ in repository.stream(item.entry.content):
+                pass
+        except DamagedData as error:
+            del chosen[path]
+            trouble = error
+            told.append(f"{path} is left as it was: {error.message}; {error.hint}")
+    if trouble is not None and not chosen:
+        raise trouble
+    return told
 
 
 def _any_here(repository: Repository) -> bool:
