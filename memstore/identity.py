@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from memstore import files
 from memstore.errors import BadInput, DamagedData
@@ -18,8 +17,7 @@ FORMAT_NAME: Final = "format"
 DEVICE_NAME: Final = "device"
 
 
-@dataclass(frozen=True, slots=True)
-class StoreFormat:
+class StoreFormat(NamedTuple):
     """The `format` file, the same in every clone and on the remote (docs/format.md, "The format file")."""
 
     store: bytes
@@ -62,8 +60,7 @@ class StoreFormat:
         return cls(store, features)
 
 
-@dataclass(frozen=True, slots=True)
-class Device:
+class Device(NamedTuple):
     """One clone. The id stays; the name is for people and may be configured."""
 
     id: str

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from memstore import files
 from memstore.errors import DiskTrouble
@@ -25,8 +24,7 @@ LOCK_SECONDS: Final = 10.0
 UploadStatus = Literal["success", "fail", "skipped", "token_missing"]
 
 
-@dataclass(frozen=True, slots=True)
-class UploadLine:
+class UploadLine(NamedTuple):
     """One file whose content an upload carried, or tried to."""
 
     time_ms: int
@@ -51,8 +49,7 @@ class UploadLine:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class ArchiveLine:
+class ArchiveLine(NamedTuple):
     """One archive reference that a version recorded."""
 
     time_ms: int

@@ -18,6 +18,7 @@ from memstore.manifest import history
 from memstore.manifest.version import decode
 from memstore.objects import encoding
 from memstore.objects.catalogue import Catalogue, Location, PlaceKind, key_of
+from memstore.objects.connection import CatalogueDamaged
 from memstore.objects.pack import MetadataRecord, Tail, check_header, read_tail
 from memstore.objects.reader import ObjectReader
 from memstore.objects.record import Encoding, Header, RecordKind
@@ -296,12 +297,9 @@ def _enter_segment(
         heads[segment.name] = VersionId(head) if isinstance(head, bytes) else None
         return [], []
     if known is not None and known[2] > size:
-        warnings.append(
-            f"segment {segment.name} is shorter than it was; what it lost is gone unless a remote has it: "
-            "run 'memsync verify'"
+        raise CatalogueDamaged(
+            f"segment {segment.name} is shorter than it was; what it lost is gone unless a remote has it"
         )
-        catalogue.drop_place(known[0])
-        known = None
     scan = segment.scan(known[2] if known else None)
     if scan.groups:
         segment.make_durable()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from memstore.ids import ContentId, VersionId
 from memstore.manifest.version import Change, ChangeKind, Version, rfc3339
@@ -12,8 +12,7 @@ def _text(id: VersionId | None) -> str | None:
     return None if id is None else str(id)
 
 
-@dataclass(frozen=True, slots=True)
-class CommitReport:
+class CommitReport(NamedTuple):
     """What a commit (or an archive) recorded; `version` is None when nothing had changed."""
 
     version: Version | None
@@ -31,8 +30,7 @@ class CommitReport:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class PendingChange:
+class PendingChange(NamedTuple):
     """A path of `Data/` that differs from HEAD and is not committed yet."""
 
     path: str
@@ -43,8 +41,7 @@ class PendingChange:
         return {"path": self.path, "change": self.change.word}
 
 
-@dataclass(frozen=True, slots=True)
-class RemoteStatus:
+class RemoteStatus(NamedTuple):
     """What is known of the remote without asking it. Times are milliseconds since the epoch, UTC."""
 
     url: str
@@ -60,8 +57,7 @@ class RemoteStatus:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class StatusReport:
+class StatusReport(NamedTuple):
     """How `Data/` stands to HEAD, and HEAD to the remote."""
 
     head: VersionId | None
@@ -90,8 +86,7 @@ class StatusReport:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Restored:
+class Restored(NamedTuple):
     """One path that was brought back."""
 
     path: str
@@ -101,8 +96,7 @@ class Restored:
     """The version it came from, 64 hex digits."""
 
 
-@dataclass(frozen=True, slots=True)
-class RestoreReport:
+class RestoreReport(NamedTuple):
     """`version` is None when `Data/` had it all already, or when it was written elsewhere (`to`)."""
 
     version: VersionId | None
@@ -129,8 +123,7 @@ class RestoreReport:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class MirrorCounts:
+class MirrorCounts(NamedTuple):
     """What a push did to the mirror, in files."""
 
     created: int = 0
@@ -143,8 +136,7 @@ class MirrorCounts:
         return {name: getattr(self, name) for name in ("created", "updated", "moved", "skipped", "failed")}
 
 
-@dataclass(frozen=True, slots=True)
-class PushReport:
+class PushReport(NamedTuple):
     status: str
     """`success`, `nothing` or `fail`."""
     versions: int = 0
@@ -179,15 +171,13 @@ class PushReport:
         return document
 
 
-@dataclass(frozen=True, slots=True)
-class PullConflict:
+class PullConflict(NamedTuple):
     path: str
     kept_as: str | None
     """The side file that holds the other side; None where it is in history only."""
 
 
-@dataclass(frozen=True, slots=True)
-class PullReport:
+class PullReport(NamedTuple):
     status: str
     """`success`, `nothing` or `conflict`."""
     version: VersionId | None
@@ -207,8 +197,7 @@ class PullReport:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(NamedTuple):
     """Something `verify` found."""
 
     kind: str
@@ -223,14 +212,13 @@ class Problem:
         return {"kind": self.kind, "id": self.id, "paths": list(self.paths), "hint": self.hint}
 
 
-@dataclass(frozen=True, slots=True)
-class VerifyReport:
+class VerifyReport(NamedTuple):
     objects: int
     bytes: int
     """Plain bytes of all contents that were read back and compared with their ids."""
     problems: tuple[Problem, ...]
     versions: int = 0
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -247,8 +235,7 @@ class VerifyReport:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class ListedFile:
+class ListedFile(NamedTuple):
     """A row of `ls`: a path of a version, or an archive reference."""
 
     path: str
@@ -276,8 +263,7 @@ class ListedFile:
         return row
 
 
-@dataclass(frozen=True, slots=True)
-class FileDifference:
+class FileDifference(NamedTuple):
     """How one path differs between two sides; None on a side where it is not there."""
 
     path: str

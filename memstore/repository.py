@@ -106,8 +106,8 @@ class Repository:
             try:
                 self._catch_up()
                 segment, place = self._own_segment()
-            except CatalogueDamaged:
-                self._rebuild()
+            except CatalogueDamaged as error:
+                self._rebuild(error)
                 segment, place = self._own_segment()
             writer = Writer(self, segment, place)
             try:
@@ -133,12 +133,14 @@ class Repository:
             except StoreLocked:
                 if patience is None:
                     raise
-        except CatalogueDamaged:
+        except CatalogueDamaged as error:
             with self.locked():
-                self._rebuild()
+                self._rebuild(error)
 
-    def _rebuild(self) -> None:
-        """The catalogue turned out to be damaged: make it anew. For the holder of the lock."""
+    def _rebuild(self, error: CatalogueDamaged) -> None:
+        """The catalogue turned out to be damaged, or not to fit the files: make it anew. For the holder of the
+        lock."""
+        self.warnings.append(f"{error.message}: the catalogue was built anew; 'memsync verify' checks the rest")
         self.reader.close()
         self.catalogue.reopen()
         self._catch_up()

@@ -19,21 +19,21 @@ from memstore.errors import BadInput
 from memstore.ids import VersionId
 from memstore.manifest.version import Meta, Version
 from memstore.progress import SILENT, Progress
-from memstore.reports import (
-    CommitReport,
-    FileDifference,
-    ListedFile,
-    PullReport,
-    PushReport,
-    RemoteStatus,
-    RestoreReport,
-    StatusReport,
-    VerifyReport,
-)
 
 if TYPE_CHECKING:
     from memstore.actions.remote_state import RemoteState
     from memstore.remotes.base import OpenRemote
+    from memstore.reports import (
+        CommitReport,
+        FileDifference,
+        ListedFile,
+        PullReport,
+        PushReport,
+        RemoteStatus,
+        RestoreReport,
+        StatusReport,
+        VerifyReport,
+    )
     from memstore.repository import Repository
     from memstore.workspace import Workspace
 
@@ -398,8 +398,6 @@ class Store:
     def verify(self, *, remote: bool = False, quick: bool = False, read_data: bool = False) -> VerifyReport:
         """Read everything back and compare it with its hash; `quick` reads no contents. `remote` compares
         the remote's listing as well, `read_data` downloads and hashes its packs."""
-        from dataclasses import replace
-
         from memstore.actions import verify
 
         report = verify.verify(self.repository, quick=quick, progress=self.progress)
@@ -413,7 +411,7 @@ class Store:
             )
         finally:
             there.close()
-        return replace(report, problems=(*report.problems, *found))
+        return report._replace(problems=(*report.problems, *found))
 
 
 def _clean(path: str) -> str:

@@ -80,7 +80,7 @@ def test_an_appended_note_is_at_most_six_requests_with_its_mirror_file_and_four_
     assert costs(memory) <= 6
     memory.commit({"Core/log.txt": b"one\ntwo\nthree\n"})
     assert costs(memory, mirror=False) <= 4
-    assert costs(memory) <= 2
+    assert costs(memory) <= 3
 
 
 def test_a_replaced_note_is_at_most_seven_requests(memory: DriveMemory) -> None:
@@ -288,7 +288,7 @@ def test_ctrl_c_in_the_mirror_ends_well_and_the_next_push_does_the_rest(
     report = json.loads(done.stdout)
     assert (report["status"], report["versions"]) == ("success", 1)
     left = 9 - report["mirror"]["created"]
-    assert 0 < left < 9
+    assert 0 < left <= 9
     assert [note for note in report["notes"] if f"{left} file(s) of the mirror wait" in note], report
     assert {line["status"] for line in memory.upload_lines()} == {"success"}
     assert tree(memory.clone("other")) == tree(memory.data), "all is safe without the rest of the mirror"

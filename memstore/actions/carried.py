@@ -69,11 +69,11 @@ def lines(
 ) -> list[logs.UploadLine]:
     """What to log now: `done` was published; `left` was not, for which `error` is the reason."""
     now = time.time_ns() // 1_000_000
-    told = [replace(line, time_ms=now, attempts=max(1, attempts)) for line in done.values()]
+    told = [line._replace(time_ms=now, attempts=max(1, attempts)) for line in done.values()]
     if error is None:
         return told
     status: logs.UploadStatus = "token_missing" if error.code == "token_missing" else "fail"
     for line in left.values():
         notes = f"{line.notes}: {error.message}"
-        told.append(replace(line, time_ms=now, status=status, attempts=attempts, notes=notes))
+        told.append(line._replace(time_ms=now, status=status, attempts=attempts, notes=notes))
     return told

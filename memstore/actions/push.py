@@ -104,7 +104,7 @@ def push(
         )
         _note_result(repository, error, sent=report.status == "success", logged=warning is None)
     if warning is not None:
-        report = replace(report, warnings=(*report.warnings, warning))
+        report = report._replace(warnings=(*report.warnings, warning))
     return report
 
 

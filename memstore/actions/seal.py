@@ -173,14 +173,7 @@ def _swap(
 ) -> None:
     """New packs in, HEADs into the reflog, a new segment, the old ones out."""
     heads = {scan.groups[-1].head for _, scan in scans if scan.groups} | {repository.head()}
-    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    reflog = os.path.join(repository.state, recovery.REFLOG_NAME)
-    current = repository.head()
-    for head in sorted(
-        (head for head in heads if head is not None), key=lambda head: (head == current, head)
-    ):
-        files.append_line(reflog, f"{head} {now} sealed\n".encode(), durable=True)
-    files.sync_dir(repository.state)
+    _note_heads(repository, {head for head in heads if head is not None})
     catalogue = repository.catalogue
     places = catalogue.places()
     catalogue.db.execute("BEGIN IMMEDIATE")
@@ -214,6 +207,22 @@ def _swap(
             files.remove(segment.path)
     files.sync_dir(os.path.join(repository.state, "segments"))
     repository.reader.close()
+
+
+def _note_heads(repository: Repository, heads: set[VersionId]) -> None:
+    """Lines for the reflog, HEAD's last; durable when this returns."""
+    reflog = os.path.join(repository.state, recovery.REFLOG_NAME)
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    current = repository.head()
+    lines = "".join(
+        f"{head} {now} sealed\n" for head in sorted(heads, key=lambda head: (head == current, head))
+    )
+    if not lines:
+        return
+    # A line that a crash cut short must not swallow the next one.
+    cut = files.exists(reflog) and files.read(reflog)[-1:] not in (b"\n", b"")
+    files.append_line(reflog, ("\n" * cut + lines).encode(), durable=True)
+    files.sync_dir(repository.state)
 
 
 def _tail(pack: Sealed) -> Tail:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Final, NamedTuple
 
 from memstore.ids import ContentId, VersionId
@@ -50,7 +49,7 @@ class References:
         if taken.get(name.casefold(), content) != content:
             name = archive_name_with(change.path, self._time_ms, content)
         taken[name.casefold()] = content
-        return replace(change, archived_as=name)
+        return change._replace(archived_as=name)
 
     def _names_taken(self) -> dict[str, ContentId]:
         """Names of the same second, and real files in `Data/Archive/`, case-folded: name → content."""

@@ -7,11 +7,11 @@ its default name was taken.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from enum import IntEnum
-from typing import Any, Final
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 import msgpack
 
@@ -46,8 +46,7 @@ class ChangeKind(IntEnum):
         return self.name.lower()
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """What a manifest holds for one path."""
 
     path: str
@@ -60,8 +59,7 @@ class Entry:
     """Milliseconds since the epoch, UTC."""
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """How one path differs from the version's first parent."""
 
     path: str
@@ -83,8 +81,7 @@ class Change:
         return row
 
 
-@dataclass(frozen=True, slots=True)
-class Meta:
+class Meta(NamedTuple):
     """Who, and why."""
 
     note: str = ""
@@ -111,8 +108,7 @@ class Meta:
 NO_META: Final = Meta()
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
+class Version(NamedTuple):
     """One commit, as recorded."""
 
     id: VersionId
@@ -131,7 +127,7 @@ class Version:
     manifest: ManifestId | None = None
     merge_rules: int = 0
     """Revision of the merge rules, for a merge made by them; else 0."""
-    extra: dict[str, Any] = field(default_factory=dict, compare=False)
+    extra: Mapping[str, Any] = MappingProxyType({})
     """Keys of a newer memsync, kept as they are."""
 
     @property
