@@ -98,7 +98,9 @@ class Bench:
     options: Options
     peers: Sequence[str]
     peaks: dict[str, int] = field(default_factory=dict)
-    """Tool → most bytes it ever had resident, all its processes together."""
+    """Tool → most bytes it had resident in the row that is being measured, all its processes together."""
+    past: dict[str, dict[str, int]] = field(default_factory=dict)
+    """The same of the rows that were measured, by their key."""
 
     def __post_init__(self) -> None:
         os.makedirs(self.options.work, exist_ok=True)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections.abc import Callable, Sequence
 from functools import partial
 from random import Random
 from typing import Final
 
 from benchmarks import peers_corpora as corpora
-from benchmarks.peers_bench import VECTORS, Bench, Outcome, Place
+from benchmarks.peers_bench import VECTORS, Bench, Outcome, Place, medians
 from benchmarks.peers_indexes import ADDED, LAYOUTS, write_index
 from benchmarks.peers_reach import OWN, at_most, of
 from benchmarks.peers_rows import INDEX, Row
@@ -28,7 +29,9 @@ def replayed_catalogue(bench: Bench) -> list[Outcome]:
 
 
 def _none() -> list[Outcome]:
-    return [Outcome({}, "not measured: no repository was given (--repo), and no replay stands in the document")]
+    return [
+        Outcome({}, "not measured: no repository was given (--repo), and no replay stands in the document")
+    ]
 
 
 def _replays(bench: Bench) -> list[tuple[str, float, float, str]]:
@@ -78,7 +81,9 @@ def _written_replays(document: str) -> list[tuple[str, float, float, str]]:
     for section in _SECTION.finditer(text):
         store, cache = _STORE.search(section[2]), _CACHE.search(section[2])
         if store and cache:
-            found.append((section[1], float(store[1]), float(cache[1]), "from its own section of this document"))
+            found.append(
+                (section[1], float(store[1]), float(cache[1]), "from its own section of this document")
+            )
     return found
 
 
@@ -91,8 +96,13 @@ def pushed_line(bench: Bench) -> list[Outcome]:
     corpora.write(place.data, corpora.RULES, prose.text(random, NOTE_BYTES).encode())
     place.save_all()
     lines = [prose.line(random).encode() for _ in bench.turns()]
-    found = _sent(bench, place, corpora.RULES, [partial(corpora.append, place.data, corpora.RULES, line) for line in lines])
-    return [Outcome(found, "git: its thin pack; restic, borg: what their stores grew by")]
+    changes = [partial(corpora.append, place.data, corpora.RULES, line) for line in lines]
+    return [
+        Outcome(
+            _sent(bench, place, corpora.RULES, changes),
+            "git: its thin pack; restic, borg: what their stores grew by",
+        )
+    ]
 
 
 def pushed_vectors(layout: str, bench: Bench) -> list[Outcome]:
@@ -105,10 +115,9 @@ def pushed_vectors(layout: str, bench: Bench) -> list[Outcome]:
     return [Outcome(_sent(bench, place, INDEX, turns), what=layout)]
 
 
-def _sent(bench, place, path, changes):  # type: ignore[no-untyped-def]
-    from benchmarks.peers_bench import medians
-
-    found = {name: [] for name in place.tools}
+def _sent(bench: Bench, place: Place, path: str, changes: Sequence[Callable[[], object]]) -> dict[str, float]:
+    """Median over the changes of what each tool sends for one."""
+    found: dict[str, list[float]] = {name: [] for name in place.tools}
     for change in changes:
         for tool in place.tools.values():
             tool.mark()
@@ -130,7 +139,9 @@ def first_push(bench: Bench) -> list[Outcome]:
     place.memsync.published(remote)
     figures[OWN] = float(place.memsync.remote_size())
     shutil.rmtree(remote)
-    return [Outcome(figures, "without the readable mirror; restic, borg: their stores after the first backup")]
+    return [
+        Outcome(figures, "without the readable mirror; restic, borg: their stores after the first backup")
+    ]
 
 
 ROWS: Final = (

@@ -19,7 +19,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from benchmarks.peers_measure import BenchError, Job, output, run, size, sizes
+from benchmarks.peers_measure import BenchError, Job, growth, output, run, size, sizes
 
 DATA: Final = "Data"
 STORES: Final = "stores"
@@ -72,7 +72,6 @@ class Tool:
         self.data = os.path.join(root, DATA)
         self.store = os.path.join(root, STORES, self.name)
         self.env = env
-        self._count = 0
         self._before: dict[str, int] = {}
 
     @classmethod
@@ -98,10 +97,6 @@ class Tool:
 
     def job(self, *words: str, folder: str = "") -> Job:
         return Job([self.program, *words], folder or self.root)
-
-    def next_name(self) -> str:
-        self._count += 1
-        return f"v{os.getpid()}-{self._count}"
 
     # -- the work ------------------------------------------------------------------------------------------
 
@@ -146,8 +141,6 @@ class Tool:
 
     def sent(self) -> int:
         """Bytes that the last save sent, or a push of it would send, since `mark`."""
-        from benchmarks.peers_measure import growth
-
         return growth(self._before, self._contents())
 
     def _contents(self) -> dict[str, int]:
@@ -215,6 +208,10 @@ class Memsync(Tool):
         self.push(mirror=True)
         return super().sent()
 
+    def remote_size(self) -> int:
+        """Bytes of the remote without the mirror."""
+        return sum(self._contents().values())
+
     def _contents(self) -> dict[str, int]:
         """Bodies of all files of the remote but the mirror's: packs, heads, format."""
         return sizes(os.path.join(self.remote, ".memsync"))
@@ -226,7 +223,7 @@ class Git(Tool):
 
     def job(self, *words: str, folder: str = "") -> Job:
         own = ["--git-dir", self.store, "--work-tree", self.data]
-        return Job([self.program, *own, *words], folder or self.root)
+        return Job([self.program, *own, *words], folder or self.data)
 
     def init(self) -> list[Job]:
         return [self.job("init", "--quiet")]
@@ -235,7 +232,7 @@ class Git(Tool):
         return [self.job("add", "--all"), self._commit()]
 
     def save_path(self, path: str) -> list[Job]:
-        return [self.job("add", "--", f"{DATA}/{path}"), self._commit()]
+        return [self.job("add", "--", path), self._commit()]
 
     def _commit(self) -> Job:
         return self.job("commit", "--quiet", "--message", "saved")
@@ -282,16 +279,20 @@ class Borg(Tool):
     name = "borg"
     program = "borg"
 
+    def __init__(self, root: str, env: Mapping[str, str]) -> None:
+        super().__init__(root, env)
+        self._archives = 0
+
     def init(self) -> list[Job]:
         return [self.job("init", "--encryption", "none", self.store)]
 
     def save(self) -> list[Job]:
-        self.last = self.next_name()
-        return [self.job("create", f"{self.store}::{self.last}", DATA)]
+        self._archives += 1
+        return [self.job("create", f"{self.store}::v{self._archives}", DATA)]
 
     def checkout(self, source: str, target: str) -> list[Job]:
         os.makedirs(target)
-        return [self.job("extract", f"{source}::{self.last}", folder=target)]
+        return [self.job("extract", f"{source}::v{self._archives}", folder=target)]
 
     def checked_out(self, target: str) -> str:
         return os.path.join(target, DATA)

@@ -298,12 +298,18 @@ def write_atomic(path: str, data: bytes, *, private: bool = False) -> None:
     with new_file(folder, mode=0o600 if private else 0o666) as (descriptor, temporary):
         write_all(descriptor, data, temporary)
         sync(descriptor, temporary)
+    publish(temporary, path)
+
+
+def publish(temporary: str, path: str) -> None:
+    """Give a file that was written beside its place, and synced, its name; durable when this returns. Where
+    that fails, the temporary file goes."""
     try:
         rename(temporary, path)
     except BaseException:
         discard(temporary)
         raise
-    sync_dir(folder)
+    sync_dir(os.path.dirname(path) or ".")
 
 
 @contextlib.contextmanager

@@ -95,10 +95,11 @@ def sound(repository: Repository, segment: Segment, scan: Scan, place: int | Non
         for record in segment.salvage(start, end):
             header, offset = record
             if header.kind == RecordKind.VERSION:
-                at = "SELECT 1 FROM versions WHERE place = ? AND offset = ?"
-                if db.execute(at, (place, offset)).fetchone() and next(
-                    versions_in(segment, [record], place), None
-                ):
+                known = db.execute(
+                    "SELECT id FROM versions WHERE place = ? AND offset = ?", (place, offset)
+                ).fetchone()
+                item = next(versions_in(segment, [record], place), None)
+                if known is not None and item is not None and item.version.id == known[0]:
                     yield record
             elif header.kind in (RecordKind.CONTENT, RecordKind.RECIPE):
                 location = _location(repository.catalogue, header, place, offset)

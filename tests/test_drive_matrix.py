@@ -342,6 +342,7 @@ def run_all(stages: dict[str, Stage], cases: list[Case]) -> list[str]:
                 stage.run(case)
         except Exception as error:  # every case is tried, whatever came of those before
             wrong.append(f"{case}: {type(error).__name__}: {' '.join(str(error).split())[:300]}")
+            print(f"\n{wrong[-1]}", flush=True)
     print(f"\n{len(cases)} cases, {len(wrong)} failures")
     return wrong
 

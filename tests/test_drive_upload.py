@@ -344,14 +344,11 @@ def test_a_read_only_shared_drive_is_refused_with_its_mend(
 
 @pytest.mark.parametrize("hours", [-30, 30])
 def test_a_clock_that_is_wrong_is_named_where_the_login_fails(
-    memory: DriveMemory, emulator: DriveEmulator, hours: int, monkeypatch: pytest.MonkeyPatch
+    memory: DriveMemory, emulator: DriveEmulator, hours: int
 ) -> None:
     memory.commit({NOTE: b"a\n"})
+    emulator.clock._offset = -3600.0 * hours
     emulator.revoke_tokens()
-    import memstore.remotes.drive.api as api
-
-    true = api.time.time
-    monkeypatch.setattr(api.time, "time", lambda: true() + hours * 3600)
     report = memory.push()
     assert (report.status, report.exit_code) == ("fail", 4)
     assert report.error is not None
@@ -360,13 +357,10 @@ def test_a_clock_that_is_wrong_is_named_where_the_login_fails(
 
 
 def test_a_clock_that_is_wrong_does_no_harm_where_the_login_works(
-    memory: DriveMemory, emulator: DriveEmulator, monkeypatch: pytest.MonkeyPatch
+    memory: DriveMemory, emulator: DriveEmulator
 ) -> None:
-    import memstore.remotes.drive.api as api
-
-    true = api.time.time
     for hours in (30, -30):
-        monkeypatch.setattr(api.time, "time", lambda hours=hours: true() + hours * 3600)
+        emulator.clock._offset = -3600.0 * hours
         memory.commit({NOTE: b"hour %d\n" % hours})
         assert memory.push().status == "success"
     assert emulator.violations == []

@@ -168,7 +168,7 @@ def test_a_damaged_recipe_is_damage_and_gives_no_other_files_bytes(memory: Memor
 
 @given(st.integers(0, 10_000), st.integers(1, 255))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
-def test_a_flipped_byte_never_reads_as_content(
+def test_a_flipped_byte_never_reads_as_other_bytes(
     tmp_path_factory: pytest.TempPathFactory, at: int, bits: int
 ) -> None:
     memory = Memory(tmp_path_factory.mktemp("flipped"))
@@ -179,8 +179,11 @@ def test_a_flipped_byte_never_reads_as_content(
     (whole,) = forms(memory.repository, first)
     flip(memory.repository, whole, at % whole.stored)
     for content in (first, second):
-        with pytest.raises(DamagedData):
-            memory.repository.read(ContentId.of(content))
+        try:
+            # A zstd frame has a few bits that mean nothing: then the right bytes are the right answer.
+            assert memory.repository.read(ContentId.of(content)) == content
+        except DamagedData as error:
+            assert "damaged" in error.message
     memory.close()
 
 

@@ -78,16 +78,22 @@ def test_a_log_cut_at_any_byte_of_its_last_commit_has_all_versions_before_it(
     head = memory.store.head()
     path = segment_path(memory)
     start = path.stat().st_size
+    memory.store.close()
+    before = {place: place.read_bytes() for place in memory.state.glob("catalogue.sqlite*")}
+    memory.reopen()
     memory.save("b.txt", "never happened")
     content = path.read_bytes()
     assert len(content) - start > 150
     torn = memory.state / "torn"
     for cut in range(start, len(content)):
         forget_catalogue(memory)
+        if cut % 16:  # else it is built anew
+            for place, saved in before.items():
+                place.write_bytes(saved)
         overwrite(path, content[:cut])
         memory.reopen()
         assert memory.store.head() == head
-        whole(memory, expected)
+        assert len(memory.versions()) == len(expected)
         kept = sorted(torn.iterdir()) if torn.exists() else []
         assert [file.read_bytes() for file in kept] == ([content[start:cut]] if cut > start else [])
         for file in kept:
@@ -95,7 +101,7 @@ def test_a_log_cut_at_any_byte_of_its_last_commit_has_all_versions_before_it(
         assert path.stat().st_size == start
         version = memory.commit("b.txt")
         assert version.parents == (head,)
-        if cut % 16 == 0:
+        if cut % 16 == 0 or cut + 1 == len(content):
             whole(memory, expected | {version.id: memory.tree()})
             assert memory.store.verify().problems == ()
 

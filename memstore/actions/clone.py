@@ -10,7 +10,7 @@ from typing import Final
 from memstore import files
 from memstore.actions import fetch, remote_state
 from memstore.actions.remote_state import RemoteState
-from memstore.errors import BadInput, DamagedData, RemoteMissing
+from memstore.errors import BadInput, DamagedData, MemsyncError, RemoteMissing
 from memstore.identity import StoreFormat
 from memstore.ids import VersionId
 from memstore.progress import SILENT, Progress
@@ -45,9 +45,17 @@ def clone(
     # The workspace is only made once the remote has answered: a wrong URL leaves nothing behind.
     workspace = Workspace.planned(root, environ)
     _refuse_occupied(workspace)
+    bare = not files.exists(workspace.state)
     remote = open_remote(url, workspace, progress)
     try:
-        format, heads = _first_look(remote)
+        try:
+            format, heads = _first_look(remote)
+        except MemsyncError:
+            if bare:  # the remote may have noted there what it saw
+                _remove_all(workspace.state, itself=True)
+                if made and os.path.isdir(root):
+                    files.remove_folder(root)
+            raise
         workspace = Workspace.create(root, environ)
         # Before the store: what is there without its marker is a workspace, and refused.
         marker = os.path.join(workspace.state, MARKER_NAME)

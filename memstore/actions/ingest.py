@@ -88,9 +88,10 @@ class _Encoded(NamedTuple):
 class _Job(NamedTuple):
     candidate: Candidate
     plan: list[Location]
-    """The chain of the old content's best form, empty where there is none; its first member alone, unless
-    `whole`, where the file has grown: an append needs no more, for the base is its own first bytes."""
+    """The chain of the old content's best form, empty where there is none."""
     whole: bool
+    """False: only the chain's first member is given. That is enough for a file that has not changed after
+    all, and for an append, whose base is its own first bytes."""
 
 
 def ingest(
@@ -166,7 +167,7 @@ def _stored(
     repository: Repository, writer: Writer, items: list[_Encoded | Unreadable | _Job]
 ) -> Iterator[Ingested | Unreadable]:
     for number, item in enumerate(items):
-        if isinstance(item, _Job):  # grown, but no append: it takes the whole chain
+        if isinstance(item, _Job):
             assert item.candidate.old is not None
             chain = _chain(repository.catalogue, item.candidate.old.content)
             again = item._replace(plan=chain, whole=True)
@@ -188,14 +189,11 @@ def _stored(
 
 
 def _plan(catalogue: Catalogue, candidate: Candidate) -> tuple[list[Location], bool]:
-    found, old = candidate
+    old = candidate.old
     if old is None or old.size == 0 or old.size > PIECE_LIMIT:
         return [], True
-    if found.size > old.size:
-        for location in catalogue.locations(old.content)[:1]:
-            if location.kind == RecordKind.CONTENT and _member([location], own_cost(found.size)) == 0:
-                return [location], False
-    return _chain(catalogue, old.content), True
+    best = [row for row in catalogue.locations(old.content)[:1] if row.kind == RecordKind.CONTENT]
+    return best, not best
 
 
 def _chain(catalogue: Catalogue, content: ContentId) -> list[Location]:
@@ -228,7 +226,7 @@ def _read(data: str, reader: ObjectReader, job: _Job) -> _Encoded | Unreadable |
     )
     if old is not None and old.content == content:
         return _Encoded(ingested, None)
-    if not job.whole and not appended:
+    if not job.whole and not (appended and _member(job.plan, own_cost(len(raw))) == 0):
         return job
     return _Encoded(ingested, encoding.encode(raw, _base(reader, job, raw, appended)))
 

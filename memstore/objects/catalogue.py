@@ -272,8 +272,6 @@ class Catalogue:
             if form.kind == location.kind and (form.place, form.offset) not in without:
                 forms.setdefault(form.key, []).append(form)
         links = [location]
-        if location.encoding == Encoding.DELTA and not without:
-            links += self._below(location)
         while links[-1].encoding == Encoding.DELTA:
             base, rank = links[-1].base, links[-1].rank
             assert base is not None
@@ -285,24 +283,6 @@ class Catalogue:
                 )
             links.append(below)
         return links
-
-    def _below(self, location: Location) -> list[Location]:
-        """The same in one query, for chains of hundreds; ends early where a base is missing."""
-        o = ", ".join(f"o.{column}" for column in _LOCATION.split(", "))
-        rows = self.db.execute(
-            f"""WITH RECURSIVE links AS (
-                SELECT {_LOCATION} FROM objects
-                WHERE key = :key AND place = :place AND offset = :offset AND inner = :inner
-                UNION ALL
-                SELECT {o} FROM links CROSS JOIN objects o
-                ON o.key = links.base AND (o.place, o.offset, o.inner) = (
-                    SELECT b.place, b.offset, b.inner FROM objects b
-                    WHERE b.key = links.base AND b.kind = :kind AND b.rank < links.rank
-                    ORDER BY b.rank, b.cost LIMIT 1))
-            SELECT * FROM links""",
-            location._asdict(),
-        )
-        return [Location(*row) for row in rows][1:]
 
     # -- versions ------------------------------------------------------------------------------------------
 

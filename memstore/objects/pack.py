@@ -155,8 +155,7 @@ class PackWriter:
         pack = PackId(self._hash.digest())
         path = os.path.join(self._folder, f"{pack}.pack")
         self._opened.__exit__(None, None, None)
-        files.rename(self._path, path)
-        files.sync_dir(self._folder)
+        files.publish(self._path, path)
         return pack, path, self.size
 
     def abandon(self) -> None:

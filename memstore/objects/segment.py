@@ -157,8 +157,7 @@ class Segment:
                 descriptor, header + _commit_record(head, 0, _group_hash(name, len(header))), temporary
             )
             files.sync(descriptor, temporary)
-        files.rename(temporary, path)
-        files.sync_dir(folder)
+        files.publish(temporary, path)
         segment = cls(path)
         segment.end = segment._written = len(header) + COMMIT_LENGTH
         return segment
@@ -279,8 +278,7 @@ class Segment:
                 data = self.read_at(offset, min(_READ_AHEAD, scan.size - offset))
                 files.write_all(descriptor, data, temporary)
             files.sync(descriptor, temporary)
-        files.rename(temporary, kept)
-        files.sync_dir(folder)
+        files.publish(temporary, kept)
         files.truncate(self._file.fileno(), scan.end, self.path)
         files.sync(self._file.fileno(), self.path)
         return kept

@@ -52,6 +52,7 @@ class DriveEmulator:
             self.behaviour,
             RetryWatch(self.clock.now, self.log.violation),
             Control(self, self.asked_to_stop.set),
+            self.clock.now,
         )
         self._listener = Listener(port, core)
         self._thread: threading.Thread | None = None

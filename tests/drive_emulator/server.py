@@ -15,6 +15,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from email.utils import formatdate
 from typing import BinaryIO, Protocol, cast
 
 from .api import Api
@@ -76,6 +77,7 @@ class Core:
         behaviour: Behaviour,
         watch: RetryWatch,
         control: Controller,
+        now: Callable[[], float],
     ) -> None:
         self.api = api
         self.tokens = tokens
@@ -84,6 +86,7 @@ class Core:
         self.behaviour = behaviour
         self.watch = watch
         self.control = control
+        self.now = now
         self.stopping = threading.Event()
 
     def answer(self, request: Request, kind: Kind, plan: Plan, entry: Entry) -> Response:
@@ -255,6 +258,7 @@ class Connection(socketserver.BaseRequestHandler):
         return False
 
     def _send(self, request: Request, response: Response, *, keep: bool = True) -> bool:
+        response.headers.setdefault("Date", formatdate(self.core.now(), usegmt=True))
         keep = keep and request.keep_alive
         head = response.head(keep_alive=keep)
         # One write: two would wait for one another on a slow acknowledgement.
