@@ -21,7 +21,7 @@ DEVELOPING := $(VENV)/.developing
 READY      := $(if $(wildcard $(DEVELOPING)),$(DEVELOPING),$(INSTALLED))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint build soak crashtest drive-live replay clean
+.PHONY: help demo test lint build soak crashtest drive-live replay peers clean
 
 help:
 	@echo 'make demo        see memsync at work on a sample memory folder'
@@ -32,6 +32,7 @@ help:
 	@echo 'make crashtest   every crash point'
 	@echo 'make drive-live  the contract suite against a real Google Drive (needs a token)'
 	@echo 'make replay      a git history through memsync: make replay REPO=path/of/a/repository'
+	@echo 'make peers       beside git, restic and borg: make peers PEERS="--write docs/benchmarks.md" (an hour)'
 	@echo 'make clean       remove what was built, and the caches'
 
 demo: $(READY)
@@ -64,6 +65,10 @@ drive-live: $(DEVELOPING)
 replay: $(DEVELOPING)
 	@test -n "$(REPO)" || { echo "name a git repository: make replay REPO=path/of/a/repository"; exit 2; }
 	@$(BIN)/python -m benchmarks.replay "$(REPO)" $(REPLAY)
+
+# make peers PEERS='--rows one-note,log --results measured.json --write docs/benchmarks.md'
+peers: $(DEVELOPING)
+	@$(BIN)/python -m benchmarks.peers $(PEERS)
 
 clean:
 	@rm -rf dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from benchmarks import peers_corpora as corpora
 from benchmarks import peers_measure as measure
 from benchmarks.peers_measure import BenchError, Job
-from benchmarks.peers_tools import DATA, PEERS, STORES, Memsync, Tool, environment
+from benchmarks.peers_tools import DATA, OWN_ENVIRONMENT, PEERS, STORES, Memsync, Tool, environment
 
 NOTES: Final = 100_000
 INDEX_BYTES: Final = 512_000_000
@@ -23,6 +23,11 @@ VERSIONS: Final = 10_000
 FILES: Final = 10_000
 YOUNG: Final = 100
 """The version at which a commit is compared with one at `VERSIONS`."""
+SETTLED_FROM: Final = 0.01
+"""The scale from which figures mean something."""
+LEAST_VERSIONS: Final = 30
+LEAST_YOUNG: Final = 10
+"""However small the scale is."""
 PUSH_EVERY: Final = 100
 """Versions between two pushes while a long history is made, as in real life: packs, not one endless segment."""
 
@@ -67,7 +72,7 @@ class Place:
         self.tools: dict[str, Tool] = {"memsync": self.memsync}
         for peer in bench.peers:
             self.tools[peer] = PEERS[peer](self.root, bench.env)
-        self.memsync.do(self.memsync.init())
+        self.memsync.make()
 
     def save_all(self, names: Iterable[str] = ()) -> None:
         """Fresh stores, each with one version of all that is in `Data/`; not measured."""
@@ -110,12 +115,20 @@ class Bench:
         self._notes: Place | None = None
         self._first: dict[str, int] = {}
         self._histories: dict[str, History] = {}
+        self.replays: dict[str, tuple[str, float, float, str]] = {}
+        """Repository → what its replay gave; for `peers_bytes`."""
         self._changed = 0
 
     # -- the clock -----------------------------------------------------------------------------------------
 
     def time(self, tool: str, jobs: Sequence[Job]) -> float:
-        """Seconds of these commands, one after the other, each a cold process."""
+        """Seconds of these commands, one after the other, each a cold process.
+
+        What was written before is on disk first: the first sync of a tool would wait for it otherwise, whoever
+        wrote it. (Not in a trial of small sizes, which would wait for everything else on the machine.)
+        """
+        if self.options.scale >= SETTLED_FROM:
+            os.sync()
         total = 0.0
         for job in jobs:
             sample = measure.run(job, self.env)
@@ -167,7 +180,7 @@ class Bench:
 
     @property
     def versions(self) -> int:
-        return self.options.scaled(VERSIONS, 30)
+        return self.options.scaled(VERSIONS, LEAST_VERSIONS)
 
     def note_history(self) -> History:
         """One note, 10,000 versions of it."""
@@ -181,7 +194,9 @@ class Bench:
     def young_history(self) -> History:
         """The first 100 versions of the same."""
         files = self.options.scaled(FILES, 20)
-        return self._history("young", corpora.wide_history(files, self.options.scaled(YOUNG, 10)), git=False)
+        return self._history(
+            "young", corpora.wide_history(files, self.options.scaled(YOUNG, LEAST_YOUNG)), git=False
+        )
 
     def _history(self, name: str, steps: Iterable[corpora.Step], *, git: bool = True) -> History:
         if name not in self._histories:
@@ -202,7 +217,7 @@ def make_history(root: str, steps: Iterable[corpora.Step], versions: int, git: d
     made = History(root, [], {})
     importer = _Importer(os.path.join(root, STORES, "git"), git) if git else None
     kept = {0, versions // 2, versions - 1}
-    with Store.init(root, environ={"MEMSYNC_DEVICE": "bench"}) as store:
+    with Store.init(root, environ=OWN_ENVIRONMENT) as store:
         os.makedirs(remote)
         store.set_remote(remote)
         for number, step in enumerate(steps):

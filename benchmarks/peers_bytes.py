@@ -41,14 +41,10 @@ def _replays(bench: Bench) -> list[tuple[str, float, float, str]]:
     return [_replay(bench, path, name) for path, name in bench.options.repositories]
 
 
-_DONE: dict[tuple[str, str], tuple[str, float, float, str]] = {}
-
-
 def _replay(bench: Bench, path: str, name: str) -> tuple[str, float, float, str]:
     from benchmarks.replay import replay
 
-    key = (bench.options.work, path)
-    if key not in _DONE:
+    if path not in bench.replays:
         work = os.path.join(bench.options.work, "replay")
         shutil.rmtree(work, ignore_errors=True)
         os.makedirs(work)
@@ -57,13 +53,13 @@ def _replay(bench: Bench, path: str, name: str) -> tuple[str, float, float, str]
         remark = f"{result.versions:,} versions, git {result.git_size / 1e6:.2f} MB"
         if result.differences:
             remark += f", {len(result.differences)} DIFFERENCES"
-        _DONE[key] = (
+        bench.replays[path] = (
             name,
             result.store / result.git_size,
             result.catalogue / result.git_size,
             remark,
         )
-    return _DONE[key]
+    return bench.replays[path]
 
 
 _SECTION = re.compile(r"<!-- replay (\S+) -->(.*?)<!-- end of replay \1 -->", re.DOTALL)
@@ -90,7 +86,7 @@ def _written_replays(document: str) -> list[tuple[str, float, float, str]]:
 def pushed_line(bench: Bench) -> list[Outcome]:
     """Median over runs: each appends another line."""
     place = Place(bench, "line")
-    prose, random = corpora.Prose(), Random(corpora.SEED)
+    prose, random = corpora.prose(), Random(corpora.SEED)
     for number in range(30):
         corpora.write(place.data, corpora.note_path(number), corpora.note(prose, number))
     corpora.write(place.data, corpora.RULES, prose.text(random, NOTE_BYTES).encode())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
+from functools import cache
 from random import Random
 from typing import Final, NamedTuple
 
@@ -15,6 +16,7 @@ _SPREAD: Final = 0.8
 _WORDS: Final = 20_000
 _VOWELS: Final = "aaeeeiioou"
 _CONSONANTS: Final = "bcdfghlmnprrssttvw"
+_SYLLABLES: Final = [a + e + n for a in _CONSONANTS for e in _VOWELS for n in ("", "", "n", "r", "s")]
 
 DIMENSIONS: Final = 384
 VECTOR: Final = 4 * DIMENSIONS
@@ -29,7 +31,10 @@ class Prose:
 
     def __init__(self, seed: int = SEED) -> None:
         random = Random(seed)
-        words = list(dict.fromkeys(self._word(random) for _ in range(2 * _WORDS)))[:_WORDS]
+        found: dict[str, None] = {}
+        while len(found) < _WORDS:
+            found[self._word(random)] = None
+        words = list(found)
         # 65,536 places, each word as many as it is frequent: two random bytes choose one.
         weights = [1 / (rank + 2.7) for rank in range(len(words))]
         whole = sum(weights)
@@ -46,10 +51,7 @@ class Prose:
     @staticmethod
     def _word(random: Random) -> str:
         syllables = random.choices((1, 2, 3, 4), (25, 40, 25, 10))[0]
-        return "".join(
-            random.choice(_CONSONANTS) + random.choice(_VOWELS) + random.choice(("", "", "n", "r", "s"))
-            for _ in range(syllables)
-        )
+        return "".join(random.choices(_SYLLABLES, k=syllables))
 
     def text(self, random: Random, length: int) -> str:
         """About `length` bytes, whole words."""
@@ -59,6 +61,12 @@ class Prose:
     def line(self, random: Random) -> str:
         """One short line with its newline."""
         return self.text(random, 60).replace("\n", " ").rstrip() + "\n"
+
+
+@cache
+def prose() -> Prose:
+    """The one that all corpora are made of."""
+    return Prose()
 
 
 def note_path(number: int) -> str:
@@ -80,10 +88,10 @@ def note(prose: Prose, number: int) -> bytes:
 
 def write_notes(data: str, count: int) -> int:
     """Write them into an absent or empty folder; the bytes written."""
-    prose = Prose()
+    words = prose()
     total = 0
     for number in range(count):
-        total += write(data, note_path(number), note(prose, number))
+        total += write(data, note_path(number), note(words, number))
     os.sync()
     return total
 
@@ -117,12 +125,12 @@ _LONGEST_NOTE: Final = 40_000
 
 def note_history(versions: int) -> Iterator[Step]:
     """One note: mostly a line is appended, now and then one is rewritten; past 40 KB its older half goes."""
-    prose, random = Prose(), Random(SEED)
-    lines = [prose.line(random) for _ in range(20)]
+    words, random = prose(), Random(SEED)
+    lines = [words.line(random) for _ in range(20)]
     for number in range(versions):
         if number % 40 == 39:
-            lines[random.randrange(len(lines))] = prose.line(random)
-        lines.append(prose.line(random))
+            lines[random.randrange(len(lines))] = words.line(random)
+        lines.append(words.line(random))
         if sum(map(len, lines)) > _LONGEST_NOTE:
             del lines[: len(lines) // 2]
         yield Step(f"turn {number}", {RULES: "".join(lines).encode()})
@@ -130,13 +138,13 @@ def note_history(versions: int) -> Iterator[Step]:
 
 def wide_history(files: int, versions: int) -> Iterator[Step]:
     """Many notes of 1 KB at once, then a line for one of them with each version; every 200th is `RULES`."""
-    prose, random = Prose(), Random(SEED + 1)
-    contents = {note_path(number): prose.text(random, 1000).encode() for number in range(files - 1)}
-    contents[RULES] = prose.text(random, 1000).encode()
+    words, random = prose(), Random(SEED + 1)
+    contents = {note_path(number): words.text(random, 1000).encode() for number in range(files - 1)}
+    contents[RULES] = words.text(random, 1000).encode()
     yield Step("all of them", dict(contents))
     for number in range(1, versions):
         path = RULES if number % _RULES_EVERY == 0 else note_path(random.randrange(files - 1))
-        contents[path] += prose.line(random).encode()
+        contents[path] += words.line(random).encode()
         yield Step(f"turn {number}", {path: contents[path]})
 
 

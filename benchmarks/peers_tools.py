@@ -24,6 +24,7 @@ from benchmarks.peers_measure import BenchError, Job, growth, output, run, size,
 DATA: Final = "Data"
 STORES: Final = "stores"
 """The peers' stores, in the folder of work."""
+OWN_ENVIRONMENT: Final = {"MEMSYNC_DEVICE": "bench"}
 
 
 def environment(home: str) -> dict[str, str]:
@@ -44,7 +45,7 @@ def environment(home: str) -> dict[str, str]:
         "XDG_CONFIG_HOME": os.path.join(home, "config"),
         "XDG_CACHE_HOME": os.path.join(home, "cache"),
         "LC_ALL": "C.UTF-8",
-        "MEMSYNC_DEVICE": "bench",
+        **OWN_ENVIRONMENT,
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_CONFIG_GLOBAL": os.devnull,
         "GIT_CONFIG_COUNT": str(len(settings)),
@@ -170,10 +171,13 @@ class Memsync(Tool):
     def begin(self) -> None:
         for place in (self.store, self.remote):
             shutil.rmtree(place, ignore_errors=True)
-        self.do(self.init())
+        self.make()
 
-    def init(self) -> list[Job]:
-        return [self.job("init")]
+    def make(self) -> None:
+        """The workspace, in this process: it is not measured. Harmless when repeated."""
+        from memstore import Store
+
+        Store.init(self.root, environ=OWN_ENVIRONMENT).close()
 
     def save(self) -> list[Job]:
         return [self.job("commit", "-m", "saved")]
@@ -185,9 +189,15 @@ class Memsync(Tool):
         return [self.job("commit")]
 
     def push(self, *, mirror: bool) -> None:
+        """To the folder remote, in this process: it is not timed."""
+        from memstore import Store
+
         os.makedirs(self.remote, exist_ok=True)
-        self.do([self.job("remote", "set", self.remote)])
-        self.do([self.job("push", *([] if mirror else ["--no-mirror"]))])
+        with Store.open(self.root, environ=OWN_ENVIRONMENT) as store:
+            store.set_remote(self.remote)
+            report = store.push(mirror=mirror)
+        if report.status == "fail":
+            raise BenchError(f"a push to a folder failed: {report.error}")
 
     def published(self, place: str) -> str:
         self.remote = place
@@ -235,7 +245,7 @@ class Git(Tool):
         return [self.job("add", "--", path), self._commit()]
 
     def _commit(self) -> Job:
-        return self.job("commit", "--quiet", "--message", "saved")
+        return self.job("commit", "--quiet", "--allow-empty", "--message", "saved")
 
     def look(self) -> list[Job]:
         return [self.job("status", "--porcelain")]

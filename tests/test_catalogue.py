@@ -3,6 +3,7 @@ those of a plain replay."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import shutil
@@ -89,72 +90,76 @@ def rows(manifest: Manifest, under: str = "") -> list[tuple[str, int, int, bytes
     ]
 
 
-def fresh(folder: Path, name: str = "catalogue.sqlite") -> Catalogue:
-    for path in folder.glob(name + "*"):
-        path.unlink()
-    return Catalogue(str(folder / name), STORE)
+@pytest.fixture
+def catalogue(tmp_path: Path) -> Iterator[Catalogue]:
+    """One file for all examples of a test: each rolls its own back."""
+    made = Catalogue(str(tmp_path / "catalogue.sqlite"), STORE)
+    yield made
+    made.close()
+
+
+@contextlib.contextmanager
+def example(catalogue: Catalogue) -> Iterator[None]:
+    catalogue.db.execute("BEGIN")
+    try:
+        yield
+    finally:
+        catalogue.db.execute("ROLLBACK")
 
 
 @given(histories(), st.randoms(use_true_random=False), st.sampled_from(["", *PATHS]))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=120)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
 def test_every_manifest_is_that_of_a_plain_replay_whatever_the_order_of_reading(
-    tmp_path: Path, versions: list[Version], shuffler: random.Random, under: str
+    catalogue: Catalogue, versions: list[Version], shuffler: random.Random, under: str
 ) -> None:
-    catalogue = fresh(tmp_path)
-    catalogue.db.execute("BEGIN")
-    order = list(versions)
-    shuffler.shuffle(order)
-    for version in sorted(order, key=lambda version: version.generation):
-        assert history.add_version(catalogue, version, 1, 0, -1)
-    for version in versions:
-        assert history.add_version(catalogue, version, 1, 0, -1)  # met a second time
-    for id, manifest in replayed(versions).items():
-        seq = catalogue.seq(id)
-        assert seq is not None
-        assert list(catalogue.entries_at(seq)) == rows(manifest)
-        assert list(catalogue.entries_at(seq, under)) == rows(manifest, under)
-        for path in PATHS:
-            found = catalogue.entry_at(seq, path)
-            entry = manifest.get(path)
-            expected = None if entry is None else rows({path: entry})[0][1:]
-            assert (None if found is None else found[:4]) == expected
-        history.replace_tree(catalogue, seq)
-        assert [row[:5] for row in catalogue.tree()] == rows(manifest)
-        assert [row[:5] for row in catalogue.tree(under)] == rows(manifest, under)
-    parents = {parent for version in versions for parent in version.parents}
-    assert set(catalogue.heads()) == {version.id for version in versions} - parents
-    read = list(history.versions_of(catalogue))
-    log_order = sorted(versions, key=lambda version: (-version.time_ms, -version.generation, version.id))
-    assert [version.id for version in read] == [version.id for version in log_order]
-    for version in read:
-        original = next(row for row in versions if row.id == version.id)
-        assert version == original
-    catalogue.db.execute("COMMIT")
-    catalogue.close()
+    with example(catalogue):
+        order = list(versions)
+        shuffler.shuffle(order)
+        for version in sorted(order, key=lambda version: version.generation):
+            assert history.add_version(catalogue, version, 1, 0, -1)
+        for version in versions:
+            assert history.add_version(catalogue, version, 1, 0, -1)  # met a second time
+        for id, manifest in replayed(versions).items():
+            seq = catalogue.seq(id)
+            assert seq is not None
+            assert list(catalogue.entries_at(seq)) == rows(manifest)
+            assert list(catalogue.entries_at(seq, under)) == rows(manifest, under)
+            for path in PATHS:
+                found = catalogue.entry_at(seq, path)
+                entry = manifest.get(path)
+                expected = None if entry is None else rows({path: entry})[0][1:]
+                assert (None if found is None else found[:4]) == expected
+            history.replace_tree(catalogue, seq)
+            assert [row[:5] for row in catalogue.tree()] == rows(manifest)
+            assert [row[:5] for row in catalogue.tree(under)] == rows(manifest, under)
+        parents = {parent for version in versions for parent in version.parents}
+        assert set(catalogue.heads()) == {version.id for version in versions} - parents
+        read = list(history.versions_of(catalogue))
+        log_order = sorted(versions, key=lambda version: (-version.time_ms, -version.generation, version.id))
+        assert [version.id for version in read] == [version.id for version in log_order]
+        for version in read:
+            original = next(row for row in versions if row.id == version.id)
+            assert version == original
 
 
 @given(histories(), st.data())
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
 def test_ancestry_is_that_of_a_plain_walk(
-    tmp_path: Path, versions: list[Version], data: st.DataObject
+    catalogue: Catalogue, versions: list[Version], data: st.DataObject
 ) -> None:
-    catalogue = fresh(tmp_path)
-    catalogue.db.execute("BEGIN")
-    above: dict[VersionId, set[VersionId]] = {}
-    for version in versions:
-        history.add_version(catalogue, version, 1, 0, -1)
-        above[version.id] = {version.id}.union(*(above[parent] for parent in version.parents))
-    older, newer = (data.draw(st.sampled_from(versions)).id for _ in range(2))
-    first, second = catalogue.seq(older), catalogue.seq(newer)
-    assert first is not None
-    assert second is not None
-    assert history.is_ancestor(catalogue, first, second) == (older in above[newer])
-    catalogue.db.execute("COMMIT")
-    catalogue.close()
+    with example(catalogue):
+        above: dict[VersionId, set[VersionId]] = {}
+        for version in versions:
+            history.add_version(catalogue, version, 1, 0, -1)
+            above[version.id] = {version.id}.union(*(above[parent] for parent in version.parents))
+        older, newer = (data.draw(st.sampled_from(versions)).id for _ in range(2))
+        first, second = catalogue.seq(older), catalogue.seq(newer)
+        assert first is not None
+        assert second is not None
+        assert history.is_ancestor(catalogue, first, second) == (older in above[newer])
 
 
-def test_a_version_whose_parent_is_not_here_waits_for_it(tmp_path: Path) -> None:
-    catalogue = fresh(tmp_path)
+def test_a_version_whose_parent_is_not_here_waits_for_it(catalogue: Catalogue) -> None:
     first = Version(VersionId.of(b"1"), (), 1, 1, "d", "00000000", Meta(), ())
     second = Version(VersionId.of(b"2"), (first.id,), 2, 2, "d", "00000000", Meta(), ())
     assert not history.add_version(catalogue, second, 1, 0, -1)
@@ -163,7 +168,6 @@ def test_a_version_whose_parent_is_not_here_waits_for_it(tmp_path: Path) -> None
     assert history.add_version(catalogue, second, 1, 0, -1)
     assert catalogue.db.execute("SELECT count(*) FROM strays").fetchone() == (0,)
     assert catalogue.heads() == [second.id]
-    catalogue.close()
 
 
 # -- deleting it -------------------------------------------------------------------------------------------

@@ -256,6 +256,7 @@ class Stage:
             assert rule.fired == 1
             assert_told(struck)
         emulator.clear_faults()
+        emulator.advance(10)  # what a brief push was asked to wait
         again = memory.push()
         assert (again.status, again.exit_code) in (("success", 0), ("nothing", 0)), again
         self._assert_undisturbed(memory)

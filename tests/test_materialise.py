@@ -254,7 +254,7 @@ def test_pieces_that_fail_half_way_leave_the_old_file(tmp_path: Path) -> None:
             write_file(str(tmp_path), path, Kind.FILE, pieces(), WHEN)
     assert snapshot(tmp_path) == {"a": b"old"}
     with pytest.raises(MemsyncError, match="damaged"):
-        FreshTree(str(tmp_path), shared=True).write("c", Kind.FILE, pieces(), WHEN)  # type: ignore[arg-type]
+        FreshTree(str(tmp_path), shared=True).write("c", Kind.FILE, pieces(), WHEN)
     assert snapshot(tmp_path) == {"a": b"old"}
 
 

@@ -345,13 +345,8 @@ class Machine(RuleBasedStateMachine):
         assert pending == compared(model.head, model.disk)
         if model.versions:
             newest = model.versions[-1]
-            for path in PATHS:
-                file = newest.files.get(path)
-                if file is not None:
-                    assert store.read(path, at=newest.id) == file.content
-                else:
-                    with pytest.raises(BadInput):
-                        store.read(path, at=newest.id)
+            for path, file in newest.files.items():
+                assert store.read(path, at=newest.id) == file.content
 
     def _same_history(self, store: Store, versions: list[Recorded]) -> None:
         """Each version holds the paths that it should, and each of their contents reads back."""
@@ -377,6 +372,9 @@ class Machine(RuleBasedStateMachine):
             for version in self.model.versions:
                 if path in version.files:
                     assert self.store.read(path, at=version.id) == version.files[path].content
+                else:
+                    with pytest.raises(BadInput):
+                        self.store.read(path, at=version.id)
             changed = [
                 row.id for row in self.model.versions if any(under(name, path) for name in row.changes)
             ]
@@ -441,11 +439,13 @@ def one_run(place: Path, number: int, examples: int, steps: int) -> None:
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(time, "time_ns", Here.clock)
+        for name in ("fsync", "fdatasync", "sync"):  # no power cut here, and a busy disk makes them slow
+            patch.setattr(os, name, lambda *descriptor: None, raising=False)
         run_state_machine_as_test(seed(number)(Here), settings=chosen)
 
 
 def test_every_version_reads_back_whatever_was_done(tmp_path: Path) -> None:
-    run(tmp_path, range(12), 4, 30)
+    run(tmp_path, range(10), 4, 30)
 
 
 @pytest.mark.soak

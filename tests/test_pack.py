@@ -97,7 +97,7 @@ def tail_of(content: bytes) -> Tail:
 
 
 @given(records(), metadata())
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
 def test_the_end_of_a_pack_tells_all_that_was_put_in(
     tmp_path: Path, data: list[tuple[Header, bytes]], extra: list[tuple[Header, bytes]]
 ) -> None:
@@ -116,7 +116,7 @@ def test_the_end_of_a_pack_tells_all_that_was_put_in(
 
 
 @given(records(), metadata(), st.data())
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
 def test_a_pack_cut_short_anywhere_is_damage(
     tmp_path: Path, data: list[tuple[Header, bytes]], extra: list[tuple[Header, bytes]], choice: st.DataObject
 ) -> None:
@@ -151,12 +151,12 @@ def test_the_end_is_read_once_and_again_only_if_it_is_long(tmp_path: Path) -> No
 
 def test_many_metadata_records_lie_in_groups_of_a_megabyte(tmp_path: Path) -> None:
     extra = []
-    for number in range(40):
-        payload = random.Random(number).randbytes(100_000)
+    for number in range(15):
+        payload = random.Random(number).randbytes(200_000)
         extra.append((header(RecordKind.RECIPE, ContentId.of(payload), payload), payload))
     tail = tail_of(write(tmp_path, [], extra).path.read_bytes())
     assert [row.payload for row in tail.metadata] == [payload for _, payload in extra]
-    assert len({row.group for row in tail.metadata}) == 4
+    assert len({row.group for row in tail.metadata}) == 3
 
 
 def test_nothing_of_a_pack_is_under_its_name_before_it_is_durable(tmp_path: Path) -> None:
@@ -260,7 +260,7 @@ def test_an_index_that_makes_no_sense_is_damage_though_its_hash_holds(columns: A
 
 
 @given(st.binary(max_size=200), st.binary(max_size=200), st.booleans())
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 def test_any_groups_and_index_under_a_good_hash_are_read_or_damage(
     groups: bytes, columns: bytes, as_group: bool
 ) -> None:

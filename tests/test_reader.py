@@ -167,7 +167,7 @@ def test_a_damaged_recipe_is_damage_and_gives_no_other_files_bytes(memory: Memor
 
 
 @given(st.integers(0, 10_000), st.integers(1, 255))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
 def test_a_flipped_byte_never_reads_as_other_bytes(
     tmp_path_factory: pytest.TempPathFactory, at: int, bits: int
 ) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memstore.errors import DamagedData
@@ -47,6 +47,7 @@ def packed(header: Header) -> bytes:
 
 
 @given(headers(), st.binary(max_size=40), st.binary(max_size=40))
+@settings(deadline=None)
 def test_a_header_reads_back_as_it_was_written_wherever_it_stands(
     header: Header, before: bytes, after: bytes
 ) -> None:
@@ -58,6 +59,7 @@ def test_a_header_reads_back_as_it_was_written_wherever_it_stands(
 
 
 @given(headers(), st.data())
+@settings(deadline=None)
 def test_a_header_that_is_cut_short_is_refused(header: Header, data: st.DataObject) -> None:
     written = packed(header)
     with pytest.raises(DamagedData):
@@ -65,6 +67,7 @@ def test_a_header_that_is_cut_short_is_refused(header: Header, data: st.DataObje
 
 
 @given(st.binary(max_size=80), st.integers(0, 80))
+@settings(deadline=None)
 def test_any_bytes_are_a_header_within_its_limits_or_damaged_data(data: bytes, at: int) -> None:
     try:
         header = parse_header(data, at)
@@ -77,6 +80,7 @@ def test_any_bytes_are_a_header_within_its_limits_or_damaged_data(data: bytes, a
 
 
 @given(st.integers(0, (1 << 35) - 1))
+@settings(deadline=None)
 def test_a_varint_reads_back(number: int) -> None:
     encoded = varint(number)
     assert len(encoded) <= 5

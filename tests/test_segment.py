@@ -87,7 +87,7 @@ def test_a_new_segment_is_durable_and_repeats_head(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.lists(st.binary(max_size=3000), max_size=4), max_size=6))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
 def test_groups_read_back_in_order_with_their_heads(tmp_path: Path, groups: list[list[bytes]]) -> None:
     made = Segment.create(str(tmp_path), STORE, None)
     made.begin(made.end)
@@ -294,6 +294,7 @@ def test_a_header_that_asks_for_more_or_makes_no_sense_is_refused(facts: dict[st
 
 
 @given(st.binary(max_size=200))
+@settings(deadline=None)
 def test_any_bytes_are_a_header_or_damage(data: bytes) -> None:
     whole = pack_file_header(MAGIC, FACTS)
     for hostile in (data, MAGIC + data, whole[: len(data) % len(whole)]):

@@ -95,11 +95,11 @@ def _do(
     repository: Repository, target: MirrorTarget, step: Step, seen: MirrorFile | None, outcome: Outcome
 ) -> None:
     if step.mirrored is not None:
-        if seen is None or seen.trashed:
+        known = None if seen is None else content_of(repository, target, seen, step.mirrored)
+        if seen is None or (seen.trashed and known is not None):
             _without_file(repository, target, step, seen, outcome)
             return
-        known = content_of(repository, target, seen, step.mirrored)
-        if known is None:
+        if known is None:  # in the trash as well: it empties itself after a while
             outcome.foreign.append(Foreign(step.path, seen, step.mirrored, target.fetch(seen.handle)))
             return
         if known != step.mirrored.content and seen.path == step.path:

@@ -18,6 +18,10 @@ from memstore.manifest.version import Kind
 SAFE_AGE_NS: Final = 2_000_000_000
 """FAT keeps times in steps of 2 s, the coarsest clock a data folder may lie on."""
 
+FINE_AGE_NS: Final = 100_000_000
+"""Where a change time has digits below a millisecond, the disk keeps times as the system's clock has them, which
+ticks every 16 ms at the slowest (Windows; Linux 1 to 10 ms)."""
+
 _MOST: Final = (1 << 63) - 1  # SQLite's largest integer; some inodes and times are larger
 _JUNCTION: Final = 0xA0000003  # IO_REPARSE_TAG_MOUNT_POINT: Windows' other kind of link to a folder
 
@@ -58,12 +62,12 @@ class Found(NamedTuple):
         return self.mtime_ns // 1_000_000
 
 
-def racy(key: StatKey | Found, clock_ns: int, slack_ns: int = SAFE_AGE_NS) -> bool:
+def racy(key: StatKey | Found, clock_ns: int) -> bool:
     """Whether a file must be compared by content though its key is the one that was kept.
 
     `clock_ns` is what the clock of that file system (`files.clock_of`) said when the key was kept.
     """
-    safe = clock_ns - slack_ns
+    safe = clock_ns - (FINE_AGE_NS if key.ctime_ns % 1_000_000 else SAFE_AGE_NS)
     return key.mtime_ns >= safe or key.ctime_ns >= safe
 
 

@@ -63,22 +63,27 @@ class MirrorFolders:
         if found is not None:
             return found
         with self._lock:
-            parent = self.make(posixpath.dirname(path))
             key = f"folder:{path}"
-            for _ in range(2):
+            for _ in range(3):
+                parent = self.make(posixpath.dirname(path))
                 identity = self._layout.reserve_for(key)
                 known = self._journal.folder(path)
                 if known is not None:
                     self._journal.forget(key)  # another process made it between our look and our id
                     return known
-                row, _ = self._layout.make_folder(key, parent, posixpath.basename(path))
+                row, made = self._layout.make_folder(key, parent, posixpath.basename(path))
                 if not row.get("trashed"):
                     self._journal.set_folder(path, row["id"])
                     self._journal.forget(key)
                     return str(row["id"])
-                # Made by an earlier try, and thrown away by a person since.
+                # A person threw it away since an earlier try, or the folder above it: look at all anew.
+                if made:
+                    self._layout.delete(f"taking the folder {path} back", row["id"])
                 self._journal.forget(key)
-            raise RemoteTrouble(f"the folder {path} can't be made on Drive ({identity})", hint="run it again")
+                self.look_anew()
+            if self._layout.get("looking for the root folder", self._layout.id("root")).get("trashed"):
+                raise self._layout.missing()
+            raise RemoteTrouble(f"the folder {path} can't be made on Drive", hint="run the command again")
 
     def _archive(self) -> None:
         """Make or find `Archive/` by its agreed id, without a look; no matter if that does not lead there."""
@@ -123,14 +128,31 @@ class MirrorFolders:
                 found.setdefault(below, row["id"])
         for below, identity in found.items():
             self._journal.set_folder(below, identity)
+        self._journal.landed({f"folder:{below}": identity for below, identity in found.items()})
 
-    def forget_all(self) -> None:
-        """A folder is gone, or in the trash, and with it perhaps those above and below: look anew."""
+    def look_anew(self) -> None:
+        """A folder is gone, or in the trash, and with it perhaps those above and below: forget these. One that
+        a person renamed or moved within the mirror goes on to serve its path."""
         with self._lock:
             self._listed.clear()
             self._paths.clear()
-            for known in self._journal.folders():
-                self._journal.set_folder(known, None)
+            there = self._reachable()
+            for path, identity in self._journal.folders().items():
+                if identity not in there:
+                    self._journal.set_folder(path, None)
+
+    def _reachable(self) -> set[str]:
+        """Ids of all folders of the mirror, level by level; of none if one vanishes meanwhile."""
+        found: set[str] = set()
+        level = [self._layout.id("root")]
+        try:
+            while level:
+                below = {row["id"] for row in self._layout.children(level, folders=True)}
+                level = sorted(below - found)
+                found |= below
+        except RemoteMissing:
+            return set()
+        return found
 
     def path_of(self, identity: str | None) -> str | None:
         """The path of the folder with this id; None if it is not in the mirror."""

@@ -24,7 +24,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -125,6 +125,13 @@ class Journal:
         with self._appending() as append:
             if key in self._taken or key in self._uploads:
                 append({"done": key})
+
+    def landed(self, found: Mapping[str, str]) -> None:
+        """These ids were seen on Drive under these keys: creates of theirs that were not seen to end did."""
+        with self._fresh():
+            keys = [key for key, identity in found.items() if self._taken.get(key) == identity]
+        for key in keys:
+            self.done(key)
 
     def forget(self, key: str) -> None:
         """What `key` stood for is gone or elsewhere: the next create of it is another thing."""

@@ -122,7 +122,7 @@ class DriveMirror:
             except RemoteMissing:
                 # A person deleted the folder; once it is made anew.
                 self._expect_root_there(last)
-                self._folders.forget_all()
+                self._folders.look_anew()
                 continue
             except IdRefused as refused:
                 if last:
@@ -188,7 +188,7 @@ class DriveMirror:
                 # Either the file is gone, which a look tells, or the folder it was to go to.
                 row = self._look_again(seen)
                 self._expect_root_there(last)
-                self._folders.forget_all()
+                self._folders.look_anew()
         raise _changed(seen, "removed")
 
     def remove(self, seen: MirrorFile) -> None:
@@ -286,7 +286,7 @@ class DriveMirror:
                 try:
                     yield from unseen([folder])
                 except RemoteMissing:
-                    self._folders.forget_all()
+                    self._folders.look_anew()
 
     def _nearby(self, path: str, handle: str) -> dict[str, Any] | None:
         try:
@@ -341,7 +341,7 @@ class DriveMirror:
             return self._folders.make(path)
         except RemoteMissing:
             self._expect_root_there(last=False)
-            self._folders.forget_all()
+            self._folders.look_anew()
             return self._folders.make(path)
 
     # -- inside: changing ----------------------------------------------------------------------------------
@@ -405,7 +405,7 @@ class DriveMirror:
     def _out_of_trash(self, row: dict[str, Any], folder: str) -> dict[str, Any]:
         """A new file went into a folder that a person had thrown away: to a new folder with it."""
         self._expect_root_there(last=False)
-        self._folders.forget_all()
+        self._folders.look_anew()
         parent = self._folders.make(folder)
         return self._change(self._file(row), {**row, "trashed": False}, parent, str(row.get("name")), {})
 

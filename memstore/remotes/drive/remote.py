@@ -192,10 +192,13 @@ class DriveRemote:
                 self._layout.confirm(folder)
         for name in [name for name in [*self._known] if name.startswith(folder + "/")]:
             self._known.pop(name, None)
+        found: dict[str, str] = {}
         for row in sorted(rows, key=age):
             name = f"{folder}/{row.get('name')}"
             if _is_ours(name, row) and row["id"] not in self._removed:
                 self._remember(name, row)
+                found[name] = row["id"]
+        self._journal.landed(found)
         for name, row in [*self._made.items()]:
             if name.startswith(folder + "/"):
                 self._remember(name, row)
