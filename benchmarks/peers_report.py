@@ -16,7 +16,7 @@ from benchmarks.peers_rows import Row
 COLUMNS: Final = (OWN, "git", "restic", "borg")
 METHOD: Final = """\
 Each tool in turn does the same work on the same folder; every command is a process of its own, begun cold when all
-that was written before is on disk, its output thrown away; the figures are medians of {runs} runs. The ratio is
+that was written before is on disk, its output thrown away; each figure is the median (runs: {runs}). The ratio is
 memsync's figure to the best peer's.
 
 Durability is equal: memsync syncs what it commits before it answers, restic and borg sync their packs and

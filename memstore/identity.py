@@ -48,7 +48,8 @@ class StoreFormat(NamedTuple):
             store = bytes.fromhex(facts["store"])
         except (ValueError, KeyError, TypeError) as error:
             raise DamagedData(
-                f"the format file of {where} is damaged", hint="run 'memsync verify', then 'memsync repair'"
+                f"the format file of {where} is damaged",
+                hint="copy the one of another clone there: it is the same in all of them",
             ) from error
         unknown = sorted(set(features) - FEATURES)
         if number != FORMAT or unknown or len(store) != 16:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
-from memstore import files, salvage
+from memstore import files
 from memstore.errors import DamagedData
 from memstore.ids import VersionId
 from memstore.manifest import history
-from memstore.manifest.version import decode
+from memstore.manifest.version import Version, decode
 from memstore.objects import encoding
 from memstore.objects.catalogue import Catalogue, Location, PlaceKind, key_of
 from memstore.objects.connection import CatalogueDamaged
@@ -23,11 +23,19 @@ from memstore.objects.pack import MetadataRecord, Tail, check_header, read_tail
 from memstore.objects.reader import ObjectReader
 from memstore.objects.record import Encoding, Header, RecordKind
 from memstore.objects.segment import Group, Segment
-from memstore.salvage import Found
 
 REFLOG_NAME: Final = "reflog"
 _COSTS_UNSURE: Final = "costs unsure"
 """A fact of the catalogue, while some object's base has not been met yet."""
+
+
+class Found(NamedTuple):
+    """A version's record met while reading a file."""
+
+    version: Version
+    place: int
+    offset: int
+    inner: int
 
 
 def segment_names(state: str) -> list[str]:
@@ -82,15 +90,23 @@ def catch_up(state: str, catalogue: Catalogue, reader: ObjectReader) -> list[str
     if catalogue.fact(_COSTS_UNSURE):
         _settle_costs(catalogue)
     adopt_strays(catalogue, reader)
-    for head in {*(heads.values() or read_reflog(state)[-1:])}:
-        for lost in salvage.stand_in(catalogue, reader, head):
-            warnings.append(
-                f"the record of version {str(lost)[:12]} is damaged or gone: run 'memsync verify'"
-            )
-            adopt_strays(catalogue, reader)
+    if catalogue.db.execute("SELECT 1 FROM strays LIMIT 1").fetchone():
+        warnings += _stand_in(state, catalogue, reader, heads.values())
     _set_head(catalogue, _find_head(state, catalogue, heads, own))
     catalogue.set_fact("complete", 1)
     return warnings
+
+
+def _stand_in(
+    state: str, catalogue: Catalogue, reader: ObjectReader, heads: Iterable[VersionId | None]
+) -> list[str]:
+    from memstore import salvage
+
+    lost = []
+    for head in {*(list(heads) or read_reflog(state)[-1:])}:
+        lost += salvage.stand_in(catalogue, reader, head)
+        adopt_strays(catalogue, reader)
+    return [f"the record of version {str(id)[:12]} is damaged or gone: run 'memsync verify'" for id in lost]
 
 
 def enter_versions(catalogue: Catalogue, found: Iterable[Found]) -> None:
@@ -269,15 +285,21 @@ def _enter_segments(
                 own.add(name)
             good, damaged = _enter_segment(state, catalogue, segment, places.get(name), heads, warnings)
             found += good
-            place = catalogue.places()[name][0]
-            for start, end in damaged:
-                records = list(segment.salvage(start, end))
-                salvage.enter_objects(catalogue, reader, records, place)
-                doubtful += salvage.versions_in(segment, records, place)
+            if damaged:
+                from memstore import salvage
+
+                place = catalogue.places()[name][0]
+                for start, end in damaged:
+                    records = list(segment.salvage(start, end))
+                    salvage.enter_objects(catalogue, reader, records, place)
+                    doubtful += salvage.versions_in(segment, records, place)
         finally:
             segment.close()
     reader.close()
-    found += salvage.proven(catalogue, found, doubtful, heads.values())
+    if doubtful:
+        from memstore import salvage
+
+        found += salvage.proven(catalogue, found, doubtful, heads.values())
     return heads, own
 
 

@@ -140,7 +140,9 @@ class Repository:
     def _rebuild(self, error: CatalogueDamaged) -> None:
         """The catalogue turned out to be damaged, or not to fit the files: make it anew. For the holder of the
         lock."""
-        self.warnings.append(f"{error.message}: the catalogue was built anew; 'memsync verify' checks the rest")
+        self.warnings.append(
+            f"{error.message}: the catalogue was built anew; 'memsync verify' checks the rest"
+        )
         self.reader.close()
         self.catalogue.reopen()
         self._catch_up()

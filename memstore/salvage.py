@@ -8,7 +8,7 @@ empty *stand-in* takes its place in the catalogue, so that the versions after it
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from memstore.errors import DamagedData
 from memstore.ids import ContentId, VersionId
@@ -19,6 +19,7 @@ from memstore.objects.catalogue import Catalogue, Location, key_of
 from memstore.objects.reader import ObjectReader
 from memstore.objects.record import Encoding, Header, RecordKind
 from memstore.objects.segment import Placed, Scan, Segment
+from memstore.recovery import Found
 
 if TYPE_CHECKING:
     from memstore.repository import Repository
@@ -26,23 +27,11 @@ if TYPE_CHECKING:
 LOST_NOTE: Final = "(this version's record is damaged; what it changed is not known)"
 
 
-class Found(NamedTuple):
-    """A version's record met while reading a file."""
-
-    version: Version
-    place: int
-    offset: int
-    inner: int
-
-
 # -- what a damaged stretch still holds --------------------------------------------------------------------
 
 
-def enter_objects(
-    catalogue: Catalogue, reader: ObjectReader, records: Iterable[Placed], place: int
-) -> list[str]:
-    """Enter the contents of a damaged stretch that read back as their ids; the names of those that don't."""
-    lost = []
+def enter_objects(catalogue: Catalogue, reader: ObjectReader, records: Iterable[Placed], place: int) -> None:
+    """Enter the contents of a damaged stretch that read back as their ids."""
     for header, offset in records:
         if header.kind not in (RecordKind.CONTENT, RecordKind.RECIPE):
             continue
@@ -53,8 +42,6 @@ def enter_objects(
                 "DELETE FROM objects WHERE key = ? AND place = ? AND offset = ?",
                 (location.key, place, offset),
             )
-            lost.append(header.id.hex()[:12])
-    return lost
 
 
 def versions_in(segment: Segment, records: Iterable[Placed], place: int) -> Iterator[Found]:

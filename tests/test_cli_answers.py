@@ -367,7 +367,7 @@ def test_remote_set_passes_the_address_on(store: FakeStore) -> None:
 
 def test_verify_ends_with_6_and_names_each_problem_and_its_mend(store: FakeStore) -> None:
     store.answers["verify"] = VerifyReport(
-        12, 34567, (Problem("damaged_object", str(CONTENT), ("Core/Rules.txt",), "memsync repair"),), 3
+        12, 34567, (Problem("damaged_object", str(CONTENT), ("Core/Rules.txt",), "memsync verify"),), 3
     )
     result = run("verify")
     assert result.exit_code == 6
@@ -375,7 +375,7 @@ def test_verify_ends_with_6_and_names_each_problem_and_its_mend(store: FakeStore
         "1 problem found in 3 versions, 12 objects (34.6 KB)",
         f"  damaged object  {str(CONTENT)[:12]}",
         "      Core/Rules.txt",
-        "      hint: memsync repair",
+        "      hint: memsync verify",
     ]
     assert document(run("verify", "--json"))["ok"] is False
 

@@ -424,7 +424,7 @@ def test_a_damaged_pack_on_drive_stops_a_clone_and_is_named_by_verify(
         memory.clone("other")
     assert caught.value.exit_code == 6
     assert name[:12] in caught.value.message
-    assert "memsync repair" in caught.value.hint
+    assert "memsync remote set" in caught.value.hint
     for read_data in (False, True):
         with memory.open() as store:
             report = store.verify(remote=True, read_data=read_data)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from blake3 import blake3
 
 from memstore import files
-from memstore.actions.remote_state import head_ids
+from memstore.actions.remote_state import SEND_ANEW, head_ids
 from memstore.errors import DamagedData, RemoteMissing, RemoteTrouble
 from memstore.ids import PackId, VersionId
 from memstore.objects.pack import check_header, read_tail
@@ -31,7 +31,7 @@ def listed_heads(remote: Remote) -> list[VersionId]:
     if not heads and remote.list("packs/"):
         raise RemoteTrouble(
             f"{remote.url} shows packs but no heads: its listing lags, or its heads were removed",
-            hint="try again in a minute; if it stays so, run 'memsync repair'",
+            hint=f"try again in a minute; if it stays so, {SEND_ANEW}",
         )
     return heads
 
@@ -76,7 +76,7 @@ def _fetch(state: str, remote: Remote, file: RemoteFile, progress: Progress) -> 
         if attempt == 2:
             raise DamagedData(
                 f"pack {name[:12]} on {remote.url} is damaged: its bytes do not match its name",
-                hint="a device that still has it can send it again: run 'memsync repair' there",
+                hint=SEND_ANEW,
             )
 
 

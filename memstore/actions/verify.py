@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from blake3 import blake3
 
 from memstore import files, recovery
-from memstore.actions.remote_state import RemoteState
+from memstore.actions.remote_state import SEND_ANEW, RemoteState
 from memstore.errors import DamagedData, MemsyncError
 from memstore.ids import ContentId, Id, PackId, VersionId
 from memstore.manifest import history
@@ -267,7 +267,7 @@ def verify_remote(
     problems: list[Problem] = []
     heads = remote.list("heads/")
     listed = {file.name.rpartition("/")[2]: file for file in remote.list("packs/")}
-    hint = "run 'memsync push' on a device that has it, or 'memsync repair'"
+    hint = SEND_ANEW
     problems += [
         Problem("remote_missing_pack", name, _paths_in(repository, name), hint)
         for name in sorted(set(state.sent) - set(listed))
@@ -279,7 +279,14 @@ def verify_remote(
         if files.size(path) != file.size or (file.md5 is not None and file.md5 != _md5(path)):
             problems.append(Problem("remote_damaged_pack", name, _paths_in(repository, name), hint))
     if not heads and listed:
-        problems.append(Problem("remote_missing_head", remote.url, (), "run 'memsync repair'"))
+        problems.append(
+            Problem(
+                "remote_missing_head",
+                remote.url,
+                (),
+                f"try again in a minute, in case its listing lags; if it stays so, {SEND_ANEW}",
+            )
+        )
     if read_data:
         problems += _read_remote(remote, sorted(listed), progress, sum(file.size for file in listed.values()))
     return problems
@@ -299,7 +306,7 @@ def _read_remote(remote: Remote, names: list[str], progress: Progress, total: in
                 continue
             if str(PackId(hasher.digest())) != name:
                 yield Problem(
-                    "remote_damaged_pack", name, (), "its bytes do not match its name: run 'memsync repair'"
+                    "remote_damaged_pack", name, (), f"its bytes do not match its name; {SEND_ANEW}"
                 )
     finally:
         progress.end()

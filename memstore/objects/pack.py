@@ -40,6 +40,8 @@ END_MAGIC: Final = b"MSYNCEND"
 TRAILER_LENGTH: Final = 8 + 8 + 16 + 8
 """Where metadata begins (u64), where the index begins (u64), BLAKE3 of all between (16 bytes), magic."""
 
+_MEND: Final = "run 'memsync verify'; a clone of the remote has good copies"
+
 GROUP_SIZE: Final = 1 << 20
 """Plain bytes after which a metadata group is closed: what reading one version costs at most."""
 
@@ -198,17 +200,17 @@ def read_tail(read_at: Callable[[int, int], bytes], size: int, what: str) -> Tai
     start = max(0, size - FIRST_READ)
     data = read_at(start, size - start)
     if len(data) < TRAILER_LENGTH or data[-8:] != END_MAGIC or len(data) != size - start:
-        raise DamagedData(f"{what} is cut short or no pack", hint="run 'memsync repair'")
+        raise DamagedData(f"{what} is cut short or no pack", hint=_MEND)
     metadata_at, index_at = struct.unpack_from("<QQ", data, len(data) - TRAILER_LENGTH)
     end = size - TRAILER_LENGTH
     if not metadata_at <= index_at <= end:
-        raise DamagedData(f"the trailer of {what} is damaged", hint="run 'memsync repair'")
+        raise DamagedData(f"the trailer of {what} is damaged", hint=_MEND)
     if metadata_at < start:
         data = read_at(metadata_at, size - metadata_at)
         start = metadata_at
     view = memoryview(data)[metadata_at - start : end - start]
     if blake3(view).digest()[:16] != data[end - start + 16 : end - start + 32]:
-        raise DamagedData(f"the index of {what} is damaged", hint="run 'memsync repair'")
+        raise DamagedData(f"the index of {what} is damaged", hint=_MEND)
     metadata: list[MetadataRecord] = []
     at = 0
     while at < index_at - metadata_at:
@@ -263,14 +265,14 @@ def _unpack_index(raw: bytes, limit: int) -> Iterable[IndexEntry]:
         offset, keys, kinds, lengths, bases, outside = msgpack.unpackb(raw)
         yield from _entries(int(offset), bytes(keys), bytes(kinds), lengths, bases, bytes(outside), limit)
     except (ValueError, TypeError, OverflowError, msgpack.UnpackException) as error:
-        raise DamagedData("an index does not decode", hint="run 'memsync repair'") from error
+        raise DamagedData("an index does not decode", hint=_MEND) from error
 
 
 def _entries(
     offset: int, keys: bytes, kinds: bytes, lengths: bytes, bases: bytes, outside: bytes, limit: int
 ) -> Iterator[IndexEntry]:
     if len(keys) != KEY_BYTES * len(kinds) or offset < 0:
-        raise DamagedData("the columns of an index differ in length", hint="run 'memsync repair'")
+        raise DamagedData("the columns of an index differ in length", hint=_MEND)
     at = bases_at = outside_at = 0
     for number, first in enumerate(kinds):
         kind, how = RecordKind(first >> 4), Encoding(first & 0x0F)
@@ -283,7 +285,7 @@ def _entries(
             back, bases_at = read_varint(bases, bases_at)
             rank, bases_at = read_varint(bases, bases_at)
             if back > number:
-                raise DamagedData("an index names a base before its first entry", hint="run 'memsync repair'")
+                raise DamagedData("an index names a base before its first entry", hint=_MEND)
             if back:
                 base = keys[KEY_BYTES * (number - back) : KEY_BYTES * (number - back + 1)]
             else:
@@ -293,4 +295,4 @@ def _entries(
         yield IndexEntry(kind, how, key, raw_length, stored, base, rank, offset, header)
         offset += header + stored
         if offset > limit:
-            raise DamagedData("an index points past its pack", hint="run 'memsync repair'")
+            raise DamagedData("an index points past its pack", hint=_MEND)

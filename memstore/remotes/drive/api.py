@@ -30,7 +30,9 @@ from memstore.remotes.drive.trouble import Answer, IdInUse, IdRefused, judge, lo
 from memstore.remotes.limiter import Limiter
 from memstore.remotes.retry import Retry, TryAgain
 
-logging.getLogger("googleapiclient").addHandler(logging.NullHandler())  # else it warns on stderr of each refusal
+logging.getLogger("googleapiclient").addHandler(
+    logging.NullHandler()
+)  # else it warns on stderr of each refusal
 
 T = TypeVar("T")
 
