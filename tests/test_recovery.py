@@ -343,7 +343,7 @@ def test_a_flipped_byte_in_an_earlier_commit_costs_one_record_and_cuts_nothing(
     start, end = hit_group(path)
     content = path.read_bytes()
     lost_versions = 0
-    for at in range(start, end, 7):
+    for at in range(start, end, 11):
         forget_catalogue(memory)
         overwrite(path, content)
         memory.reopen()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -182,3 +182,20 @@ def test_a_damaged_content_does_not_lock_the_store_up(
         with Store.open(memory.root, environ={}) as again:
             again.status()
     assert memory.tree()["Core/Rules.txt"] == b"rules 3\n"
+
+
+def test_exact_leaves_a_file_alone_whose_old_content_is_damaged(
+    memory: Memory, three: list[Version], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    true_stream, lost = ObjectReader.stream, ContentId.of(b"tone 1\n")
+
+    def stream(self: ObjectReader, content: ContentId) -> Iterator[bytes]:
+        if content == lost:
+            raise DamagedData("content is damaged", hint="run 'memsync verify'")
+        return true_stream(self, content)
+
+    monkeypatch.setattr(ObjectReader, "stream", stream)
+    report = memory.store.restore(["Core"], at=three[0], exact=True)
+    assert memory.tree() == {"Core/Rules.txt": b"rules 1\n", "Core/Tone.txt": b"tone 3\n"}
+    assert any("Core/Tone.txt" in warning for warning in report.warnings)
+    assert memory.store.status().clean

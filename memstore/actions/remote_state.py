@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 STATE_NAME: Final = "remote.json"
 
-SEND_ANEW: Final = "on a device that has everything, 'memsync remote set' to a new, empty folder and push: that sends all of it"
+SEND_ANEW: Final = (
+    "on a device that has everything, 'memsync remote set' to a new, empty folder and push: "
+    "that sends all of it"
+)
 """The mend for a remote that lost something."""
 
 

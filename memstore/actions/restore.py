@@ -50,9 +50,9 @@ def restore(
             files.make_dir(data)  # bringing everything back is the mend for a folder that is gone
         elif not chosen or _any_here(repository):
             check_data_folder(repository)
+        later = _later_files(repository, paths, chosen) if exact else []
         warnings = _leave_out_damaged(repository, chosen)
-        in_the_way = _in_the_way(repository, chosen)
-        removed = sorted({*in_the_way, *(_later_files(repository, paths, chosen) if exact else ())})
+        removed = sorted({*_in_the_way(repository, chosen), *later})
         saved, left_out = _save_first(repository, writer, [*chosen, *removed])
         warnings += left_out
         steps = [Step(path, _head_entry(repository, path), chosen[path].entry) for path in sorted(chosen)]
