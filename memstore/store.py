@@ -397,18 +397,19 @@ class Store:
 
     def verify(self, *, remote: bool = False, quick: bool = False, read_data: bool = False) -> VerifyReport:
         """Read everything back and compare it with its hash; `quick` reads no contents. `remote` compares
-        the remote's listing as well, `read_data` downloads and hashes its packs."""
+        the remote's listing as well, `read_data` downloads its packs and decodes
+        all that is in them."""
         from memstore.actions import verify
 
         report = verify.verify(self.repository, quick=quick, progress=self.progress)
         if not remote:
             return report
+        from memstore.actions.verify_remote import verify_remote
+
         state = self._remote_state()
         there = self._open_remote()
         try:
-            found = verify.verify_remote(
-                self.repository, state, there, read_data=read_data, progress=self.progress
-            )
+            found = verify_remote(self.repository, state, there, read_data=read_data, progress=self.progress)
         finally:
             there.close()
         return report._replace(problems=(*report.problems, *found))

@@ -50,13 +50,14 @@ def fetch_packs(
     progress.begin("fetching", sum(file.size for file in missing), "B")
     try:
         for file in missing:
-            _fetch(state, remote, file, progress)
+            fetch_pack(state, remote, file, progress)
     finally:
         progress.end()
     return sorted(listed), [file.name.rpartition("/")[2] for file in missing]
 
 
-def _fetch(state: str, remote: Remote, file: RemoteFile, progress: Progress) -> None:
+def fetch_pack(state: str, remote: Remote, file: RemoteFile, progress: Progress) -> None:
+    """Bring one pack into `packs/`, durable. Raises `DamagedData` if it does not match its name twice."""
     name = file.name.rpartition("/")[2]
     folder = os.path.join(state, "packs")
     for attempt in (1, 2):
@@ -118,7 +119,7 @@ def fetch_named(
                 if len(name) == 64 and not files.exists(path):
                     try:
                         size = sum(file.size for file in remote.list(f"packs/{name}"))
-                        _fetch(repository.state, remote, RemoteFile(f"packs/{name}", size), progress)
+                        fetch_pack(repository.state, remote, RemoteFile(f"packs/{name}", size), progress)
                     except RemoteMissing:
                         continue
                     fetched.append(name)

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Final
 from blake3 import blake3
 
 from memstore import files, recovery
-from memstore.actions.remote_state import SEND_ANEW, RemoteState
-from memstore.errors import DamagedData, MemsyncError
+from memstore.errors import DamagedData
 from memstore.ids import ContentId, Id, PackId, VersionId
 from memstore.manifest import history
 from memstore.manifest.version import decode
@@ -22,7 +21,6 @@ from memstore.objects.pack import check_header, read_tail
 from memstore.objects.record import RecordKind
 from memstore.objects.segment import Segment
 from memstore.progress import SILENT, Progress
-from memstore.remotes.base import Remote
 from memstore.reports import Problem, VerifyReport
 
 if TYPE_CHECKING:
@@ -70,7 +68,7 @@ def _check_packs(repository: Repository, progress: Progress) -> Iterator[Problem
             except (DamagedData, OSError) as error:
                 trouble = str(error)
             if trouble is not None:
-                yield Problem("damaged_pack", name, _paths_in(repository, name), f"{trouble}; {_FROM_REMOTE}")
+                yield Problem("damaged_pack", name, paths_in(repository, name), f"{trouble}; {_FROM_REMOTE}")
             elif name not in known:
                 yield Problem("unread_pack", name, (), "run 'memsync status', which reads it in")
     finally:
@@ -83,7 +81,7 @@ def _check_packs(repository: Repository, progress: Progress) -> Iterator[Problem
     ):
         yield Problem("missing_pack", str(row[0]), (), f"a pack that held versions is gone; {_FROM_REMOTE}")
     for name in sorted(set(known) - on_disk):
-        yield Problem("missing_pack", name, _paths_in(repository, name), _FROM_REMOTE)
+        yield Problem("missing_pack", name, paths_in(repository, name), _FROM_REMOTE)
 
 
 def _hash_file(path: str, progress: Progress) -> str:
@@ -231,7 +229,7 @@ def paths_of(repository: Repository, content: ContentId) -> tuple[str, ...]:
     return tuple(row[0] for row in rows)
 
 
-def _paths_in(repository: Repository, name: str) -> tuple[str, ...]:
+def paths_in(repository: Repository, name: str) -> tuple[str, ...]:
     rows = repository.catalogue.db.execute(
         "SELECT DISTINCT paths.name FROM places JOIN versions USING (place) JOIN changes USING (seq) "
         "JOIN paths USING (path) WHERE places.name = ? ORDER BY paths.name LIMIT ?",
@@ -248,71 +246,3 @@ def _paths_between(repository: Repository, name: str, start: int, end: int) -> t
         (name, start, end, PATHS_SHOWN),
     )
     return tuple(row[0] for row in rows)
-
-
-# -- the remote --------------------------------------------------------------------------------------------
-
-
-def verify_remote(
-    repository: Repository,
-    state: RemoteState,
-    remote: Remote,
-    *,
-    read_data: bool = False,
-    progress: Progress = SILENT,
-) -> list[Problem]:
-    """Compare the remote's listing with what was sent: names, sizes, md5 where the remote knows it.
-    `read_data` downloads every pack, hashes and decodes it."""
-    remote.prepare(create=False)
-    problems: list[Problem] = []
-    heads = remote.list("heads/")
-    listed = {file.name.rpartition("/")[2]: file for file in remote.list("packs/")}
-    hint = SEND_ANEW
-    problems += [
-        Problem("remote_missing_pack", name, _paths_in(repository, name), hint)
-        for name in sorted(set(state.sent) - set(listed))
-    ]
-    for name, file in sorted(listed.items()):
-        path = path_of(repository.state, name, PlaceKind.PACK)
-        if not files.exists(path):
-            continue
-        if files.size(path) != file.size or (file.md5 is not None and file.md5 != _md5(path)):
-            problems.append(Problem("remote_damaged_pack", name, _paths_in(repository, name), hint))
-    if not heads and listed:
-        problems.append(
-            Problem(
-                "remote_missing_head",
-                remote.url,
-                (),
-                f"try again in a minute, in case its listing lags; if it stays so, {SEND_ANEW}",
-            )
-        )
-    if read_data:
-        problems += _read_remote(remote, sorted(listed), progress, sum(file.size for file in listed.values()))
-    return problems
-
-
-def _read_remote(remote: Remote, names: list[str], progress: Progress, total: int) -> Iterator[Problem]:
-    progress.begin("reading the remote", total, "B")
-    try:
-        for name in names:
-            hasher = blake3(max_threads=blake3.AUTO)
-            try:
-                for piece in remote.read_stream(f"packs/{name}"):
-                    hasher.update(piece)
-                    progress.advance(len(piece))
-            except MemsyncError as error:
-                yield Problem("remote_missing_pack", name, (), error.message)
-                continue
-            if str(PackId(hasher.digest())) != name:
-                yield Problem(
-                    "remote_damaged_pack", name, (), f"its bytes do not match its name; {SEND_ANEW}"
-                )
-    finally:
-        progress.end()
-
-
-def _md5(path: str) -> str:
-    from memstore.remotes.base import FileSource
-
-    return FileSource(path).md5()
