@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import shutil
+import subprocess
+import sys
 import types
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,7 +22,6 @@ from typing import Any, NamedTuple
 import pytest
 
 import memstore.remotes.drive
-from memstore.actions.remote_state import head_ids
 from memstore.progress import Progress
 from memstore.remotes.base import OpenRemote
 from memstore.remotes.drive.journal import Journal
@@ -243,12 +245,37 @@ class Scene:
         return self.memory
 
 
+KILLED = """
+import sys, types
+import memstore.writer
+from memstore.store import Store
+memstore.writer.time = types.SimpleNamespace(time_ns=lambda: int(sys.argv[2]) * 1_000_000)
+Store.open(sys.argv[1]).push()
+"""
+
+
+def kill(memory: DriveMemory, request: int, side: str, time_ms: int = 0) -> None:
+    """A push in a process of its own that is killed (SIGKILL) at that request, `before` or `after` its effect.
+    Versions that it makes bear the time given, in milliseconds since the epoch."""
+    running: list[subprocess.Popen[bytes]] = []
+
+    def strike(_: object) -> None:
+        running[0].kill()
+        running[0].wait(60)
+
+    rule = memory.emulator.fault(f"any nth={request} latency=0 at={side}", hook=strike)
+    command = [sys.executable, "-c", KILLED, str(memory.root), str(time_ms)]
+    running.append(subprocess.Popen(command, env={**os.environ, **memory.environ}, stderr=subprocess.DEVNULL))
+    assert running[0].wait(120) != 0
+    assert rule.fired == 1
+
+
 def head_of(memory: DriveMemory) -> str:
     with memory.open() as store:
         return str(store.head())
 
 
 __all__ = [
-    "AGREED", "ROOT", "STORE", "DriveMemory", "Scene", "Shape", "fixed_clock", "head_ids", "head_of", "journal_of", "no_waiting",
-    "shape", "tree", "what_is_open",
+    "AGREED", "ROOT", "STORE", "DriveMemory", "Scene", "Shape", "fixed_clock", "head_of", "journal_of", "kill",
+    "no_waiting", "shape", "tree", "what_is_open",
 ]  # fmt: skip

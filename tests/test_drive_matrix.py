@@ -7,11 +7,8 @@ is a process of its own that gets SIGKILL there. `make crashtest` runs all of th
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +25,7 @@ from tests.drive_memory import (
     Scene,
     Shape,
     fixed_clock,
+    kill,
     no_waiting,
     shape,
     tree,
@@ -248,7 +246,7 @@ class Stage:
         memory = self.scene.again()
         emulator = memory.emulator
         if case.how == "killed":
-            kill(memory, case.request, case.fault)
+            kill(memory, case.request, case.fault, TIME_MS)
         else:
             rule = emulator.fault(f"any nth={case.request} {case.fault}")
             environ = {**(BRIEF if case.how == "brief" else {}), **(SHORT if "hang" in case.fault else {})}
@@ -289,30 +287,6 @@ def assert_told(report: PushReport) -> None:
         assert report.error is not None
         assert report.error["message"] and report.error["hint"], report.error
         assert report.exit_code in (4, 5), report.error
-
-
-KILLED: Final = """
-import sys, types
-import memstore.writer
-from memstore.store import Store
-memstore.writer.time = types.SimpleNamespace(time_ns=lambda: int(sys.argv[2]) * 1_000_000)
-Store.open(sys.argv[1]).push()
-"""
-
-
-def kill(memory: DriveMemory, request: int, side: str) -> None:
-    """A push in a process of its own that is killed (SIGKILL) at that request."""
-    running: list[subprocess.Popen[bytes]] = []
-
-    def strike(_: object) -> None:
-        running[0].kill()
-        running[0].wait(60)
-
-    rule = memory.emulator.fault(f"any nth={request} latency=0 at={side}", hook=strike)
-    command = [sys.executable, "-c", KILLED, str(memory.root), str(TIME_MS)]
-    running.append(subprocess.Popen(command, env={**os.environ, **memory.environ}, stderr=subprocess.DEVNULL))
-    assert running[0].wait(120) != 0
-    assert rule.fired == 1
 
 
 @pytest.fixture(scope="module")

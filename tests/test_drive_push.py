@@ -20,7 +20,7 @@ from memsync.progress import ProgressLine
 from memstore.store import Store
 from tests.drive_emulator import DriveEmulator
 from tests.drive_emulator.wire import Request
-from tests.drive_memory import ROOT, DriveMemory, head_of, no_waiting, shape, tree
+from tests.drive_memory import ROOT, DriveMemory, head_of, kill, no_waiting, shape, tree
 
 NOTES = 1000
 FOLDERS = 10
@@ -135,6 +135,58 @@ def test_a_push_cut_in_a_large_pack_sends_only_the_rest_the_next_time(
     assert second.status == "success"
     assert second.bytes_sent < (5 << 20) - 13 * 262_144
     assert emulator.count("upload.start") == 1
+
+
+# -- between the packs and the end -----------------------------------------------------------------------------
+
+
+def test_a_version_whose_pack_went_but_whose_head_did_not_counts_as_unpushed(
+    memory: DriveMemory, emulator: DriveEmulator
+) -> None:
+    memory.commit({"a.txt": b"a\n"})
+    emulator.fault("files.create.multipart nth=3.. status=503")  # the format, the pack, then the head
+    assert memory.push().exit_code == 5
+    with memory.open() as store:
+        assert store.status().unpushed == 1
+        assert not store.is_on_remote("a.txt")
+    emulator.clear_faults()
+    assert memory.push().versions == 1
+    with memory.open() as store:
+        assert store.status().unpushed == 0
+        assert store.is_on_remote("a.txt")
+
+
+def test_a_head_names_the_packs_that_an_interrupted_push_had_sent(
+    memory: DriveMemory, emulator: DriveEmulator
+) -> None:
+    memory.commit({"a.txt": b"a\n"})
+    emulator.fault("files.create.multipart nth=3.. status=503")
+    memory.push()
+    emulator.clear_faults()
+    memory.push()
+    (pack,) = [entry for entry in emulator.entries() if "/packs/" in entry.path]
+    (head,) = [entry for entry in emulator.entries() if "/heads/" in entry.path]
+    name = pack.path.rpartition("/")[2]
+    assert json.loads(emulator.read(head.id))["packs"] == [name]
+    (notes,) = emulator.drive.items[head.id].app_properties.values()
+    assert notes == {"pack": name, "pack_id": pack.id}
+
+
+def test_what_a_push_killed_in_the_mirror_had_sent_is_logged_by_the_next_and_once(
+    memory: DriveMemory, emulator: DriveEmulator
+) -> None:
+    memory.commit({"a.txt": b"a\n", "b.txt": b"b\n"}, chat_name="one")
+    kill(memory, 12, "after")
+    assert len(memory.heads) == 1
+    assert memory.upload_lines() == []
+    emulator.clear_faults()
+    memory.push()
+    lines = memory.upload_lines()
+    assert [(line["file"], line["status"], line["chat_name"]) for line in lines] == [
+        ("a.txt", "success", "one"), ("b.txt", "success", "one"),
+    ]  # fmt: skip
+    memory.push()
+    assert memory.upload_lines() == lines
 
 
 # -- what it says ------------------------------------------------------------------------------------------
