@@ -284,7 +284,7 @@ def report(ours: dict[str, Cost], theirs: dict[str, Cost] | None, notes: int, la
         "added to each call; each row is one command in a process of its own, start-up included, token refreshes "
         "not counted. `rclone copy` with its defaults (4 transfers at a time, its own pacing); it overwrites what "
         "it replaces and keeps no versions. memsync sends one request after another; Drive itself takes only 2 to "
-        "3 creates a second.",
+        "3 creates a second. Seconds are those of one run.",
         "",
         "| | memsync: requests | sent | received | seconds | rclone: requests | sent | received | seconds |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",

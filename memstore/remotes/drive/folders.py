@@ -66,7 +66,7 @@ class MirrorFolders:
             key = f"folder:{path}"
             for _ in range(3):
                 parent = self.make(posixpath.dirname(path))
-                identity = self._layout.reserve_for(key)
+                self._layout.reserve_for(key)
                 known = self._journal.folder(path)
                 if known is not None:
                     self._journal.forget(key)  # another process made it between our look and our id
