@@ -170,10 +170,10 @@ class Store:
         """As `commit`, with the warnings."""
         from memstore.actions.commit import commit
 
-        meta = Meta(note, tuple(context_tags), chat_name, reason, actor)
+        meta = Meta(note, tuple(_listed(context_tags)), chat_name, reason, actor)
         return commit(
             self.repository,
-            None if paths is None else [_clean(path) for path in paths],
+            None if paths is None else [_clean(path) for path in _listed(paths)],
             meta=meta,
             allow_deletions=allow_deletions,
             progress=self.progress,
@@ -219,7 +219,7 @@ class Store:
 
         return archive(
             self.repository,
-            [_clean(path) for path in paths],
+            [_clean(path) for path in _listed(paths)],
             meta=Meta(note=note, reason=reason, actor=actor),
             keep=keep,
             progress=self.progress,
@@ -238,7 +238,7 @@ class Store:
         them to a place outside `Data/` instead and makes no version."""
         from memstore.actions.restore import restore, restore_to
 
-        paths = [_clean(path) for path in paths]
+        paths = [_clean(path) for path in _listed(paths)]
         if to is not None:
             self.repository.refresh()
             return restore_to(self.repository, paths, to, at=at)
@@ -317,7 +317,7 @@ class Store:
         from memstore.actions import look
 
         self.repository.refresh()
-        return look.differences(self.repository, a, b, [_clean(path) for path in paths])
+        return look.differences(self.repository, a, b, [_clean(path) for path in _listed(paths)])
 
     # -- the remote ----------------------------------------------------------------------------------------
 
@@ -347,12 +347,14 @@ class Store:
         What goes wrong with the remote is in the report (`fail`), not raised. Raises `BadInput` where no
         remote is set.
         """
+        state = self._remote_state()
+        cleaned = None if paths is None else [_clean(path) for path in _listed(paths)]
+        if dry_run:
+            from memstore.actions.dry_run import dry_run as without_sending
+
+            return without_sending(self.repository, state, paths=cleaned, mirror=mirror)
         from memstore.actions import push
 
-        state = self._remote_state()
-        cleaned = None if paths is None else [_clean(path) for path in paths]
-        if dry_run:
-            return push.dry_run(self.repository, state, paths=cleaned, mirror=mirror)
         return push.push(
             self.repository, state, self._open_remote, paths=cleaned, mirror=mirror, progress=self.progress
         )
@@ -413,6 +415,11 @@ class Store:
         finally:
             there.close()
         return report._replace(problems=(*report.problems, *found))
+
+
+def _listed(texts: Sequence[str]) -> Sequence[str]:
+    """One text where several may be given is meant as one, not as its letters."""
+    return [texts] if isinstance(texts, str) else texts
 
 
 def _clean(path: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from memstore import logs
@@ -57,7 +57,7 @@ def _upload(store: Store, place: str, facts: Mapping[str, Any]) -> UploadResult:
     path = _relative(store, place)
     if os.path.isdir(place) and not os.path.islink(place):
         raise BadInput(f"{place} is a folder", hint="name a file; 'memsync push' sends everything")
-    tags, chat = [str(tag) for tag in facts.get("tags") or ()], str(facts.get("chat_name") or "")
+    tags, chat = _tags(facts.get("tags")), str(facts.get("chat_name") or "")
     report = store.commit_report(
         [path],
         note=str(facts.get("note") or ""),
@@ -131,6 +131,19 @@ def _token_missing(store: Store) -> bool:
     if not parse_url(remote.url, store.workspace).is_drive:
         return False
     return not os.path.exists(store.workspace.token_path)
+
+
+def _tags(given: object) -> list[str]:
+    """A list of tags; one text is one tag."""
+    if not given:
+        return []
+    return (
+        [given]
+        if isinstance(given, str)
+        else [str(tag) for tag in given]
+        if isinstance(given, Iterable)
+        else []
+    )
 
 
 def _failed(notes: str) -> UploadResult:

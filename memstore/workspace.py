@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -233,6 +233,12 @@ class Workspace:
         root = _absolute(folder)
         if STATE_NAME in (part.casefold() for part in root.split(os.sep)):
             raise BadInput(f"{root} lies in a {STATE_NAME}/ folder", hint="choose another folder")
+        for outer, data in around(os.path.dirname(root)):
+            if _lies_in(_real(root), _real(data)):
+                raise BadInput(
+                    f"{root} lies in the data folder of the workspace {outer}",
+                    hint="memsync works from any folder in a workspace: there is nothing to set up here",
+                )
         if _is_remote(os.path.join(root, STATE_NAME)):
             raise BadInput(
                 f"{root} is the remote of a memsync store, not a workspace",
@@ -272,8 +278,33 @@ def _holds_a_store(folder: str) -> bool:
 
 
 def _is_remote(state: str) -> bool:
-    """A folder remote keeps a `.memsync/` too, with the heads of the store in it; no workspace has that."""
-    return os.path.isdir(os.path.join(state, "heads")) and os.path.isfile(os.path.join(state, "format"))
+    """A folder remote keeps a `.memsync/` too, with the heads of the store in it, and no segments."""
+    return (
+        os.path.isdir(os.path.join(state, "heads"))
+        and os.path.isfile(os.path.join(state, "format"))
+        and not os.path.isdir(os.path.join(state, "segments"))
+    )
+
+
+def data_of(folder: str) -> str | None:
+    """The data folder of the workspace that `folder` is; None if it is none. Raises `BadInput` for a workspace
+    whose `paths.json` is broken."""
+    if not os.path.isdir(os.path.join(folder, STATE_NAME, "segments")):
+        return None
+    return os.path.normpath(os.path.join(folder, (_load_paths(folder) or Paths()).local_data_dir))
+
+
+def around(path: str) -> Iterator[tuple[str, str]]:
+    """(root, data folder) of each workspace that `path` is or lies in, the nearest first."""
+    folder = os.path.abspath(path)
+    while True:
+        data = data_of(folder)
+        if data is not None:
+            yield folder, data
+        above = os.path.dirname(folder)
+        if above == folder:
+            return
+        folder = above
 
 
 def _absolute(folder: str | os.PathLike[str]) -> str:

@@ -189,6 +189,25 @@ def test_what_a_push_killed_in_the_mirror_had_sent_is_logged_by_the_next_and_onc
     assert memory.upload_lines() == lines
 
 
+def test_trouble_in_the_mirror_ends_the_push_though_something_came_home_before_it(
+    memory: DriveMemory, emulator: DriveEmulator
+) -> None:
+    memory.commit({"a.txt": b"a\n", "b.txt": b"b\n"})
+    memory.push()
+    emulator.person.edit(emulator.person.find(f"{ROOT}/a.txt"), b"a person's\n")
+    memory.commit({"a.txt": b"a\nmore\n", "b.txt": b"b\nmore\n"})
+    emulator.fault("files.update.multipart error=storageQuotaExceeded")
+    emulator.reset_counts()
+    report = memory.push()
+    assert (report.status, report.exit_code) == ("fail", 5)
+    assert emulator.log.entries[-1].kind.name == "files.update.multipart", "nothing is asked after a refusal"
+    assert b"a person's\n" in memory.contents()
+    emulator.clear_faults()
+    assert memory.push().status == "success"
+    assert tree(memory.clone("other")) == tree(memory.data)
+    assert memory.push().status == "nothing"
+
+
 # -- what it says ------------------------------------------------------------------------------------------
 
 

@@ -68,6 +68,13 @@ _WHAT_FOR: Final = """Every save of a memory folder is a version that can't be l
 """
 
 
+_FOREIGN: Final = {
+    "undo": "restore", "rollback": "restore", "revert": "restore", "checkout": "restore",
+    "add": "commit", "save": "commit", "sync": "push",
+}  # fmt: skip
+"""Verbs of other tools, and the one of ours that does their job."""
+
+
 class NoSuchVerb(click.UsageError):
     """A verb that memsync does not have, with the one that was probably meant."""
 
@@ -96,7 +103,8 @@ class App(click.Group):
         if args[0] not in PURPOSES and not args[0].startswith("-"):
             from difflib import get_close_matches
 
-            near = get_close_matches(args[0].lower(), PURPOSES, n=1, cutoff=0.5)
+            word = args[0].lower()
+            near = [_FOREIGN[word]] if word in _FOREIGN else get_close_matches(word, PURPOSES, n=1, cutoff=0.5)
             hint = f"did you mean 'memsync {near[0]}'?" if near else "'memsync --help' lists the commands"
             raise NoSuchVerb(f"no such command: {args[0]}", ctx, hint)
         return super().resolve_command(ctx, args)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from typing import Final
 
 import click
 
-from memstore.errors import MemsyncError
+from memstore.errors import DiskTrouble, MemsyncError
 
 INTERRUPTED: Final = 130
 """128 + SIGINT, as shells count it."""
@@ -23,7 +24,9 @@ class _Usage(MemsyncError):
     exit_code = 2
 
 
-class _Interrupted(MemsyncError):
+class Interrupted(MemsyncError):
+    """A person stopped the command."""
+
     code = "interrupted"
     exit_code = INTERRUPTED
     retryable = True
@@ -42,7 +45,10 @@ def report(error: BaseException, *, as_json: bool) -> int:
         _stop_writing()
         return PIPE_CLOSED
     known = _as_known(error)
-    if os.environ.get("MEMSYNC_DEBUG") and not isinstance(known, _Usage | _Interrupted):
+    if _is_output(error):
+        _stop_writing()
+        as_json = False  # a document could not be written either
+    if os.environ.get("MEMSYNC_DEBUG") and not isinstance(known, _Usage | Interrupted):
         import traceback
 
         traceback.print_exception(error, file=sys.stderr)
@@ -75,9 +81,14 @@ def _as_known(error: BaseException) -> MemsyncError:
     if isinstance(error, click.ClickException):
         return _usage(error)
     if isinstance(error, KeyboardInterrupt | click.Abort):
-        return _Interrupted(
+        return Interrupted(
             "stopped; what was committed is safe",
             hint="run the same command again: it goes on where it stopped",
+        )
+    if isinstance(error, OSError) and _is_output(error):
+        return DiskTrouble(
+            f"could not write to the output: {error.strerror}",
+            hint="send it somewhere that has room; nothing that was committed is lost",
         )
     if isinstance(error, OSError):
         from memstore.files import disk_error
@@ -87,6 +98,15 @@ def _as_known(error: BaseException) -> MemsyncError:
     return _Internal(
         f"internal error, which is a fault in memsync: {said}",
         hint="nothing that was committed is lost; please report this with what MEMSYNC_DEBUG=1 prints",
+    )
+
+
+def _is_output(error: BaseException) -> bool:
+    """Whether it is a failed write to stdout: what the library writes has a name, and an error of its own."""
+    return (
+        isinstance(error, OSError)
+        and error.filename is None
+        and error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
     )
 
 

@@ -73,7 +73,28 @@ class Invocation:
         """
         from memstore.worktree.names import resolve
 
-        return resolve(text, cwd=self.cwd, data=store.workspace.data, known=store.known)
+        try:
+            return resolve(text, cwd=self.cwd, data=store.workspace.data, known=store.known)
+        except BadInput as error:
+            hint = self._other_meaning(text) if error.code == "unknown_path" else ""
+            if not hint:
+                raise
+            raise BadInput(error.message, hint=hint, code=error.code) from None
+
+    def _other_meaning(self, text: str) -> str:
+        """The hint for a word in the place of a PATH that is probably an id or a note; '' for any other."""
+        import re
+
+        verb = self.context.info_name
+        if verb == "commit" and " " in text:
+            return "a note goes behind -m: memsync commit -m '…'"
+        if re.fullmatch("[0-9a-fA-F]{3,7}", text):
+            return "if this is a version's id: an id needs 8 or more digits; 'memsync log' shows them"
+        if re.fullmatch("[0-9a-fA-F]{8,64}", text):
+            if verb == "restore":
+                return f"if this is a version's id: memsync restore PATH --at {text}"
+            return f"if this is a version's id: 'memsync show {text}' shows it"
+        return ""
 
     def paths(self, store: Store, texts: Sequence[str]) -> list[str] | None:
         """The PATHs given; None when there are none, which means everything."""

@@ -54,6 +54,8 @@ def name(path: str) -> str:
 
 
 def _spelt(found: re.Match[str]) -> str:
+    if "\udc80" <= found[0] <= "\udcff":  # a byte of a name that is no UTF-8, as Python keeps it
+        return f"\\x{ord(found[0]) - 0xDC00:02x}"
     return found[0].encode("unicode_escape").decode("ascii")
 
 

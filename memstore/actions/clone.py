@@ -16,7 +16,7 @@ from memstore.ids import VersionId
 from memstore.progress import SILENT, Progress
 from memstore.remotes.base import OpenRemote
 from memstore.remotes.open import open_remote, parse_url
-from memstore.repository import Repository
+from memstore.repository import CATALOGUE_NAME, Repository
 from memstore.workspace import Workspace
 from memstore.worktree.found import Found, racy
 from memstore.worktree.materialise import FreshTree
@@ -34,7 +34,9 @@ def clone(
     """Make a workspace in `folder`, which must be absent or empty (a `paths.json`, a token and a
     `config.toml` may be there). Interrupted, the same call goes on where it stopped.
 
-    Raises `BadInput` for a folder that holds something, `RemoteMissing` where no store is.
+    A workspace without versions counts as empty.
+
+    Raises `BadInput` for a folder that holds something, and where no store is.
     """
     root = os.path.abspath(os.path.expanduser(folder))
     if os.path.lexists(root) and not os.path.isdir(root):
@@ -56,6 +58,7 @@ def clone(
                 if made and os.path.isdir(root):
                     files.remove_folder(root)
             raise
+        _clear_empty_store(workspace)
         workspace = Workspace.create(root, environ)
         # Before the store: what is there without its marker is a workspace, and refused.
         marker = os.path.join(workspace.state, MARKER_NAME)
@@ -78,13 +81,34 @@ def clone(
 def _refuse_occupied(workspace: Workspace) -> None:
     if files.exists(os.path.join(workspace.state, MARKER_NAME)):
         return  # an interrupted clone
-    if files.exists(os.path.join(workspace.state, "format")):
+    if files.exists(os.path.join(workspace.state, "format")) and not _has_no_versions(workspace):
         raise BadInput(
-            f"{workspace.root} is a workspace already",
+            f"{workspace.root} is a workspace already, with versions of its own",
             hint="use 'memsync pull' there, or clone into a folder of its own",
         )
     if files.names(workspace.data):
         raise _holds_files(workspace.data)
+
+
+def _has_no_versions(workspace: Workspace) -> bool:
+    """Whether a workspace was only made, to sign in from it say, and nothing was ever committed."""
+    repository = Repository(workspace)
+    try:
+        repository.refresh()
+        return repository.catalogue.version_count() == 0 and not repository.warnings
+    finally:
+        repository.close()
+
+
+def _clear_empty_store(workspace: Workspace) -> None:
+    """Make room for the store that is cloned; paths.json, configuration, token and device stay."""
+    if files.exists(os.path.join(workspace.state, MARKER_NAME)):
+        return
+    for name in files.names(workspace.state):
+        if name in ("segments", "packs"):
+            shutil.rmtree(os.path.join(workspace.state, name))
+        elif name in ("format", "reflog", remote_state.STATE_NAME) or name.startswith(CATALOGUE_NAME):
+            files.remove(os.path.join(workspace.state, name))
 
 
 def _holds_files(data: str) -> BadInput:
@@ -109,9 +133,10 @@ def _first_look(remote: OpenRemote) -> tuple[StoreFormat, list[VersionId]]:
         remote.prepare(create=False)
         format = StoreFormat.parse(remote.read("format"), remote.url)
     except RemoteMissing as error:
-        raise RemoteMissing(
+        raise BadInput(
             f"there is no memsync store at {remote.url}",
             hint="check the address; a store is there after the first 'memsync push'",
+            code="no_store",
         ) from error
     return format, fetch.listed_heads(remote)
 

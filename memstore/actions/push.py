@@ -27,7 +27,7 @@ from memstore.mirror.apply import Outcome
 from memstore.objects.catalogue import PlaceKind, path_of
 from memstore.progress import SILENT, Progress
 from memstore.remotes.base import BytesSource, FileSource, OpenRemote, ToldSource
-from memstore.reports import MirrorCounts, PushReport
+from memstore.reports import PushReport
 
 if TYPE_CHECKING:
     from memstore.repository import Repository
@@ -106,38 +106,6 @@ def push(
     if warning is not None:
         report = report._replace(warnings=(*report.warnings, warning))
     return report
-
-
-def dry_run(
-    repository: Repository, state: RemoteState, *, paths: Sequence[str] | None = None, mirror: bool = True
-) -> PushReport:
-    """What a push would send, as far as it is known without asking the remote."""
-    repository.refresh()
-    versions, _ = remote_state.unpushed(repository, state)
-    sent = set(state.sent)
-    rows = repository.catalogue.db.execute(
-        "SELECT places.name, count(*), sum(stored + header), places.kind FROM objects JOIN places USING (place) "
-        "WHERE objects.kind = 1 GROUP BY place"
-    ).fetchall()
-    unsent = [row for row in rows if row[0] not in sent]
-    counts = MirrorCounts()
-    if mirror and repository.workspace.config.mirror_enabled:
-        planned = [step.work for step in mirror_plan.steps(repository, paths)]
-        counts = MirrorCounts(
-            created=sum(work in (mirror_plan.Work.CREATE, mirror_plan.Work.REPLACE) for work in planned),
-            updated=planned.count(mirror_plan.Work.UPDATE),
-            moved=sum(work in (mirror_plan.Work.REPLACE, mirror_plan.Work.RETIRE) for work in planned),
-        )
-    anything = versions or any(counts.as_json().values())
-    return PushReport(
-        "success" if anything else "nothing",
-        versions=versions,
-        objects=sum(row[1] for row in unsent),
-        packs=sum(row[3] == PlaceKind.PACK for row in unsent) + any(row[3] == 0 for row in unsent),
-        bytes_sent=sum(row[2] for row in unsent),
-        mirror=counts,
-        notes=("nothing was sent: this was a dry run",) if anything else (),
-    )
 
 
 def has_content(repository: Repository, state: RemoteState, path: str) -> bool:
@@ -338,14 +306,14 @@ def _publish(
     work.ahead = bool(unknown)
     if work.ahead:
         work.warnings.append(
-            "another device has pushed meanwhile: everything of this one is on the remote as well, the mirror "
-            "waits: run 'memsync pull', then push again"
+            "another device has pushed versions that this one has not seen: everything of this one is on the "
+            "remote as well, the mirror is left as it is; 'memsync pull' brings theirs, unless both were made apart"
         )
     elif len(heads) > 1:
         work.ahead = True
         work.warnings.append(
-            f"this store has {len(heads)} newest versions that were made apart; the mirror waits for "
-            "'memsync pull' to merge them"
+            f"this store has {len(heads)} newest versions that were made apart: all are sent, the mirror is left "
+            "as it is, for merging is not there yet (README, 'Two machines worked apart')"
         )
     return remote_state.save(
         repository,
@@ -402,7 +370,9 @@ def _mirror(
             return replace(state, mirrored=None), True
     if foreign:
         work.notes += bring_home(repository, foreign, remote.url)
-        return replace(state, mirrored=None), True
+        # Home they come in any case; but what ended this round would end the next as well.
+        state = remote_state.save(repository, replace(state, mirrored=None))
+        return state, outcome.error is None and not outcome.left
     finished = outcome.error is None and not outcome.left and not outcome.failed
     state = replace(state, mirrored=key if finished and paths is None else None)
     return remote_state.save(repository, state), False

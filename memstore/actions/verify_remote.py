@@ -10,7 +10,7 @@ from memstore import files
 from memstore.actions import fetch
 from memstore.actions.remote_state import SEND_ANEW, RemoteState
 from memstore.actions.verify import paths_in, verify
-from memstore.errors import DamagedData, RemoteMissing
+from memstore.errors import DamagedData, RemoteMissing, RemoteTrouble
 from memstore.objects.catalogue import PlaceKind, path_of
 from memstore.progress import SILENT, Progress
 from memstore.remotes.base import FileSource, Remote, RemoteFile
@@ -73,7 +73,7 @@ def _read_remote(
                 fetch.fetch_pack(scratch.state, remote, file, progress)
             except RemoteMissing as error:
                 yield Problem("remote_missing_pack", name, paths_in(repository, name), error.message)
-            except DamagedData as error:
+            except (DamagedData, RemoteTrouble) as error:  # the remote was there just now: it is this file
                 hint = f"{error.message}; {SEND_ANEW}"
                 yield Problem("remote_damaged_pack", name, paths_in(repository, name), hint)
         progress.end()

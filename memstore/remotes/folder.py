@@ -62,6 +62,12 @@ class FolderRemote:
     def prepare(self, *, create: bool) -> None:
         with self._trouble("could not prepare"):
             if create:
+                above = os.path.dirname(self.root)
+                if not os.path.isdir(above):
+                    raise RemoteMissing(
+                        f"{above}, where the remote folder is to be made, is not there",
+                        hint="mount the disk or share it is on, or make that folder",
+                    )
                 for part in ("packs", "heads"):
                     files.make_dir(os.path.join(self._store, part))
             self._expect_store()

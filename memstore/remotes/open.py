@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from memstore.errors import BadInput
 from memstore.progress import SILENT, Progress
 from memstore.remotes.base import OpenRemote
+from memstore.workspace import around
 
 if TYPE_CHECKING:
     from memstore.workspace import Workspace
@@ -124,6 +125,17 @@ def _folder(written: str, workspace: Workspace | None) -> RemoteUrl:
         )
     if os.path.exists(path) and not os.path.isdir(path):
         raise BadInput(f"{path} is no folder", hint="name a folder; one that is not there yet will be made")
+    for root, data in around(path):
+        if _inside(root, path):
+            raise BadInput(
+                f"{path} is a memsync workspace, not a remote",
+                hint="in it, run 'memsync remote set FOLDER' and 'memsync push'; then name that FOLDER here",
+            )
+        if (workspace is None or root != workspace.root) and _inside(path, data):
+            raise BadInput(
+                f"the remote {path} lies in the data folder of the workspace {root}",
+                hint="a remote must be outside; best on another disk",
+            )
     if workspace is not None:
         for ours, what in ((workspace.data, "Data/"), (workspace.state, "the store's own folder")):
             if _inside(path, ours):

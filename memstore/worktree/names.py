@@ -114,7 +114,11 @@ def shown(path: str) -> str:
     if path.isprintable():
         return path
     return "".join(
-        sign if sign.isprintable() else sign.encode("unicode_escape", "backslashreplace").decode()
+        sign
+        if sign.isprintable()
+        else f"\\x{ord(sign) - 0xDC00:02x}"  # a byte that is not UTF-8, as the system handed it over
+        if "\udc80" <= sign <= "\udcff"
+        else sign.encode("unicode_escape").decode()
         for sign in path
     )
 

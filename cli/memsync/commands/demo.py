@@ -77,8 +77,22 @@ def command(call: Invocation, *, keep: bool) -> int | None:
         click.echo(f"The sample folder is {os.path.join(root, HOME)}: cd there and go on playing.")
     else:
         click.echo(f"The sample folder {root} is removed again ('memsync demo --keep' leaves it).")
+    activate = _activation()
+    if activate:
+        click.echo(f"memsync is not on your PATH yet: {activate}")
     click.echo("next: cd to your assistant's folder and type 'memsync init'")
     return None
+
+
+def _activation() -> str:
+    """The line that puts the virtual environment we run from on PATH; '' where none is needed."""
+    if sys.prefix == sys.base_prefix or shutil.which("memsync"):
+        return ""
+    if os.name == "nt":
+        return os.path.join(sys.prefix, "Scripts", "activate")
+    place = os.path.join(sys.prefix, "bin", "activate")
+    relative = os.path.relpath(place)
+    return f". {shlex.quote(place if relative.startswith('..') else relative)}"
 
 
 def _play(do: _Session) -> None:

@@ -39,7 +39,12 @@ def command(call: Invocation, *, no_browser: bool, scope: str) -> int | None:
         return answer
 
     with call.store() as store:
-        token = login(store.workspace, open_browser=not no_browser, scope=scope, say=say, ask=ask)
+        try:
+            token = login(store.workspace, open_browser=not no_browser, scope=scope, say=say, ask=ask)
+        except (KeyboardInterrupt, click.Abort):
+            from memsync.failure import Interrupted
+
+            raise Interrupted("stopped; nothing was changed", hint="memsync login") from None
         following = "memsync remote set drive:" if store.remote() is None else "memsync push"
     if call.json:
         call.answer({"logged_in": True, "scope": scope, "token": token})

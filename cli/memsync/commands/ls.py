@@ -41,7 +41,7 @@ def command(call: Invocation, *, arguments: Sequence[str]) -> int | None:
             raise click.UsageError("one PATH at a time", call.context)
         at = store.version(versions[0]).id if versions else store.head()
         if at is None:
-            if texts:
+            if texts and not _is_archive(texts[0]):
                 raise BadInput("nothing is committed yet", hint="make a version with 'memsync commit'")
             rows: Iterator[ListedFile] = iter(())
         else:
@@ -62,6 +62,9 @@ def command(call: Invocation, *, arguments: Sequence[str]) -> int | None:
 
 
 def _path(call: Invocation, store: Store, text: str) -> str:
-    if text.rstrip("/") == "Archive":  # the references' folder, even while there are none
-        return "Archive"
-    return call.path(store, text)
+    return "Archive" if _is_archive(text) else call.path(store, text)
+
+
+def _is_archive(text: str) -> bool:
+    """Whether it is the references' folder, which is there even while there are none."""
+    return text.rstrip("/") == "Archive"

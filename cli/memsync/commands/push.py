@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     examples=[
         ("memsync push", "everything that the remote lacks, then its readable mirror"),
         ("memsync push --pull", "first fetch what other machines sent: for scripts"),
-        ("memsync push Core --no-mirror", "versions only; they are safe without a mirror"),
+        ("memsync push --no-mirror", "versions only; they are safe without a mirror"),
     ],
 )
 @click.argument("paths", metavar="[PATH]…", nargs=-1, type=click.Path(path_type=str))
@@ -39,6 +39,8 @@ def command(
     Every version that the remote lacks is sent; PATHs limit the mirror only. What is not committed is not
     sent. An interrupted push is finished by the next one.
     """
+    if paths and no_mirror:
+        raise click.UsageError("PATHs limit the mirror, which --no-mirror leaves out", call.context)
     with call.store() as store:
         limited = call.paths(store, paths)
         pulled: PullReport | None = None
@@ -56,6 +58,7 @@ def command(
             report = store.push(limited, mirror=not no_mirror, dry_run=dry_run)
         except MemsyncError as error:
             return _failed(call, error)
+        empty = store.head() is None
     if call.json:
         document = report.as_json()
         if pulled is not None:
@@ -64,7 +67,7 @@ def command(
             document["pull"] = {"error": apart.as_json()}
         call.answer(document)
     else:
-        _show(call, report, pulled, dry_run=dry_run)
+        _show(call, report, pulled, dry_run=dry_run, empty=empty)
         if apart is not None:
             tell(apart.message, apart.hint)
     warned = call.warn((*(pulled.warnings if pulled else ()), *report.warnings))
@@ -83,14 +86,17 @@ def _failed(call: Invocation, error: MemsyncError) -> int:
     return error.exit_code
 
 
-def _show(call: Invocation, report: PushReport, pulled: PullReport | None, *, dry_run: bool) -> None:
+def _show(
+    call: Invocation, report: PushReport, pulled: PullReport | None, *, dry_run: bool, empty: bool
+) -> None:
     with call.page() as page:
         if pulled is not None and pulled.status != "nothing":
             from memsync.merge_report import show_pull
 
             show_pull(page, pulled)
         if report.status == "nothing":
-            page.line("nothing to push: the remote has every version")
+            why = "nothing is committed yet" if empty else "the remote has every version"
+            page.line(f"nothing to push: {why}")
         elif report.status == "success" or report.versions:
             page.line(_sent(report, dry_run=dry_run))
         mirrored = _mirrored(report)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import os
+from typing import TYPE_CHECKING
 
 import click
 
@@ -31,12 +32,15 @@ class _RemoteGroup(click.Group, Verb):
         ("memsync remote show", "where versions go, and when they last went"),
     ],
 )
+@click.option("--json", "as_json", is_flag=True, help="Answer with one JSON document on stdout.")
 @click.pass_context
-def command(context: click.Context, /, **_: Any) -> int | None:
+def command(context: click.Context, /, *, as_json: bool) -> int | None:
     """Set or show where versions are sent."""
     if context.invoked_subcommand is None:
-        code: int | None = context.invoke(show_command, as_json=False)
+        code: int | None = context.invoke(show_command, as_json=as_json)
         return code
+    if as_json:
+        raise click.UsageError(f"--json goes behind '{context.invoked_subcommand}'", context)
     return None
 
 
@@ -62,7 +66,13 @@ def set_command(call: Invocation, *, url: str) -> int | None:
         return None
     with call.page() as page:
         page.line(f"remote: {render.name(status.url)}")
-        page.line("next: memsync push")
+        drive = status.url.startswith("drive:")
+        if not drive and not os.path.lexists(status.url):
+            page.line("this folder is not there yet; the first push makes it")
+        if url.lower() == "drive":
+            page.line("(for Google Drive write 'drive:')")
+        signed_in = not drive or os.path.lexists(store.workspace.token_path)
+        page.line(f"next: memsync {'push' if signed_in else 'login'}")
     return None
 
 

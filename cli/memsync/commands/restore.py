@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from memstore.errors import BadInput
 from memsync import render
 from memsync.invocation import Invocation
+from memsync.revision import NEITHER, means_version
 from memsync.verb import verb
 
 if TYPE_CHECKING:
@@ -41,6 +43,8 @@ def command(
     --at: what HEAD has, or the last content the path had if it is gone. A TIME is '2025-04-23',
     '2025-04-23T14:00Z', '2 days ago'.
     """
+    if at is not None and not means_version(at):
+        raise BadInput(f"neither a version nor a time: {at!r}", hint=NEITHER)
     with call.store() as store:
         report = store.restore(
             [call.path(store, path) for path in paths],

@@ -39,15 +39,16 @@ def command(call: Invocation, *, remote: bool, quick: bool, read_data: bool) -> 
         raise click.UsageError("--quick and --read-data exclude each other", call.context)
     with call.store() as store:
         report = store.verify(remote=remote, quick=quick, read_data=read_data)
+        status = store.remote() if remote else None
     if call.json:
         call.answer(report.as_json())
     else:
         with call.page() as page:
-            _show(page, report)
+            _show(page, report, None if status is None else status.url)
     return None if report.ok else DAMAGED
 
 
-def _show(page: render.Page, report: VerifyReport) -> None:
+def _show(page: render.Page, report: VerifyReport, remote_url: str | None) -> None:
     checked = (
         f"{render.plural(report.versions, 'version')}, {render.plural(report.objects, 'object')}"
         f" ({render.size(report.bytes)})"
@@ -63,5 +64,9 @@ def _show(page: render.Page, report: VerifyReport) -> None:
             page.line(f"      {render.name(path)}")
         if problem.hint:
             page.line(f"      hint: {render.visible(problem.hint)}")
+    if remote_url is not None:
+        wrong = sum(problem.kind.startswith("remote_") for problem in report.problems)
+        found = render.plural(wrong, "problem") if wrong else "all packs are there"
+        page.line(f"the remote {render.name(remote_url)}: {found}")
     for note in report.notes:
         page.line(render.visible(note))

@@ -51,7 +51,14 @@ class MirrorFolders:
                 return self._journal.folder(path)
             if time.monotonic() - self._listed.get(parent, -FRESH) < FRESH:
                 return self._journal.folder(path)
-            self.learn(posixpath.dirname(path), [*self._layout.children([parent], folders=True)])
+            try:
+                rows = [*self._layout.children([parent], folders=True)]
+            except RemoteMissing:
+                if parent == self._layout.id("root"):
+                    raise
+                self.look_anew()  # a person deleted the folder above
+                return self.find(path)
+            self.learn(posixpath.dirname(path), rows)
             self._listed[parent] = time.monotonic()
             return self._journal.folder(path)
 

@@ -133,6 +133,13 @@ class Journal:
         for key in keys:
             self.done(key)
 
+    def ended(self, found: Mapping[str, str]) -> None:
+        """Contents of these md5s lie there now: open uploads of them under these keys have ended unheard."""
+        with self._fresh():
+            keys = [key for key, row in self._uploads.items() if found.get(key) == row.md5]
+        for key in keys:
+            self.end_upload(key)
+
     def forget(self, key: str) -> None:
         """What `key` stood for is gone or elsewhere: the next create of it is another thing."""
         with self._appending() as append:

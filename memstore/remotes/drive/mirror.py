@@ -63,6 +63,9 @@ class DriveMirror:
             self._rows[row["id"]] = row
             self._looked[row["id"]] = self._clock()
             seen.append(self._file(row))
+        self._journal.ended(
+            {f"update:{row['id']}": str(row.get("md5Checksum")) for row in rows if row is not None}
+        )
         return seen
 
     def walk(self) -> Iterator[MirrorFile]:

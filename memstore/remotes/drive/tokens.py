@@ -76,7 +76,9 @@ def load_token(path: str) -> Token:
         raw = files.read(path)
     except (FileNotFoundError, IsADirectoryError):
         raise NotLoggedIn(
-            "Drive token missing", hint=f"run 'memsync login' (it writes {path})", code="token_missing"
+            "Drive token missing",
+            hint=f"run 'memsync login' in that workspace (after 'memsync init' if it is new); it writes {path}",
+            code="token_missing",
         ) from None
     document = json_object(raw)
     if document.get("type") == "service_account":
