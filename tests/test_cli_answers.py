@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -30,7 +31,14 @@ from tests.cli_fake_store import CONTENT, ONE, TWO, FakeStore, change, document,
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeStore:
-    return open_fake(tmp_path, monkeypatch)
+    fake = open_fake(tmp_path, monkeypatch)
+    fake.workspace.token_path = str(tmp_path / "drive_token.json")
+    fake.workspace.config = SimpleNamespace(commit_held_back_minimum=20)
+    fake.heads = [ONE]
+    fake.repository = SimpleNamespace(
+        catalogue=SimpleNamespace(heads=lambda: fake.heads, tree_size=lambda: 20)
+    )
+    return fake
 
 
 # -- commit, archive -----------------------------------------------------------------------------------------
@@ -232,6 +240,32 @@ def test_a_day_of_unpushed_versions_is_a_warning(store: FakeStore) -> None:
     assert result.stderr.startswith("warning: 3 versions have waited")
 
 
+def test_status_says_what_a_remote_that_was_never_pushed_to_has(store: FakeStore) -> None:
+    store.answers["status"] = StatusReport(None, (), 0, None, (), RemoteStatus("/x"))
+    assert "remote  /x  nothing to push yet\n" in run("status").stdout
+    store.answers["status"] = StatusReport(ONE, (), 0, None, (), RemoteStatus("/x"))
+    assert "remote  /x  all versions are there\n" in run("status").stdout
+    assert "apart" not in run("status").stdout
+    store.heads.append(TWO)
+    assert "\napart   this machine and the remote each have versions" in run("status").stdout
+
+
+def test_status_names_the_login_that_a_push_lacked(store: FakeStore, tmp_path: Path) -> None:
+    store.answers["status"] = StatusReport(
+        ONE, (), 1, 1, (), RemoteStatus("drive:", None, "Drive token missing", 1_745_416_921_000)
+    )
+    assert run("status").stdout.endswith("next    memsync login\n")
+    (tmp_path / "drive_token.json").write_text("{}")
+    assert run("status").stdout.endswith("next    memsync push\n")
+
+
+@pytest.mark.parametrize(("gone", "held"), [(10, False), (11, True)])
+def test_status_warns_of_deletions_that_commit_holds_back(store: FakeStore, gone: int, held: bool) -> None:
+    changes = tuple(PendingChange(f"{number}.txt", ChangeKind.DELETE) for number in range(gone))
+    store.answers["status"] = StatusReport(ONE, changes, 0, None, (), None)
+    assert ("--allow-deletions" in run("status").stdout) is held
+
+
 # -- restore -------------------------------------------------------------------------------------------------
 
 
@@ -245,6 +279,17 @@ def test_restore_says_what_came_from_where_and_what_was_saved_first(store: FakeS
     assert lines[2].startswith(f"  Core/Rules.txt  ← {str(ONE)[:12]}  2025-04-2")
     assert lines[3] == "  delete   late.txt"
     assert store.asked["restore"][1] == {"at": "2025-04-23", "to": None, "exact": True}
+
+
+def test_a_version_that_is_none_and_an_id_for_a_path_are_told_apart(store: FakeStore) -> None:
+    for nonsense in ("ID", "HEAD~1"):
+        result = run("restore", "Core", "--at", nonsense)
+        assert result.exit_code == 8
+        assert f"neither a version nor a time: '{nonsense}'" in result.stderr
+        assert "8 or more digits" in result.stderr
+    assert "memsync restore PATH --at 02694bb8" in run("restore", "02694bb8").stderr
+    assert "an id needs 8 or more digits" in run("show", "abc").stderr
+    assert "a note goes behind -m" in run("commit", "my note").stderr
 
 
 def test_restore_to_another_place_passes_it_absolute(store: FakeStore) -> None:
@@ -267,20 +312,25 @@ def test_push_says_what_was_sent_in_two_lines(store: FakeStore) -> None:
     store.answers["push"] = PushReport(
         "success", 3, 5, 1, 1200, 4, 1, MirrorCounts(2, 1, 1, 7, 0), ("a note",)
     )
-    result = run("push", "Core", "--no-mirror")
+    result = run("push", "Core")
     assert result.exit_code == 0
     assert result.stdout.splitlines() == [
         "sent 3 versions (5 objects, 1 pack, 1.2 KB, 4 requests)",
         "mirror: 2 created, 1 updated, 1 moved to Archive/",
         "a note",
     ]
-    assert store.asked["push"] == ((["Core"],), {"mirror": False, "dry_run": False})
+    assert store.asked["push"] == ((["Core"],), {"mirror": True, "dry_run": False})
+    run("push", "--no-mirror")
+    assert store.asked["push"] == ((None,), {"mirror": False, "dry_run": False})
+    assert run("push", "Core", "--no-mirror").exit_code == 2
     assert run("push", "--dry-run").stdout.startswith("would send 3 versions")
 
 
 def test_a_push_with_nothing_to_send_says_so(store: FakeStore) -> None:
     store.answers["push"] = PushReport("nothing")
     assert run("push").stdout == "nothing to push: the remote has every version\n"
+    store.versions.clear()
+    assert run("push").stdout == "nothing to push: nothing is committed yet\n"
 
 
 def test_a_failed_push_prints_its_own_document_and_ends_with_the_errors_code(store: FakeStore) -> None:
@@ -353,6 +403,8 @@ def test_remote_show_is_null_for_programs_when_none_is_set(store: FakeStore) -> 
     store.answers["remote"] = RemoteStatus("/mnt/x", None, "full", 1_745_416_920_000)
     assert run("remote", "show").stdout.splitlines()[:2] == ["remote: /mnt/x", "last push: never"]
     assert run("remote").stdout == run("remote", "show").stdout
+    assert run("remote", "--json").stdout == run("remote", "show", "--json").stdout
+    assert run("remote", "--json", "show").exit_code == 2
 
 
 def test_remote_set_passes_the_address_on(store: FakeStore) -> None:
@@ -360,6 +412,22 @@ def test_remote_set_passes_the_address_on(store: FakeStore) -> None:
     assert run("remote", "set", "drive:").stdout.startswith("remote: drive:MemoryVDB\n")
     assert store.asked["set_remote"][0] == ("drive:",)
     assert run("remote", "forget").exit_code == 2
+
+
+def test_remote_set_names_the_next_step_and_what_is_not_there_yet(store: FakeStore, tmp_path: Path) -> None:
+    store.answers["set_remote"] = RemoteStatus("drive:")
+    assert run("remote", "set", "drive:").stdout == "remote: drive:\nnext: memsync login\n"
+    (tmp_path / "drive_token.json").write_text("{}")
+    assert run("remote", "set", "drive:").stdout == "remote: drive:\nnext: memsync push\n"
+    store.answers["set_remote"] = RemoteStatus(str(tmp_path / "Drive"))
+    lines = run("remote", "set", "Drive").stdout.splitlines()[1:]
+    assert lines == [
+        "this folder is not there yet; the first push makes it",
+        "(for Google Drive write 'drive:')",
+        "next: memsync push",
+    ]
+    store.answers["set_remote"] = RemoteStatus(str(tmp_path))
+    assert len(run("remote", "set", str(tmp_path)).stdout.splitlines()) == 2
 
 
 # -- care ----------------------------------------------------------------------------------------------------
@@ -382,7 +450,14 @@ def test_verify_ends_with_6_and_names_each_problem_and_its_mend(store: FakeStore
 
 def test_verify_of_a_whole_store_says_so(store: FakeStore) -> None:
     store.answers["verify"] = VerifyReport(12, 34567, (), 3)
+    store.answers["remote"] = RemoteStatus("/mnt/x")
     result = run("verify", "--remote", "--read-data")
-    assert (result.exit_code, result.stdout) == (0, "all whole: 3 versions, 12 objects (34.6 KB)\n")
+    whole = "all whole: 3 versions, 12 objects (34.6 KB)\n"
+    assert (result.exit_code, result.stdout) == (0, whole + "the remote /mnt/x: all packs are there\n")
+    assert run("verify").stdout == whole
+    store.answers["verify"] = VerifyReport(12, 34567, (Problem("remote_missing_pack", "ab", (), ""),), 3)
+    assert run("verify", "--remote").stdout.endswith("the remote /mnt/x: 1 problem\n")
+    store.answers["verify"] = VerifyReport(12, 34567, (), 3)
+    run("verify", "--remote", "--read-data")
     assert store.asked["verify"][1] == {"remote": True, "quick": False, "read_data": True}
     assert run("verify", "--read-data").exit_code == 2

@@ -64,6 +64,12 @@ def test_login_asks_in_the_terminal_and_names_the_next_step(auth: FakeAuth) -> N
     assert result.stdout.endswith("next: memsync remote set drive:\n")
 
 
+def test_a_login_that_is_left_changes_nothing_and_says_so(auth: FakeAuth) -> None:
+    result = CliRunner().invoke(app, ["login"], input="", prog_name="memsync")
+    assert result.exit_code == 130
+    assert "memsync: stopped; nothing was changed\n  hint: memsync login\n" in result.stderr
+
+
 def test_login_with_json_keeps_stdout_for_the_document(auth: FakeAuth) -> None:
     result = CliRunner().invoke(
         app, ["login", "--scope", "drive", "--json"], input="x\n", prog_name="memsync"

@@ -101,14 +101,33 @@ def test_diff_tells_versions_from_paths(store: FakeStore) -> None:
     assert arguments_of_diff(store, two, "Core", "Core/Gone.txt") == (TWO, None, ["Core", "Core/Gone.txt"])
 
 
-def test_a_file_named_like_an_id_is_a_path_and_dashes_decide(store: FakeStore) -> None:
+def test_an_id_wins_over_a_file_of_its_name_and_dashes_decide(store: FakeStore) -> None:
     store.versions[TWO] = version(TWO)
     two = str(TWO)[:12]
     Path("Data", two).write_text("x")
-    assert arguments_of_diff(store, two) == (ONE, None, [two])
+    assert arguments_of_diff(store, two) == (TWO, None, [])
+    Path("Data", "deadbeef").write_text("x")
+    assert arguments_of_diff(store, "deadbeef") == (ONE, None, ["deadbeef"])
     assert arguments_of_diff(store, two, "--") == (TWO, None, [])
     assert arguments_of_diff(store, "--", two) == (ONE, None, [two])
     assert run("diff", two, two, two, "--").exit_code == 2
+
+
+def test_a_name_that_only_the_past_has_shadows_no_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = tmp_path / "Data"
+    with Store.init(tmp_path) as real:
+        (data / "HEAD").write_bytes(b"x")
+        (data / "today").write_bytes(b"the day\n")
+        real.commit()
+        monkeypatch.chdir(tmp_path)
+        assert run("ls", "HEAD").stdout.endswith("  today\n"), "HEAD is the version, file or none"
+        assert run("show", "today").stdout == "the day\n"
+        (data / "today").unlink()
+        assert run("show", "today").stdout == "the day\n", "HEAD still has the file"
+        real.commit()
+    assert "\ndelete today" in run("show", "today").stdout
 
 
 def test_an_argument_that_is_neither_is_bad_input(store: FakeStore) -> None:
@@ -202,5 +221,7 @@ def test_ls_shows_size_time_path_and_where_a_reference_came_from(store: FakeStor
 def test_ls_of_nothing_is_nothing_on_stdout(store: FakeStore) -> None:
     store.versions.clear()
     result = run("ls")
+    assert (result.exit_code, result.stdout) == (0, "")
+    result = run("ls", "Archive/")
     assert (result.exit_code, result.stdout) == (0, "")
     assert run("ls", "Core", "Core").exit_code == 2

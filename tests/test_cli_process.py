@@ -177,6 +177,18 @@ def test_the_demo_does_the_main_job_and_leaves_nothing_behind(tmp_path: Path) ->
     assert answer["folder"] not in json.dumps(answer["steps"])
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs the device that is always full")
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_an_output_that_is_full_is_not_the_stores_disk(root: Path, options: list[str]) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "memsync", "log", *options], cwd=root, stdout=full,
+            stderr=subprocess.PIPE, encoding="utf-8", check=False,
+        )  # fmt: skip
+    assert done.returncode == 8
+    assert done.stderr.startswith("memsync: could not write to the output: ")
+
+
 def test_the_demo_kept_is_a_workspace_to_play_with(tmp_path: Path) -> None:
     out = memsync(
         "demo", "--keep", cwd=tmp_path, TMPDIR=str(tmp_path), TEMP=str(tmp_path), TMP=str(tmp_path)

@@ -37,7 +37,7 @@ BIG: Final = random.Random(5).randbytes(5_400_000)
 """Above the limit of one multipart request, and three chunks."""
 TIME_MS: Final = 1_900_000_000_123
 """When what comes home from Drive is committed: later than any version of a scene."""
-SAMPLE: Final = 40
+SAMPLE: Final = 24
 """Cases of the fast suite."""
 SEED: Final = 20261123
 

@@ -445,7 +445,7 @@ def one_run(place: Path, number: int, examples: int, steps: int) -> None:
 
 
 def test_every_version_reads_back_whatever_was_done(tmp_path: Path) -> None:
-    run(tmp_path, range(10), 4, 30)
+    run(tmp_path, range(6), 4, 30)
 
 
 @pytest.mark.soak

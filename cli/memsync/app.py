@@ -104,7 +104,9 @@ class App(click.Group):
             from difflib import get_close_matches
 
             word = args[0].lower()
-            near = [_FOREIGN[word]] if word in _FOREIGN else get_close_matches(word, PURPOSES, n=1, cutoff=0.5)
+            near = (
+                [_FOREIGN[word]] if word in _FOREIGN else get_close_matches(word, PURPOSES, n=1, cutoff=0.5)
+            )
             hint = f"did you mean 'memsync {near[0]}'?" if near else "'memsync --help' lists the commands"
             raise NoSuchVerb(f"no such command: {args[0]}", ctx, hint)
         return super().resolve_command(ctx, args)

@@ -38,7 +38,14 @@ def version_id(repository: Repository, at: At) -> VersionId:
         return head_or_refuse(repository)
     if looks_like_id(at):
         return repository.version_by_prefix(at)
-    return repository.version_at(parse_time(at, now_ms=time.time_ns() // 1_000_000, end=True))
+    try:
+        moment = parse_time(at, now_ms=time.time_ns() // 1_000_000, end=True)
+    except BadInput as error:
+        raise BadInput(
+            f"neither a version nor a time: {at!r}",
+            hint="an id is 8 or more digits that 'memsync log' shows; " + error.hint,
+        ) from error
+    return repository.version_at(moment)
 
 
 def head_or_refuse(repository: Repository) -> VersionId:

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 def command(call: Invocation, *, arguments: Sequence[str]) -> int | None:
     """List the files of a version, or the archive references.
 
-    ID is 8 or more digits of a version's id, or a time; without it, HEAD. An argument that could be
-    either is a path if a file of that name is there; after '--' it always is. Sizes are those of the
-    content, times those of the file.
+    ID is 8 or more digits of a version's id, or a time; without it, HEAD. HEAD and a version's
+    id always mean the version; a time is a path if a file of that name is in the folder or in HEAD; what
+    follows '--' always is one. Sizes are those of the content, times those of the file.
     """
     with call.store() as store:
         versions, texts = split_versions(call, store, arguments, most=1)

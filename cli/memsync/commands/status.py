@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from typing import TYPE_CHECKING, Final
 
 from memsync import render
 from memsync.invocation import Invocation
@@ -11,6 +12,12 @@ from memsync.verb import verb
 if TYPE_CHECKING:
     from memstore.reports import StatusReport
     from memstore.store import Store
+
+APART: Final = (
+    "this machine and the remote each have versions that the other had not seen; merging is not there yet"
+)
+TOKEN_MISSING: Final = "Drive token missing"
+"""The last error of a push without a token (issue 3's wording; memstore/remotes/drive/tokens.py)."""
 
 
 @verb(
@@ -23,8 +30,8 @@ if TYPE_CHECKING:
 def command(call: Invocation) -> int | None:
     """Show what is not committed or not pushed yet.
 
-    It also says when the last push succeeded, why the last one failed, which conflicts of a merge still
-    wait for a person, and what to type next. The network is not asked.
+    It also says when the last push succeeded, why the last one failed, and what to type next. The network
+    is not asked.
     """
     with call.store() as store:
         report = store.status()
@@ -46,19 +53,26 @@ def _show(call: Invocation, store: Store, report: StatusReport) -> None:
             when = f"{render.local_time(head.time_ms)} ({render.ago(head.time_ms)})"
             page.line(f"head    {page.id(head.id)}  {when}{'  ' + page.paint(note, 'bold') if note else ''}")
         _show_remote(page, report)
+        if report.remote is not None and len(store.repository.catalogue.heads()) > 1:
+            page.line(f"apart   {APART}")
         if report.changes:
             counts = render.summary(change.change.word for change in report.changes)
             page.line(f"changes {counts}")
             for change in report.changes[: render.SHOWN_CHANGES]:
                 page.line(f"  {page.word(change.change.word)}  {render.name(change.path)}")
             page.more(len(report.changes) - render.SHOWN_CHANGES, "memsync status --json has all")
+            if _held_back(store, report):
+                page.line(
+                    "        most files are gone: 'memsync commit' will hold their deletion back, unless they "
+                    "were moved; --allow-deletions records it"
+                )
         elif report.head is not None:
             page.line("changes none: the memory folder is as HEAD has it")
         if report.conflicts:
             page.line("conflicts to settle: keep what is right, then delete the side file and commit")
             for path in report.conflicts:
                 page.line(f"  {page.paint(render.name(path), 'red')}")
-        following = _next(report)
+        following = _next(store, report)
         if following:
             page.line(f"next    {following}")
 
@@ -68,29 +82,40 @@ def _show_remote(page: render.Page, report: StatusReport) -> None:
     if remote is None:
         page.line("remote  none")
         return
-    if remote.last_push_ms is None:
-        pushed = "never pushed"
-    else:
-        pushed = (
-            f"last push {render.local_time(remote.last_push_ms, seconds=False)}"
-            f" ({render.ago(remote.last_push_ms)})"
-        )
-    waiting = (
-        f"{render.plural(report.unpushed, 'version')} to push" if report.unpushed else "all versions pushed"
-    )
-    page.line(f"remote  {render.name(remote.url)}  {pushed}, {waiting}")
+    page.line(f"remote  {render.name(remote.url)}  {_pushed(report, remote.last_push_ms)}")
     if remote.last_error:
         when = f" ({render.ago(remote.last_error_ms)})" if remote.last_error_ms is not None else ""
         page.line(f"        {page.paint('last error', 'red')}{when}: {render.visible(remote.last_error)}")
 
 
-def _next(report: StatusReport) -> str:
+def _pushed(report: StatusReport, last_push_ms: int | None) -> str:
+    waiting = f"{render.plural(report.unpushed, 'version')} to push" if report.unpushed else ""
+    if last_push_ms is not None:
+        when = f"{render.local_time(last_push_ms, seconds=False)} ({render.ago(last_push_ms)})"
+        return f"last push {when}, {waiting or 'all versions pushed'}"
+    if waiting:
+        return f"never pushed, {waiting}"
+    return "nothing to push yet" if report.head is None else "all versions are there"  # as after a clone
+
+
+def _held_back(store: Store, report: StatusReport) -> bool:
+    """Whether commit may hold the deletions back: more than half of the files, where there are enough."""
+    gone = sum(change.change.word == "delete" for change in report.changes)
+    if not gone:
+        return False
+    total = store.repository.catalogue.tree_size()
+    return total >= store.workspace.config.commit_held_back_minimum and 2 * gone > total
+
+
+def _next(store: Store, report: StatusReport) -> str:
     if report.changes:
         return 'memsync commit -m "what this is"'
     if report.head is None:
         return "put files into the memory folder and run 'memsync commit'"
     if report.remote is None:
         return "memsync remote set FOLDER, or 'drive:' for Google Drive: so far there is one copy only"
+    if report.remote.last_error == TOKEN_MISSING and not os.path.lexists(store.workspace.token_path):
+        return "memsync login"
     if report.unpushed:
         return "memsync push"
     return ""
