@@ -41,7 +41,11 @@ class FakeStore:
     """The signatures of `Store` with answers that a test sets; `asked` keeps what it was asked for."""
 
     def __init__(self, root: Path) -> None:
-        self.workspace = SimpleNamespace(data=str(root / "Data"), root=str(root))
+        config = SimpleNamespace(commit_held_back_minimum=20)
+        self.workspace = SimpleNamespace(data=str(root / "Data"), root=str(root), config=config)
+        self.heads: list[VersionId] = [ONE]
+        catalogue = SimpleNamespace(heads=lambda: self.heads, tree_size=lambda: 20)
+        self.repository = SimpleNamespace(catalogue=catalogue)
         self.answers: dict[str, Any] = {}
         self.asked: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {}
         self.versions = {ONE: version(ONE, change("Core/Rules.txt"))}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -33,11 +32,6 @@ from tests.cli_fake_store import CONTENT, ONE, TWO, FakeStore, change, document,
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeStore:
     fake = open_fake(tmp_path, monkeypatch)
     fake.workspace.token_path = str(tmp_path / "drive_token.json")
-    fake.workspace.config = SimpleNamespace(commit_held_back_minimum=20)
-    fake.heads = [ONE]
-    fake.repository = SimpleNamespace(
-        catalogue=SimpleNamespace(heads=lambda: fake.heads, tree_size=lambda: 20)
-    )
     return fake
 
 
@@ -319,9 +313,9 @@ def test_push_says_what_was_sent_in_two_lines(store: FakeStore) -> None:
         "mirror: 2 created, 1 updated, 1 moved to Archive/",
         "a note",
     ]
-    assert store.asked["push"] == ((["Core"],), {"mirror": True, "dry_run": False})
+    assert store.asked.pop("push") == ((["Core"],), {"mirror": True, "dry_run": False})
     run("push", "--no-mirror")
-    assert store.asked["push"] == ((None,), {"mirror": False, "dry_run": False})
+    assert store.asked.pop("push") == ((None,), {"mirror": False, "dry_run": False})
     assert run("push", "Core", "--no-mirror").exit_code == 2
     assert run("push", "--dry-run").stdout.startswith("would send 3 versions")
 
@@ -453,11 +447,11 @@ def test_verify_of_a_whole_store_says_so(store: FakeStore) -> None:
     store.answers["remote"] = RemoteStatus("/mnt/x")
     result = run("verify", "--remote", "--read-data")
     whole = "all whole: 3 versions, 12 objects (34.6 KB)\n"
-    assert (result.exit_code, result.stdout) == (0, whole + "the remote /mnt/x: all packs are there\n")
+    assert (result.exit_code, result.stdout) == (0, whole + "on the remote (/mnt/x) all packs are there\n")
     assert run("verify").stdout == whole
     store.answers["verify"] = VerifyReport(12, 34567, (Problem("remote_missing_pack", "ab", (), ""),), 3)
     assert run("verify", "--remote").stdout.endswith("the remote /mnt/x: 1 problem\n")
-    store.answers["verify"] = VerifyReport(12, 34567, (), 3)
+    assert run("verify", "--remote").stdout.endswith("on the remote (/mnt/x) 1 problem found\n")
     run("verify", "--remote", "--read-data")
     assert store.asked["verify"][1] == {"remote": True, "quick": False, "read_data": True}
     assert run("verify", "--read-data").exit_code == 2

@@ -66,7 +66,7 @@ def _show(page: render.Page, report: VerifyReport, remote_url: str | None) -> No
             page.line(f"      hint: {render.visible(problem.hint)}")
     if remote_url is not None:
         wrong = sum(problem.kind.startswith("remote_") for problem in report.problems)
-        found = render.plural(wrong, "problem") if wrong else "all packs are there"
-        page.line(f"the remote {render.name(remote_url)}: {found}")
+        found = f"{render.plural(wrong, 'problem')} found" if wrong else "all packs are there"
+        page.line(f"on the remote ({render.name(remote_url)}) {found}")
     for note in report.notes:
         page.line(render.visible(note))
