@@ -450,7 +450,6 @@ def test_verify_of_a_whole_store_says_so(store: FakeStore) -> None:
     assert (result.exit_code, result.stdout) == (0, whole + "on the remote (/mnt/x) all packs are there\n")
     assert run("verify").stdout == whole
     store.answers["verify"] = VerifyReport(12, 34567, (Problem("remote_missing_pack", "ab", (), ""),), 3)
-    assert run("verify", "--remote").stdout.endswith("the remote /mnt/x: 1 problem\n")
     assert run("verify", "--remote").stdout.endswith("on the remote (/mnt/x) 1 problem found\n")
     run("verify", "--remote", "--read-data")
     assert store.asked["verify"][1] == {"remote": True, "quick": False, "read_data": True}
