@@ -20,7 +20,7 @@ from memsync.progress import ProgressLine
 from memstore.store import Store
 from tests.drive_emulator import DriveEmulator
 from tests.drive_emulator.wire import Request
-from tests.drive_memory import ROOT, DriveMemory, head_of, kill, no_waiting, shape, tree
+from tests.drive_memory import ROOT, DriveMemory, head_of, kill, no_waiting, shape, tree, what_is_open
 
 NOTES = 1000
 FOLDERS = 10
@@ -187,6 +187,21 @@ def test_what_a_push_killed_in_the_mirror_had_sent_is_logged_by_the_next_and_onc
     ]  # fmt: skip
     memory.push()
     assert memory.upload_lines() == lines
+
+
+@pytest.mark.parametrize("fault", ["drop=after reset", "drop=before reset"])
+def test_a_note_that_is_deleted_here_after_a_put_of_unknown_end_leaves_no_orphan(
+    memory: DriveMemory, emulator: DriveEmulator, fault: str
+) -> None:
+    memory.commit({"a.txt": b"a\n", "b.txt": b"b\n"})
+    rule = emulator.fault(f"files.create.multipart nth=5 {fault}")  # format, pack, head, a.txt, b.txt
+    assert memory.push(environ={"MEMSYNC_PUSH_ATTEMPTS": "1"}).status == "fail"
+    assert rule.fired == 1
+    memory.commit({"b.txt": None})
+    assert memory.push().status == "success"
+    assert {path for path in memory.mirror if not path.startswith("Archive/b_")} == {"a.txt"}
+    assert what_is_open(memory.root) == ([], [], 0)
+    assert memory.push().status == "nothing"
 
 
 def test_trouble_in_the_mirror_ends_the_push_though_something_came_home_before_it(

@@ -68,7 +68,9 @@ def apply(repository: Repository, target: MirrorTarget, steps: Sequence[Step], p
                 dict(
                     zip(
                         [step.path for step in looked],
-                        target.look([(step.path, step.mirrored.handle) for step in looked if step.mirrored]),
+                        target.look(
+                            [(step.path, step.mirrored.handle or None) for step in looked if step.mirrored]
+                        ),
                         strict=True,
                     )
                 )
@@ -164,6 +166,7 @@ def _after_move(
 
 def _put(repository: Repository, target: MirrorTarget, entry: Entry, outcome: Outcome) -> None:
     source = BytesSource(repository.read(entry.content))
+    _intend(repository, entry)
     made = target.put(entry.path, source, notes_for(entry.content, source.md5()), entry.modified_ms)
     remember(repository, entry.path, entry.content, made)
     outcome.created += 1
@@ -307,6 +310,13 @@ def _note(repository: Repository, row: Mirrored) -> Mirrored:
         (row.path, bytes(row.content), *row[2:]),
     )
     return row
+
+
+def _intend(repository: Repository, entry: Entry) -> None:
+    """Note that a file may lie there from now on: if its put is cut off and the path is gone from `Data/` by the
+    next push, that one looks for it."""
+    _note(repository, Mirrored(entry.path, entry.content, entry.size, "", ""))
+    _set_state(repository, entry.path, plan.INTENDED)
 
 
 def forget(repository: Repository, path: str) -> None:

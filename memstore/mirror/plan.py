@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from memstore.config import Config
     from memstore.repository import Repository
 
+INTENDED: Final = "intended"
+"""The state of a row of the catalogue's mirror table whose file was not seen to arrive."""
 _MEANINGFUL_LIMIT: Final = 1 << 20
 """Bytes up to which two texts are compared for a meaningful difference."""
 
@@ -105,7 +107,8 @@ def steps(repository: Repository, only: Sequence[str] | None = None) -> Iterator
     selection = Selection(config)
     gone = repository.catalogue.db.execute(
         "SELECT mirror.path, mirror.content, mirror.size, handle, stamp FROM mirror "
-        "LEFT JOIN tree USING (path) WHERE tree.path IS NULL AND state = '' ORDER BY mirror.path"
+        "LEFT JOIN tree USING (path) WHERE tree.path IS NULL AND state IN ('', ?) ORDER BY mirror.path",
+        (INTENDED,),
     ).fetchall()
     for row in gone:
         if _wanted(row[0], only):
@@ -113,10 +116,10 @@ def steps(repository: Repository, only: Sequence[str] | None = None) -> Iterator
     rows = repository.catalogue.db.execute(
         "SELECT tree.path, tree.kind, tree.size, tree.content, tree.modified, "
         "mirror.content, mirror.size, mirror.handle, mirror.stamp "
-        "FROM tree LEFT JOIN mirror USING (path) "
+        "FROM tree LEFT JOIN mirror ON mirror.path = tree.path AND mirror.state <> ? "
         "WHERE mirror.path IS NULL OR mirror.content <> tree.content OR tree.size > ? OR ? "
         "ORDER BY tree.path",
-        (config.mirror_max_file_size, not selection.everything),
+        (INTENDED, config.mirror_max_file_size, not selection.everything),
     ).fetchall()
     for path, kind, size, content, modified, old_content, old_size, handle, stamp in rows:
         if not _wanted(path, only):

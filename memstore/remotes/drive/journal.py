@@ -93,6 +93,11 @@ class Journal:
         with self._fresh():
             return self._taken.get(key)
 
+    def all_pending(self, prefix: str) -> list[str]:
+        """The keys that begin so of creates that were not seen to end."""
+        with self._fresh():
+            return [key for key in self._taken if key.startswith(prefix)]
+
     def made(self, key: str) -> str | None:
         """The id of what was made for `key`, if that is still known here."""
         with self._fresh():

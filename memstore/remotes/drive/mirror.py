@@ -269,6 +269,8 @@ class DriveMirror:
             return min(rows, key=lambda row: (not row.get("appProperties"), age(row)))
         pending = self._journal.pending(f"file:{path}")
         row = None if pending is None else self._get(pending)  # a put that was cut off may have landed
+        if pending is not None and row is None:
+            self._journal.forget(f"file:{path}")
         return None if row is None or row.get("trashed") else row
 
     def _children(self, folders: Sequence[str], *, trashed: bool = False) -> Iterator[dict[str, Any]]:

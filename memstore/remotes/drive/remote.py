@@ -124,6 +124,10 @@ class DriveRemote:
             row = self._create(name, source, self._with_ids(notes or {}))
         self._made[name] = row
         self._remember(name, row)
+        if name.startswith("heads/"):
+            # Heads that interrupted pushes did not get to make are superseded; any other is reserved for anew.
+            for other in self._journal.all_pending("heads/"):
+                self._journal.forget(other)
 
     def delete(self, name: str) -> None:
         if check_name(name) not in self._known:
