@@ -324,7 +324,7 @@ class Store:
     def set_remote(self, url: str) -> RemoteStatus:
         """Where to push. Nothing is asked of it yet. Raises `BadInput` for what memsync does not understand."""
         from memstore.actions import remote_state
-        from memstore.remotes.open import parse_url
+        from memstore.remotes.url import parse_url
 
         normalised = parse_url(url, self.workspace).normalised
         state = remote_state.load_or_none(self.repository)

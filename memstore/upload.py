@@ -124,7 +124,7 @@ def _relative(store: Store, place: str) -> str:
 
 
 def _token_missing(store: Store) -> bool:
-    from memstore.remotes.open import parse_url
+    from memstore.remotes.url import parse_url
 
     remote = store.remote()
     assert remote is not None

@@ -27,8 +27,8 @@ from memstore.remotes.base import OpenRemote
 from memstore.remotes.drive.journal import Journal
 from memstore.remotes.drive.remote import DriveRemote
 from memstore.remotes.limiter import Limiter
-from memstore.remotes.open import RemoteUrl
 from memstore.remotes.retry import Retry
+from memstore.remotes.url import RemoteUrl
 from memstore.reports import PushReport
 from memstore.store import Store
 from memstore.workspace import Workspace

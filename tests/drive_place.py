@@ -15,8 +15,8 @@ from typing import Self
 from memstore.progress import SILENT
 from memstore.remotes.drive.remote import DriveRemote
 from memstore.remotes.limiter import Limiter
-from memstore.remotes.open import parse_url
 from memstore.remotes.retry import Retry
+from memstore.remotes.url import parse_url
 from memstore.workspace import Workspace
 from tests.drive_emulator import SCOPE_FILE, Behaviour, DriveEmulator
 

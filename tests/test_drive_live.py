@@ -18,8 +18,8 @@ import pytest
 from memstore.progress import SILENT
 from memstore.remotes.base import BytesSource, OpenRemote
 from memstore.remotes.drive.remote import DriveRemote
-from memstore.remotes.open import parse_url
 from memstore.remotes.retry import Retry
+from memstore.remotes.url import parse_url
 from memstore.workspace import Workspace
 from tests import test_remote_contract as contract
 from tests.drive_emulator import Behaviour

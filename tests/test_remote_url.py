@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from memstore.errors import BadInput
-from memstore.remotes.open import open_remote, parse_url
+from memstore.remotes.open import open_remote
+from memstore.remotes.url import parse_url
 from memstore.workspace import Workspace
 
 

@@ -15,7 +15,8 @@ from memstore.identity import StoreFormat
 from memstore.ids import VersionId
 from memstore.progress import SILENT, Progress
 from memstore.remotes.base import OpenRemote
-from memstore.remotes.open import open_remote, parse_url
+from memstore.remotes.open import open_remote
+from memstore.remotes.url import parse_url
 from memstore.repository import CATALOGUE_NAME, Repository
 from memstore.workspace import Workspace
 from memstore.worktree.found import Found, racy

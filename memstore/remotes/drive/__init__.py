@@ -8,8 +8,8 @@ from memstore.remotes.base import OpenRemote
 
 if TYPE_CHECKING:
     from memstore.progress import Progress
-    from memstore.remotes.open import RemoteUrl
     from memstore.remotes.retry import Retry
+    from memstore.remotes.url import RemoteUrl
     from memstore.workspace import Workspace
 
 

@@ -19,7 +19,7 @@ from memstore.errors import NotLoggedIn, RemoteMissing, RemoteTrouble
 from memstore.remotes.drive.api import FIELDS, FOLDER_TYPE, PAGE, DriveApi
 from memstore.remotes.drive.journal import Journal
 from memstore.remotes.drive.trouble import IdInUse, IdRefused
-from memstore.remotes.open import RemoteUrl
+from memstore.remotes.url import RemoteUrl
 
 STORE: Final = ".memsync"
 PARTS: Final = ("packs", "heads")

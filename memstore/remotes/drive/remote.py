@@ -24,8 +24,8 @@ from memstore.remotes.drive.tokens import TokenCredentials
 from memstore.remotes.drive.transfer import Announced, Transfer, arrived, md5_of
 from memstore.remotes.drive.trouble import IdInUse, IdRefused
 from memstore.remotes.limiter import Limiter, limiter_for
-from memstore.remotes.open import RemoteUrl
 from memstore.remotes.retry import Retry
+from memstore.remotes.url import RemoteUrl
 from memstore.workspace import Workspace
 
 OCTETS: Final = "application/octet-stream"
