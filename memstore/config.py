@@ -154,7 +154,7 @@ class Config:
         "\"content\" or \"text\"", lambda word: word in {"content", "text"},
     )  # fmt: skip
     push_pull = Key(
-        "push.pull", False, "a push pulls and merges first when the remote is ahead", "true or false",
+        "push.pull", False, "a push pulls first, and merges what was made apart", "true or false",
     )  # fmt: skip
     push_attempts = Key(
         "push.attempts", 3, "how often one request is tried; waits that the remote asks for do not count",

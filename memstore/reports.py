@@ -136,41 +136,6 @@ class MirrorCounts(NamedTuple):
         return {name: getattr(self, name) for name in ("created", "updated", "moved", "skipped", "failed")}
 
 
-class PushReport(NamedTuple):
-    status: str
-    """`success`, `nothing` or `fail`."""
-    versions: int = 0
-    objects: int = 0
-    packs: int = 0
-    bytes_sent: int = 0
-    requests: int = 0
-    attempts: int = 0
-    """The most tries that any one request took."""
-    mirror: MirrorCounts = MirrorCounts()
-    notes: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-    """Any of them makes the exit code 1; notes never do."""
-    error: dict[str, object] | None = None
-    exit_code: int = 0
-    """What the error asks for; 0 without one."""
-
-    def as_json(self) -> dict[str, object]:
-        document: dict[str, object] = {
-            "status": self.status,
-            "versions": self.versions,
-            "objects": self.objects,
-            "packs": self.packs,
-            "bytes_sent": self.bytes_sent,
-            "requests": self.requests,
-            "mirror": self.mirror.as_json(),
-            "notes": list(self.notes),
-            "warnings": list(self.warnings),
-        }
-        if self.error is not None:
-            document["error"] = self.error
-        return document
-
-
 class PullConflict(NamedTuple):
     path: str
     kept_as: str | None
@@ -195,6 +160,51 @@ class PullReport(NamedTuple):
             "notes": list(self.notes),
             "warnings": list(self.warnings),
         }
+
+
+class PushReport(NamedTuple):
+    status: str
+    """`success`, `nothing` or `fail`."""
+    versions: int = 0
+    objects: int = 0
+    packs: int = 0
+    bytes_sent: int = 0
+    requests: int = 0
+    attempts: int = 0
+    """The most tries that any one request took."""
+    mirror: MirrorCounts = MirrorCounts()
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    """Any of them makes the exit code 1; notes never do."""
+    error: dict[str, object] | None = None
+    exit_code: int = 0
+    """What the error asks for; 0 without one."""
+    ahead: bool = False
+    """The remote has versions that HEAD does not descend from, so the mirror was left as it is."""
+    pulled: PullReport | None = None
+    """Of a push that pulls as well."""
+    pull_error: dict[str, object] | None = None
+    """Why it could not; what is here was sent all the same."""
+
+    def as_json(self) -> dict[str, object]:
+        document: dict[str, object] = {
+            "status": self.status,
+            "versions": self.versions,
+            "objects": self.objects,
+            "packs": self.packs,
+            "bytes_sent": self.bytes_sent,
+            "requests": self.requests,
+            "mirror": self.mirror.as_json(),
+            "notes": list(self.notes),
+            "warnings": list(self.warnings),
+        }
+        if self.error is not None:
+            document["error"] = self.error
+        if self.pull_error is not None:
+            document["pull"] = {"error": self.pull_error}
+        elif self.pulled is not None:
+            document["pull"] = self.pulled.as_json()
+        return document
 
 
 class Problem(NamedTuple):

@@ -340,9 +340,15 @@ class Store:
         return None if state is None else state.status()
 
     def push(
-        self, paths: Sequence[str] | None = None, *, mirror: bool = True, dry_run: bool = False
+        self,
+        paths: Sequence[str] | None = None,
+        *,
+        mirror: bool = True,
+        dry_run: bool = False,
+        pull: bool | None = None,
     ) -> PushReport:
-        """Send what the remote lacks, then refresh the mirror (of `paths` only, where given).
+        """Send what the remote lacks, then refresh the mirror (of `paths` only, where given). `pull`: pull first,
+        so that both have the same; as `push.pull` is configured by default.
 
         What goes wrong with the remote is in the report (`fail`), not raised. Raises `BadInput` where no
         remote is set.
@@ -355,9 +361,21 @@ class Store:
             return without_sending(self.repository, state, paths=cleaned, mirror=mirror)
         from memstore.actions import push
 
-        return push.push(
-            self.repository, state, self._open_remote, paths=cleaned, mirror=mirror, progress=self.progress
-        )
+        def send() -> PushReport:
+            return push.push(
+                self.repository,
+                self._remote_state(),
+                self._open_remote,
+                paths=cleaned,
+                mirror=mirror,
+                progress=self.progress,
+            )
+
+        if not (self.workspace.config.push_pull if pull is None else pull):
+            return send()
+        from memstore.actions.exchange import exchange
+
+        return exchange(self.pull, send)
 
     def is_on_remote(self, path: str) -> bool:
         """Whether the remote has HEAD's content of a path, and its mirror too where the path is mirrored."""
@@ -366,15 +384,15 @@ class Store:
         self.repository.refresh()
         return push.has_content(self.repository, self._remote_state(), _clean(path))
 
-    def pull(self) -> PullReport:
-        """Fetch what the remote has, and bring HEAD and `Data/` to its newest version. Raises `Conflict` where
-        both sides have versions that the other lacks: merging is not there yet."""
+    def pull(self, *, on_conflict: str = "keep-both") -> PullReport:
+        """Fetch what the remote has, merge it with what is here where both were made apart, and bring HEAD and
+        `Data/` to that. `on_conflict` is `keep-both`, `ours`, `theirs`, or `fail`, which raises `Conflict`."""
         from memstore.actions.pull import pull
 
         state = self._remote_state()
         remote = self._open_remote()
         try:
-            return pull(self.repository, state, remote, progress=self.progress)
+            return pull(self.repository, state, remote, on_conflict=on_conflict, progress=self.progress)
         finally:
             remote.close()
 

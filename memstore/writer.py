@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 
 import msgpack
 
+from memstore import merging
 from memstore.errors import DamagedData
+from memstore.identity import Device
 from memstore.ids import ContentId, Id, ManifestId, VersionId
 from memstore.manifest import history
-from memstore.manifest.version import MANIFEST_HASH_EVERY, Change, Meta, Version, encode
+from memstore.manifest.version import MANIFEST_HASH_EVERY, Change, Meta, Version, decode, encode
 from memstore.objects import encoding
 from memstore.objects.catalogue import Location, key_of
 from memstore.objects.encoding import Base, Encoded
@@ -166,6 +168,43 @@ class Writer:
         if announce is not None:
             announce(version.id)
         self.commit(version.id)
+        return version
+
+    def add_merge(
+        self,
+        parents: tuple[VersionId, ...],
+        changes: Sequence[Change],
+        *,
+        time_ms: int,
+        manifest: ManifestId,
+        meta: Meta,
+        rules: int = 0,
+    ) -> Version:
+        """Make a version of several parents, with its changes against the first, HEAD staying where it is; it is
+        durable when this returns. With `rules` it is a merge by the rules, and no device's; one that is here
+        already is not made again."""
+        self._begin()
+        generation = 1 + max(self._catalogue.generation(parent) for parent in parents)
+        device = Device(merging.DEVICE_ID, merging.DEVICE) if rules else self.repository.device
+        encoded = encode(
+            parents=parents,
+            generation=generation,
+            time_ms=time_ms,
+            device=device.name,
+            device_id=device.id,
+            meta=meta,
+            changes=changes,
+            manifest=manifest,
+            merge_rules=rules,
+        )
+        version = decode(encoded)
+        if self._catalogue.seq(version.id) is None:
+            offset = self._append_version(encoded)
+            self._flush_rows()
+            history.add_version(self._catalogue, version, self._place, offset, -1)
+            self.commit(self.repository.head())
+        else:
+            self.finish()
         return version
 
     def time_of_next(self, parents: Sequence[VersionId] | None = None) -> int:

@@ -241,7 +241,7 @@ def test_status_says_what_a_remote_that_was_never_pushed_to_has(store: FakeStore
     assert "remote  /x  all versions are there\n" in run("status").stdout
     assert "apart" not in run("status").stdout
     store.heads.append(TWO)
-    assert "\napart   this machine and the remote each have versions" in run("status").stdout
+    assert "\napart   there are versions here that were made apart from HEAD" in run("status").stdout
 
 
 def test_status_names_the_login_that_a_push_lacked(store: FakeStore, tmp_path: Path) -> None:
@@ -313,9 +313,9 @@ def test_push_says_what_was_sent_in_two_lines(store: FakeStore) -> None:
         "mirror: 2 created, 1 updated, 1 moved to Archive/",
         "a note",
     ]
-    assert store.asked.pop("push") == ((["Core"],), {"mirror": True, "dry_run": False})
+    assert store.asked.pop("push") == ((["Core"],), {"mirror": True, "dry_run": False, "pull": None})
     run("push", "--no-mirror")
-    assert store.asked.pop("push") == ((None,), {"mirror": False, "dry_run": False})
+    assert store.asked.pop("push") == ((None,), {"mirror": False, "dry_run": False, "pull": None})
     assert run("push", "Core", "--no-mirror").exit_code == 2
     assert run("push", "--dry-run").stdout.startswith("would send 3 versions")
 
@@ -353,26 +353,30 @@ def test_a_failed_exchange_is_its_own_document_with_the_error_in_it(
 
 
 def test_a_push_that_pulls_first_tells_of_both(store: FakeStore) -> None:
-    store.answers["pull"] = PullReport("success", TWO, ("a.txt",))
-    store.answers["push"] = PushReport("success", 1)
+    store.answers["push"] = PushReport("success", 1, pulled=PullReport("success", TWO, ("a.txt",)))
     result = run("push", "--pull")
     assert result.exit_code == 0
+    assert store.asked["push"][1]["pull"] is True
     assert "is the newest version now" in result.stdout
     assert document(run("push", "--pull", "--json"))["pull"]["merged"] == ["a.txt"]
-    store.answers["pull"] = errors.RemoteMissing("nothing there yet")
-    assert run("push", "--pull").exit_code == 0
+    kept = PullReport("conflict", TWO, (), (PullConflict("a.txt", "a (from x 2025-04-23T14-02-00Z).txt"),))
+    store.answers["push"] = PushReport("success", 1, pulled=kept)
+    assert run("push", "--pull").exit_code == 1
+    store.answers["push"] = PushReport("success", 1)
+    assert run("push").exit_code == 0
+    assert store.asked["push"][1]["pull"] is None, "as it is configured"
 
 
-def test_a_push_sends_what_is_here_even_where_the_pull_needs_a_person(store: FakeStore) -> None:
-    store.answers["pull"] = errors.Conflict("versions were made apart", hint="look at both")
-    store.answers["push"] = PushReport("success", 1, 2, 1, 100)
+def test_a_push_sends_what_is_here_even_where_the_pull_failed(store: FakeStore) -> None:
+    error = errors.DamagedData("a content cannot be read", hint="run 'memsync verify'")
+    store.answers["push"] = PushReport("success", 1, 2, 1, 100, pull_error=error.as_json(), exit_code=6)
     result = run("push", "--pull")
-    assert result.exit_code == 3
+    assert result.exit_code == 6
     assert result.stdout.startswith("sent 1 version (")
-    assert result.stderr == "memsync: versions were made apart\n  hint: look at both\n"
+    assert result.stderr == "memsync: a content cannot be read\n  hint: run 'memsync verify'\n"
     result = run("push", "--pull", "--json")
-    assert (result.exit_code, document(result)["status"]) == (3, "success")
-    assert document(result)["pull"]["error"]["code"] == "conflict"
+    assert (result.exit_code, document(result)["status"]) == (6, "success")
+    assert document(result)["pull"]["error"]["code"] == "damaged"
 
 
 def test_a_pull_says_what_it_brought(store: FakeStore) -> None:

@@ -45,7 +45,7 @@ SECTIONS: Final[tuple[tuple[str, tuple[tuple[str, str], ...]], ...]] = (
             ("login", "Sign in to Google Drive."),
             ("logout", "Sign out of Google Drive and delete the token."),
             ("push", "Send new versions to the remote; refresh its mirror."),
-            ("pull", "Fetch new versions from the remote and bring Data/ to the newest."),
+            ("pull", "Fetch new versions from the remote and merge them into Data/."),
         ),
     ),
     (

@@ -1,28 +1,30 @@
-"""pull: fetch what the remote has, and move HEAD forward to it.
+"""pull: fetch what the remote has, and bring HEAD to what unites it with what is here.
 
-A head that is simply ahead is checked out as it is. Heads that were made apart are not merged here yet; they
-are reported, and nothing of either is touched.
+A head that is simply ahead is checked out as it is; heads that were made apart are merged first. What is not
+committed in `Data/` is committed before anything else, and `Data/` is written under a checkout record, so that a
+pull that dies half-way is finished by the next command.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from memstore.actions import checkout, fetch, remote_state
 from memstore.actions.checkout import Step
-from memstore.actions.commit import log_archived, record
+from memstore.actions.commit import finish_checkout, log_archived, record
+from memstore.actions.merge import ON_CONFLICT, merge
 from memstore.actions.remote_state import RemoteState
-from memstore.errors import BadInput, Conflict, RemoteMissing
+from memstore.errors import BadInput, RemoteMissing, UsageError
 from memstore.identity import StoreFormat
 from memstore.ids import ContentId, VersionId
 from memstore.manifest import history
 from memstore.manifest.version import Entry, Kind, Meta
+from memstore.objects.catalogue import PlaceKind
 from memstore.progress import SILENT, Progress
 from memstore.remotes.base import OpenRemote
-from memstore.reports import PullReport
+from memstore.reports import PullConflict, PullReport
 
 if TYPE_CHECKING:
     from memstore.repository import Repository
@@ -30,28 +32,44 @@ if TYPE_CHECKING:
 
 
 def pull(
-    repository: Repository, state: RemoteState, remote: OpenRemote, *, progress: Progress = SILENT
+    repository: Repository,
+    state: RemoteState,
+    remote: OpenRemote,
+    *,
+    on_conflict: str = "keep-both",
+    progress: Progress = SILENT,
 ) -> PullReport:
-    """Bring HEAD to the remote's newest version. What is uncommitted in `Data/` is committed first.
+    """Bring HEAD to the remote's newest version, merging where both sides have versions that the other lacks.
 
-    Raises `Conflict` where both sides have versions that the other lacks, `RemoteMissing` where nothing was
-    pushed yet.
+    `on_conflict` is what to do where the sides exclude one another: `keep-both`, `ours`, `theirs` or `fail`. Raises
+    `Conflict` for `fail`, `RemoteMissing` where nothing was pushed yet.
     """
+    if on_conflict not in ON_CONFLICT:
+        raise UsageError(
+            f"no way to settle a conflict: {on_conflict!r}", hint="give one of " + ", ".join(ON_CONFLICT)
+        )
     repository.refresh()
     heads = _fetch(repository, state, remote, progress)
-    if not heads:
-        return PullReport("nothing", repository.head())
     with repository.writing() as writer:
+        finish_checkout(repository, writer)
         ours = repository.head()
-        ahead = [head for head in heads if not _contains(repository, ours, head)]
-        if not ahead:
+        heads = [*heads, *_apart_here(repository, heads)]
+        if all(_contains(repository, ours, head) for head in heads):
             return PullReport("nothing", ours)
         saved = record(repository, writer, None, meta=Meta(reason="saved before a pull"))
         log_archived(repository, saved.version)
         ours = repository.head()
-        target = _only_one(repository, ours, heads, remote.url)
-        warnings = forward(repository, writer, target, progress)
-        return PullReport("success", target, warnings=(*saved.warnings, *warnings))
+        known = [*heads] if ours is None else [ours, *heads]
+        joined = merge(repository, writer, known, ours=ours, on_conflict=on_conflict)
+        warnings = forward(repository, writer, joined.version, progress)
+        return PullReport(
+            "conflict" if joined.clashes else "success",
+            joined.version,
+            merged=joined.combined,
+            conflicts=tuple(PullConflict(clash.path, clash.kept_as) for clash in joined.clashes),
+            notes=joined.notes,
+            warnings=(*saved.warnings, *warnings),
+        )
 
 
 def forward(
@@ -114,17 +132,11 @@ def _contains(repository: Repository, ours: VersionId | None, other: VersionId) 
     return history.is_ancestor(repository.catalogue, repository.seq(other), repository.seq(ours))
 
 
-def _only_one(
-    repository: Repository, ours: VersionId | None, heads: list[VersionId], where: str
-) -> VersionId:
-    """The one head that descends from HEAD and all other heads. Raises `Conflict` if there is none."""
-    for head in heads:
-        others = [other for other in (ours, *heads) if other is not None and other != head]
-        if all(_contains(repository, head, other) for other in others):
-            return head
-    moment = time.strftime("%Y-%m-%d %H:%M")
-    raise Conflict(
-        f"this device and {where} have versions that were made apart ({moment}); they are all safe here now",
-        hint="'memsync log' shows both sides; 'memsync push' keeps sending this one's, nothing is overwritten",
-        code="diverged",
+def _apart_here(repository: Repository, listed: Sequence[VersionId]) -> list[VersionId]:
+    """Heads of this store that no remote has listed: what another copy of this folder left here, say. What was
+    fetched without its head may not be whole yet and is none of them."""
+    rows = repository.catalogue.db.execute(
+        "SELECT id FROM heads JOIN versions USING (seq) JOIN places USING (place) WHERE places.kind = ? ORDER BY id",
+        (PlaceKind.SEGMENT,),
     )
+    return [head for row in rows if (head := VersionId(row[0])) not in listed and head != repository.head()]

@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
@@ -21,6 +21,7 @@ from memstore.actions.seal import seal
 from memstore.errors import BadInput, MemsyncError, RemoteMissing, RemoteTrouble, StoreLocked
 from memstore.identity import StoreFormat
 from memstore.ids import VersionId
+from memstore.merging import ancestry
 from memstore.mirror import apply as mirror_apply
 from memstore.mirror import plan as mirror_plan
 from memstore.mirror.apply import Outcome
@@ -291,29 +292,29 @@ def _publish(
     work: _Work,
 ) -> RemoteState:
     """Create the markers of our heads, then delete those that they supersede."""
-    new_packs = state.unpublished  # those that an interrupted push sent included
+    catalogue = repository.catalogue
     there = set(remote_state.head_ids(listed))
-    for head in heads:
-        if head not in there:
-            body = {"format": 1, "device": repository.device.name, "packs": list(new_packs)}
-            notes = {"pack": new_packs[-1]} if new_packs else {}
+    unknown = {head for head in there if catalogue.seq(head) is None}
+    ours = [head for head in heads if _is_ours(repository, state, head, there)]
+    published = there - unknown
+    for head in ours:
+        # One that was there and is gone, with a head beside it that is not known here, was superseded by that.
+        if head not in there and not (unknown and str(head) in state.heads):
+            body = {"format": 1, "device": repository.device.name, "packs": list(state.unpublished)}
+            notes = {"pack": state.unpublished[-1]} if state.unpublished else {}
             remote.create(f"heads/{head}", BytesSource(json.dumps(body).encode()), notes)
             work.heads += 1
-    unknown = [head for head in there if repository.catalogue.seq(head) is None]
-    superseded = sorted(there - set(heads) - set(unknown))
-    for head in superseded:
+            published.add(head)
+    left = set(ancestry.newest(catalogue, published))
+    for head in sorted((there - unknown) - left):
         remote.delete(f"heads/{head}")
-    work.ahead = bool(unknown)
+    left |= unknown
+    work.ahead = len(left) > 1 or repository.head() not in left
     if work.ahead:
+        who = "another device has pushed" if unknown else "the remote has"
         work.warnings.append(
-            "another device has pushed versions that this one has not seen: everything of this one is on the "
-            "remote as well, the mirror is left as it is; 'memsync pull' brings theirs, unless both were made apart"
-        )
-    elif len(heads) > 1:
-        work.ahead = True
-        work.warnings.append(
-            f"this store has {len(heads)} newest versions that were made apart: all are sent, the mirror is left "
-            "as it is, for merging is not there yet (README, 'Two machines worked apart')"
+            f"{who} versions that are not in this one's: everything of this one is on the remote as well, the "
+            "mirror is left as it is; 'memsync pull' merges both, and 'memsync push --pull' does that and pushes"
         )
     return remote_state.save(
         repository,
@@ -321,12 +322,25 @@ def _publish(
             state,
             unpublished=(),
             unlogged=(*state.unlogged, *state.unpublished),
-            heads=tuple(sorted(str(head) for head in {*heads, *unknown})),
+            heads=tuple(sorted(str(head) for head in left)),
             last_push_ms=time.time_ns() // 1_000_000,
             last_error=None,
             last_error_ms=None,
         ),
     )
+
+
+def _is_ours(
+    repository: Repository, state: RemoteState, head: VersionId, there: Collection[VersionId]
+) -> bool:
+    """Whether to publish a head: HEAD itself, and what else came from here. A version that was fetched without
+    its head belongs to a push that is under way, and may not be whole yet."""
+    if head == repository.head() or head in there:
+        return True
+    row = repository.catalogue.db.execute(
+        "SELECT name FROM versions JOIN places USING (place) WHERE id = ?", (bytes(head),)
+    ).fetchone()
+    return row is not None and row[0] in state.unpublished
 
 
 # -- the mirror --------------------------------------------------------------------------------------------
@@ -407,6 +421,7 @@ def _report(remote: OpenRemote | None, work: _Work, error: MemsyncError | None) 
         mirror=counts,
         notes=(*work.notes, *work.outcome.notes),
         warnings=tuple(work.warnings),
+        ahead=work.ahead,
         error=None if error is None else error.as_json(),
         exit_code=0 if error is None else error.exit_code,
     )

@@ -294,6 +294,10 @@ class Catalogue:
         row = self.db.execute("SELECT id FROM versions WHERE seq = ?", (seq,)).fetchone()
         return VersionId(row[0])
 
+    def generation(self, id: bytes) -> int:
+        row = self.db.execute("SELECT generation FROM versions WHERE id = ?", (bytes(id),)).fetchone()
+        return int(row[0])
+
     def heads(self) -> list[VersionId]:
         """Versions that no other has as a parent, newest first."""
         rows = self.db.execute(

@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING
 
 import click
 
-from memstore.errors import Conflict, MemsyncError, RemoteMissing
+from memstore.errors import MemsyncError
 from memsync import render
 from memsync.failure import tell
 from memsync.invocation import Invocation
 from memsync.verb import verb
 
 if TYPE_CHECKING:
-    from memstore.reports import PullReport, PushReport
+    from memstore.reports import PushReport
 
 
 @verb(
     "push",
     examples=[
         ("memsync push", "everything that the remote lacks, then its readable mirror"),
-        ("memsync push --pull", "first fetch what other machines sent: for scripts"),
+        ("memsync push --pull", "first fetch and merge what other machines sent: for scripts"),
         ("memsync push --no-mirror", "versions only; they are safe without a mirror"),
     ],
 )
@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 @click.option("--no-mirror", is_flag=True, help="Send versions only; leave the readable files as they are.")
 @click.option("--dry-run", is_flag=True, help="Say what would be sent, and send nothing.")
 @click.option(
-    "--pull", "pull_first", is_flag=True, help="Fetch what the remote has first, as 'memsync pull' does."
+    "--pull",
+    "pull_first",
+    is_flag=True,
+    help="Fetch and merge what the remote has first, as 'memsync pull' does.",
 )
 def command(
     call: Invocation, *, paths: Sequence[str], no_mirror: bool, dry_run: bool, pull_first: bool
@@ -37,43 +40,31 @@ def command(
     """Send new versions to the remote; refresh its mirror.
 
     Every version that the remote lacks is sent; PATHs limit the mirror only. What is not committed is not
-    sent. An interrupted push is finished by the next one.
+    sent. An interrupted push is finished by the next one. Where another machine has pushed versions that are
+    not here, this one's are sent all the same, the mirror waits, and the exit code is 1: --pull brings and
+    merges them as well.
     """
     if paths and no_mirror:
         raise click.UsageError("PATHs limit the mirror, which --no-mirror leaves out", call.context)
     with call.store() as store:
         limited = call.paths(store, paths)
-        pulled: PullReport | None = None
-        apart: Conflict | None = None
-        if pull_first and not dry_run:
-            try:
-                pulled = store.pull()
-            except RemoteMissing:  # nothing was ever pushed there: nothing to fetch
-                pass
-            except Conflict as error:  # what is here is sent all the same: a backup never waits for a person
-                apart = error
-            except MemsyncError as error:
-                return _failed(call, error)
         try:
-            report = store.push(limited, mirror=not no_mirror, dry_run=dry_run)
+            report = store.push(
+                limited,
+                mirror=not no_mirror,
+                dry_run=dry_run,
+                pull=(pull_first or None) if not dry_run else False,
+            )
         except MemsyncError as error:
             return _failed(call, error)
         empty = store.head() is None
     if call.json:
-        document = report.as_json()
-        if pulled is not None:
-            document["pull"] = pulled.as_json()
-        elif apart is not None:
-            document["pull"] = {"error": apart.as_json()}
-        call.answer(document)
+        call.answer(report.as_json())
     else:
-        _show(call, report, pulled, dry_run=dry_run, empty=empty)
-        if apart is not None:
-            tell(apart.message, apart.hint)
+        _show(call, report, dry_run=dry_run, empty=empty)
+    pulled = report.pulled
     warned = call.warn((*(pulled.warnings if pulled else ()), *report.warnings))
-    if pulled is not None and pulled.conflicts:
-        warned = 1
-    return report.exit_code or (apart.exit_code if apart is not None else warned)
+    return report.exit_code or (1 if pulled is not None and pulled.conflicts else warned)
 
 
 def _failed(call: Invocation, error: MemsyncError) -> int:
@@ -86,10 +77,9 @@ def _failed(call: Invocation, error: MemsyncError) -> int:
     return error.exit_code
 
 
-def _show(
-    call: Invocation, report: PushReport, pulled: PullReport | None, *, dry_run: bool, empty: bool
-) -> None:
+def _show(call: Invocation, report: PushReport, *, dry_run: bool, empty: bool) -> None:
     with call.page() as page:
+        pulled = report.pulled
         if pulled is not None and pulled.status != "nothing":
             from memsync.merge_report import show_pull
 
@@ -104,8 +94,9 @@ def _show(
             page.line(mirrored)
         for note in report.notes:
             page.line(render.visible(note))
-    if report.error is not None:
-        tell(str(report.error.get("message", "the push failed")), str(report.error.get("hint") or ""))
+    for error in (report.pull_error, report.error):
+        if error is not None:
+            tell(str(error.get("message", "the push failed")), str(error.get("hint") or ""))
 
 
 def _sent(report: PushReport, *, dry_run: bool) -> str:

@@ -13,9 +13,7 @@ if TYPE_CHECKING:
     from memstore.reports import StatusReport
     from memstore.store import Store
 
-APART: Final = (
-    "this machine and the remote each have versions that the other had not seen; merging is not there yet"
-)
+APART: Final = "there are versions here that were made apart from HEAD: 'memsync pull' merges them"
 TOKEN_MISSING: Final = "Drive token missing"
 """The last error of a push without a token (issue 3's wording; memstore/remotes/drive/tokens.py)."""
 
