@@ -195,12 +195,13 @@ def remade(catalogue: Catalogue, reader: ObjectReader, segment: str, scan: Scan)
             try:
                 decode(reader.version_record(VersionId(id), place[0], offset, -1), id=VersionId(id))
             except DamagedData:
-                encoded = _encoded_anew(catalogue, seq)
+                encoded = encoded_anew(catalogue, seq)
                 if VersionId.of(encoded) == id:
                     yield encoded
 
 
-def _encoded_anew(catalogue: Catalogue, seq: int) -> bytes:
+def encoded_anew(catalogue: Catalogue, seq: int) -> bytes:
+    """A version's encoded form from what the catalogue knows: the true one only if its hash is its id."""
     version = next(history.versions_of(catalogue, "seq = ?", (seq,)))
     hashed = version.generation % MANIFEST_HASH_EVERY == 0 or len(version.parents) > 1
     return encode(
