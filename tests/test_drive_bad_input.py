@@ -278,8 +278,8 @@ def test_a_damaged_pack_on_drive_stops_a_clone_and_is_named_by_verify(
         assert all(row.hint for row in report.problems)
     assert memory.contents() == {b"precious\n"}, "what is here stays whole"
     with memory.open() as store:
-        report = store.repair()
-        assert ([row.id for row in report.mended], report.problems) == ([name], ()), report
+        mended = store.repair()
+        assert ([row.id for row in mended.mended], mended.problems) == ([name], ()), mended
         assert store.verify(remote=True, read_data=True).ok
     memory.clone("another")
 
