@@ -41,12 +41,11 @@ class Invocation:
             ) from None
 
     @contextlib.contextmanager
-    def store(self, *, damaged: bool = False) -> Iterator[Store]:
-        """The workspace around the current folder; with `damaged`, one that must be mended before it opens."""
+    def store(self) -> Iterator[Store]:
+        """The workspace around the current folder."""
         from memstore.store import Store
 
-        opened = Store.open_damaged if damaged else Store.open
-        store = opened(self.cwd, progress=self.progress())
+        store = Store.open(self.cwd, progress=self.progress())
         if left_to_the_end is not None:
             left_to_the_end.append(store)
             yield store

@@ -8,14 +8,17 @@ and the changes a version. Nothing of it is visible before the version is durabl
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Final
 
 from memstore import files, logs
-from memstore.actions.ingest import Candidate, Ingested, Old, Unreadable, ingest
+from memstore.actions.compare import Comparison
+from memstore.actions.ingest import Ingested, Unreadable, ingest
 from memstore.errors import BadInput
-from memstore.ids import ContentId
+from memstore.manifest import history
 from memstore.manifest.references import References
 from memstore.manifest.version import Change, ChangeKind, Entry, Kind, Meta, Version
 from memstore.progress import SILENT, Progress
@@ -23,28 +26,16 @@ from memstore.reports import CommitReport
 from memstore.worktree import found as worktree
 from memstore.worktree.found import Found
 from memstore.worktree.ignore import Ignore
-from memstore.worktree.scan import Scan, scan
+from memstore.worktree.scan import scan
 
 if TYPE_CHECKING:
     from memstore.repository import Repository
     from memstore.writer import Writer
 
-TreeRow = tuple[str, int, int, bytes, int, int | None, int | None, int | None, int | None]
 
-
+_KINDS: Final = tuple(Kind)
 CHECKOUT_NAME: Final = "checkout"
 """Of the checkout record in `.memsync/`."""
-
-
-class Comparison(NamedTuple):
-    """What a scan says of HEAD's manifest."""
-
-    candidates: list[Candidate]
-    """Files that are new, or may differ: to be read."""
-    gone: list[Change]
-    """Deletes, without their archive references yet."""
-    seen: int
-    """Files that were found at all."""
 
 
 def commit(
@@ -83,19 +74,49 @@ def record(
     progress: Progress = SILENT,
 ) -> CommitReport:
     """The same for who holds the lock already; writes no log."""
+    with _no_looking_for_cycles():
+        return _record(
+            repository, writer, paths, meta=meta, allow_deletions=allow_deletions, progress=progress
+        )
+
+
+@contextlib.contextmanager
+def _no_looking_for_cycles() -> Iterator[None]:
+    """A commit of 100,000 files makes a million small tuples and no cycle; looking through them again and again
+    is a fifth of its time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _record(
+    repository: Repository,
+    writer: Writer,
+    paths: Sequence[str] | None,
+    *,
+    meta: Meta,
+    allow_deletions: bool,
+    progress: Progress,
+) -> CommitReport:
     check_data_folder(repository)
     clock = files.clock_of(repository.state)
     ignore = Ignore.load(repository.workspace.data)
     scanned = scan(repository.workspace.data, ignore, paths)
-    comparison = compare(repository, scanned, ignore, paths)
-    warnings = [*repository.warnings, *scanned.warnings]
-    repository.warnings.clear()
+    comparison = Comparison(repository, scanned, ignore, paths)
     ingested: list[Ingested] = []
+    unreadable: list[str] = []
     for item in ingest(repository, writer, comparison.candidates, progress):
         if isinstance(item, Unreadable):
-            warnings.append(item.warning)
+            unreadable.append(item.warning)
         else:
             ingested.append(item)
+    warnings = [*repository.warnings, *scanned.warnings, *unreadable]
+    repository.warnings.clear()
+    stats = {item.found.path: _safe_stat(item, clock) for item in ingested}
     changes = [change for item in ingested if (change := _change(item)) is not None]
     gone = comparison.gone
     held = _held_back(repository, gone, ingested, paths) if not allow_deletions else 0
@@ -112,73 +133,13 @@ def record(
         if repository.workspace.config.archive_automatic:
             references = References(repository.catalogue, time_ms)
             changes = [references.given_to(change) for change in changes]
-        version = writer.add_version(changes, meta=meta, time_ms=time_ms)
-    _remember(writer, ingested, clock)
+        version = writer.add_version(changes, meta=meta, time_ms=time_ms, stats=stats)
+        for change in changes:
+            stats.pop(change.path, None)
+    writer.remember(stats.items())
+    writer.finish()
     _remember_data_folder(repository)
     return CommitReport(version, tuple(warnings))
-
-
-# -- comparing ---------------------------------------------------------------------------------------------
-
-
-def compare(repository: Repository, scanned: Scan, ignore: Ignore, paths: Sequence[str] | None) -> Comparison:
-    """Merge the scan with HEAD's manifest, both in path order. Exhausts the scan."""
-    candidates: list[Candidate] = []
-    gone: list[str] = []
-    seen = 0
-    rows = _tree_rows(repository, paths)
-    row = next(rows, None)
-    for seen_file in scanned.files:
-        item = seen_file
-        seen += 1
-        path = item.path
-        while row is not None and row[0] < path:
-            gone.append(row[0])
-            row = next(rows, None)
-        if row is None or row[0] != path:
-            candidates.append(Candidate(item, None))
-            continue
-        if row[1] == Kind.EXECUTABLE and not files.POSIX:
-            item = item._replace(kind=row[1])  # a system without mode bits can't have changed them
-        # The stat cache: what lstat said when the file last had HEAD's content, where that is safe.
-        if row[5:] != item[2:] or row[1] != item[1]:
-            candidates.append(Candidate(item, Old(row[1], row[2], ContentId(row[3]), row[4])))
-        row = next(rows, None)
-    while row is not None:
-        gone.append(row[0])
-        row = next(rows, None)
-    if paths is not None:
-        gone += _now_folders(repository, candidates, gone)
-    deletes = [
-        Change(path, ChangeKind.DELETE, None) for path in gone if _is_gone(repository, scanned, ignore, path)
-    ]
-    if paths is not None:
-        _all_known(repository, paths, candidates, deletes, scanned)
-    return Comparison(candidates, deletes, seen)
-
-
-def _is_gone(repository: Repository, scanned: Scan, ignore: Ignore, path: str) -> bool:
-    """Whether a path of HEAD that the scan did not show was deleted. It was not if it could not be looked at,
-    or if it is ignored now and still there: then it stays as it is."""
-    for hidden in scanned.unseen:
-        if not hidden or path == hidden or path.startswith(hidden + "/"):
-            return False
-    return not (ignore.covers(path) and worktree.look(repository.workspace.data, path) is not None)
-
-
-def _now_folders(repository: Repository, candidates: Sequence[Candidate], gone: Sequence[str]) -> list[str]:
-    """Files of HEAD that named paths show to be folders now: no version may hold `a` and `a/b`."""
-    known = set(gone)
-    found = []
-    for candidate in candidates:
-        path = candidate.found.path
-        end = -1 if candidate.old is not None else path.rfind("/")
-        while end > 0 and path[:end] not in known:
-            known.add(path[:end])
-            if repository.catalogue.tree_entry(path[:end]) is not None:
-                found.append(path[:end])
-            end = path.rfind("/", 0, end)
-    return found
 
 
 def _replaced(gone: Sequence[Change], ingested: Sequence[Ingested]) -> list[Change]:
@@ -191,38 +152,6 @@ def _replaced(gone: Sequence[Change], ingested: Sequence[Ingested]) -> list[Chan
         if change.path in folders
         or any(change.path[:end] in here for end in range(len(change.path)) if change.path[end] == "/")
     ]
-
-
-def _tree_rows(repository: Repository, paths: Sequence[str] | None) -> Iterator[TreeRow]:
-    if paths is None or "" in paths:
-        yield from repository.catalogue.tree()
-        return
-    if len(paths) == 1:
-        yield from repository.catalogue.tree(paths[0])
-        return
-    rows = {row[0]: row for path in paths for row in repository.catalogue.tree(path)}
-    for path in sorted(rows):
-        yield rows[path]
-
-
-def _all_known(
-    repository: Repository,
-    paths: Sequence[str],
-    candidates: Iterable[Candidate],
-    deletes: Iterable[Change],
-    scanned: Scan,
-) -> None:
-    """Each path that was asked for is there, or was in HEAD, or the scan has said what is wrong with it."""
-    met = {candidate.found.path for candidate in candidates} | {change.path for change in deletes}
-    data = repository.workspace.data
-    for path in paths:
-        if path in met or path in scanned.unseen or files.exists(os.path.join(data, path)):
-            continue
-        if next(iter(repository.catalogue.tree(path)), None) is None:
-            raise BadInput(
-                f"{path} is neither in Data/ nor in the last version",
-                hint="'memsync status' shows what changed; 'memsync ls' what the last version holds",
-            )
 
 
 # -- Data/ itself ------------------------------------------------------------------------------------------
@@ -294,7 +223,7 @@ def _change(item: Ingested) -> Change | None:
     found, old = item.found, item.old
     if old is not None and old.content == item.content and old.kind == found.kind:
         return None
-    entry = Entry(found.path, Kind(found.kind), item.size, item.content, item.modified_ms)
+    entry = Entry(found.path, _KINDS[found.kind], item.size, item.content, item.modified_ms)
     if old is None:
         kind = ChangeKind.ADD
     elif item.appended and old.kind == found.kind:
@@ -304,11 +233,9 @@ def _change(item: Ingested) -> Change | None:
     return Change(found.path, kind, entry)
 
 
-def _remember(writer: Writer, ingested: Iterable[Ingested], clock: int) -> None:
-    """Fill the stat cache, with what is safe to believe (the racy-clean rule)."""
-    rows = [(item.found.path, None if worktree.racy(item.stat, clock) else item.stat) for item in ingested]
-    writer.remember(rows)
-    writer.finish()
+def _safe_stat(item: Ingested, clock: int) -> history.Stat | None:
+    """What the stat cache may believe of a file from now on (the racy-clean rule)."""
+    return None if worktree.racy(item.stat, clock) else item.stat[-4:]
 
 
 def _with_log(repository: Repository, report: CommitReport) -> CommitReport:
@@ -337,4 +264,4 @@ def log_archived(repository: Repository, version: Version | None) -> str | None:
     return logs.log_archived(repository.workspace, lines, locked=True)
 
 
-__all__ = ["Found", "check_data_folder", "commit", "compare", "finish_checkout", "log_archived", "record"]
+__all__ = ["Found", "check_data_folder", "commit", "finish_checkout", "log_archived", "record"]

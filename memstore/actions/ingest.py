@@ -1,15 +1,18 @@
 """Reading files of `Data/` into the store: hash, find out what is new, encode it.
 
-Small files are read whole, by a few threads (reading, BLAKE3 and zstd let go of the interpreter's lock);
-files above 16 MiB stream through, piece by piece. Memory is bounded by the window of work in flight, not by
-how many files there are or how large.
+Small files are read whole, by a few threads (reading, BLAKE3 and zstd let go of the interpreter's lock), or where
+there are very many by a crew of processes (`bulk`), while the scan still goes on; files above 16 MiB stream
+through, piece by piece. Memory is bounded by the window of work in flight, not by how many files there are or how
+large.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from blake3 import blake3
@@ -29,12 +32,17 @@ from memstore.worktree.found import Found, StatKey
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
 
+    from memstore.crew import Answer
     from memstore.repository import Repository
     from memstore.writer import Writer
 
 BATCH_FILES: Final = 64
 BATCH_BYTES: Final = 2 << 20
 """What one thread is given at a time: enough to make handing over cheap, little enough to share fairly."""
+MANY: Final = 1000
+"""Files from which on a crew of processes is worth its start."""
+JOB_FILES: Final = 256
+"""What one of the crew is given at a time."""
 IN_FLIGHT: Final = 6
 """Batches (or pieces of a large file) that may wait, so that memory stays bounded."""
 TRIES: Final = 3
@@ -64,8 +72,8 @@ class Ingested(NamedTuple):
     old: Old | None
     content: ContentId
     size: int
-    stat: StatKey
-    """What lstat said when exactly this content was read."""
+    stat: StatKey | Found
+    """What lstat said when exactly this content was read; the scan's own finding, where that still held."""
     modified_ms: int
     appended: bool
     """The old content is a prefix of this one."""
@@ -95,27 +103,102 @@ class _Job(NamedTuple):
 
 
 def ingest(
-    repository: Repository, writer: Writer, candidates: Sequence[Candidate], progress: Progress
+    repository: Repository, writer: Writer, candidates: Iterable[Candidate], progress: Progress
 ) -> Iterator[Ingested | Unreadable]:
     """Store what the candidates hold, in their order. Unchanged contents are not stored again."""
-    total = sum(candidate.found.size for candidate in candidates)
-    pool = _pool() if len(candidates) > BATCH_FILES or total > BATCH_BYTES else None
+    coming = iter(candidates)
+    first = list(islice(coming, MANY))
+    many = len(first) == MANY
+    total = 0 if many else sum(candidate.found.size for candidate in first)
+    how = _by_crew if many else _by_threads
     progress.begin("reading", total, "B")
     try:
-        for item in _in_order(repository, writer, candidates, pool):
+        for item in how(repository, writer, chain(first, coming)):
             if isinstance(item, Ingested):
                 progress.advance(item.found.size)
             yield item
     finally:
         progress.end()
-        if pool is not None:
-            pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _pool() -> ThreadPoolExecutor:
-    from concurrent.futures import ThreadPoolExecutor
+class _Threads:
+    """A pool that is made when it is first needed."""
 
-    return ThreadPoolExecutor(max_workers=max(2, min(8, os.cpu_count() or 2)))
+    def __init__(self) -> None:
+        self._pool: ThreadPoolExecutor | None = None
+
+    def pool(self) -> ThreadPoolExecutor:
+        if self._pool is None:
+            from concurrent.futures import ThreadPoolExecutor
+
+            self._pool = ThreadPoolExecutor(max_workers=max(2, min(8, os.cpu_count() or 2)))
+        return self._pool
+
+    def close(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+# -- very many files ---------------------------------------------------------------------------------------
+
+
+def _by_crew(
+    repository: Repository, writer: Writer, candidates: Iterable[Candidate]
+) -> Iterator[Ingested | Unreadable]:
+    from memstore.actions.bulk import pack_job, take_in
+    from memstore.crew import Crew
+
+    data = repository.workspace.data
+    waiting: deque[list[Candidate]] = deque()
+    threads = _Threads()
+    with Crew(take_in) as crew, contextlib.closing(threads):
+        for group in _batches(candidates, JOB_FILES):
+            large = group[0].found.size > PIECE_LIMIT
+            while crew.waiting and (large or crew.full):
+                yield from _taken(repository, writer, waiting.popleft(), crew.answer())
+            if large:
+                yield _ingest_large(repository, writer, group[0], threads.pool())
+                continue
+            crew.ask(pack_job(data, ((file, old.content if old else None) for file, old in group)))
+            waiting.append(group)
+        while crew.waiting:
+            yield from _taken(repository, writer, waiting.popleft(), crew.answer())
+
+
+def _taken(
+    repository: Repository, writer: Writer, group: Sequence[Candidate], answer: Answer
+) -> Iterator[Ingested | Unreadable]:
+    """Enter what one of the crew found; what it could not encode alone is done here."""
+    from memstore.actions import bulk
+
+    taken = bulk.unpack_answer(answer.facts)
+    new = [row[1:6] for row in taken if row.what == bulk.READ]
+    writer.add_contents(new, answer.body, writer.missing([row[0] for row in new]))
+    for candidate, row in zip(group, taken, strict=True):
+        found, old = candidate
+        if row.what == bulk.UNREADABLE:
+            yield _unreadable(found.path, row.reason)
+        elif row.what == bulk.CHANGED:
+            jobs = [_Job(candidate, *_plan(repository.catalogue, candidate))]
+            done = _run(repository.workspace.data, repository.reader, jobs)
+            yield from _stored(repository, writer, done)
+        else:
+            stat = found if row.stat is None else StatKey(*row.stat)
+            yield Ingested(found, old, row.content, row.raw, stat, stat.mtime_ns // 1_000_000, False)
+
+
+# -- few -----------------------------------------------------------------------------------------------------
+
+
+def _by_threads(
+    repository: Repository, writer: Writer, candidates: Iterable[Candidate]
+) -> Iterator[Ingested | Unreadable]:
+    few = list(candidates)
+    total = sum(candidate.found.size for candidate in few)
+    threads = _Threads()
+    with contextlib.closing(threads):
+        pool = threads.pool() if len(few) > BATCH_FILES or total > BATCH_BYTES else None
+        yield from _in_order(repository, writer, few, pool)
 
 
 def _in_order(
@@ -142,8 +225,8 @@ def _in_order(
         yield from _stored(repository, writer, waiting.popleft().result())
 
 
-def _batches(candidates: Sequence[Candidate]) -> Iterator[list[Candidate]]:
-    """Runs of small files; a large one stands alone."""
+def _batches(candidates: Iterable[Candidate], most: int = BATCH_FILES) -> Iterator[list[Candidate]]:
+    """Runs of at most so many small files; a large one stands alone."""
     batch: list[Candidate] = []
     size = 0
     for candidate in candidates:
@@ -154,7 +237,7 @@ def _batches(candidates: Sequence[Candidate]) -> Iterator[list[Candidate]]:
             yield [candidate]
             batch, size = [], 0
             continue
-        if batch and (len(batch) >= BATCH_FILES or size + length > BATCH_BYTES):
+        if batch and (len(batch) >= most or size + length > BATCH_BYTES):
             yield batch
             batch, size = [], 0
         batch.append(candidate)
@@ -218,7 +301,7 @@ def _read(data: str, reader: ObjectReader, job: _Job) -> _Encoded | Unreadable |
         read = reading.read_link if found.kind == Kind.SYMLINK else reading.read_small
         raw, stat = read(os.path.join(data, found.path))
     except (OSError, DiskTrouble) as error:
-        return _unreadable(found.path, _reason(error))
+        return _unreadable(found.path, reason(error))
     content = ContentId.of(raw)
     appended = _extends(raw, old)
     ingested = Ingested(
@@ -271,7 +354,8 @@ def _unreadable(path: str, reason: str) -> Unreadable:
     return Unreadable(path, f"'{names.shown(path)}' could not be read and is left as it was: {reason}")
 
 
-def _reason(error: OSError | DiskTrouble) -> str:
+def reason(error: OSError | DiskTrouble) -> str:
+    """Why a file could not be read, for a warning."""
     if isinstance(error, DiskTrouble):
         return error.message
     return error.strerror or str(error)
@@ -292,7 +376,7 @@ def _ingest_large(
                 if not file.changed():
                     return item
         except (OSError, DiskTrouble) as error:
-            return _unreadable(found.path, _reason(error))
+            return _unreadable(found.path, reason(error))
     return _unreadable(found.path, reading.changed(path).message)
 
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from memstore.actions import checkout
-from memstore.actions.commit import check_data_folder, compare
+from memstore.actions.commit import check_data_folder
+from memstore.actions.compare import Comparison
 from memstore.actions.ingest import Candidate, Prefix
 from memstore.errors import DiskTrouble
 from memstore.ids import ContentId
@@ -37,7 +38,8 @@ def pending(
     data = repository.workspace.data
     ignore = Ignore.load(data)
     scanned = scan(data, ignore, paths)
-    comparison = compare(repository, scanned, ignore, paths)
+    comparison = Comparison(repository, scanned, ignore, paths)
+    candidates = list(comparison.candidates)
     notes = warnings if warnings is not None else []
     notes += scanned.warnings
     rows: dict[str, Pending] = {}
@@ -46,7 +48,7 @@ def pending(
         if row is not None:
             old = Entry(change.path, Kind(row[0]), row[1], ContentId(row[2]), row[3])
             rows[change.path] = Pending(change.path, ChangeKind.DELETE, old, None)
-    for candidate in comparison.candidates:
+    for candidate in candidates:
         try:
             found = _examine(repository, candidate)
         except FileNotFoundError:

@@ -6,7 +6,8 @@ after the other, in the order of the paths' UTF-8 bytes (docs/format.md, "Manife
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 import msgpack
@@ -184,20 +185,25 @@ def archived_name(path: str, time_ms: int, stored: str | None) -> str | None:
 # -- HEAD's manifest ---------------------------------------------------------------------------------------
 
 
-def advance_tree(catalogue: Catalogue, changes: Iterable[Change]) -> None:
-    """Apply the changes of a child of HEAD to HEAD's manifest. What changed has no safe stat until
-    `remember_stat`."""
-    gone: list[tuple[str]] = []
-    kept: list[tuple[object, ...]] = []
-    for change in changes:
-        entry = change.entry
-        if entry is None:
-            gone.append((change.path,))
-        else:
-            kept.append((entry.path, int(entry.kind), entry.size, bytes(entry.content), entry.modified_ms))
+Stat = tuple[int, int, int, int]
+"""size, mtime (ns), ctime (ns), inode."""
+_UNSAFE: Final = (None, None, None, None)
+
+
+def advance_tree(
+    catalogue: Catalogue, changes: Sequence[Change], stats: Mapping[str, Stat | None] = MappingProxyType({})
+) -> None:
+    """Apply the changes of a child of HEAD to HEAD's manifest. What changed and is not in `stats` (see
+    `remember_stat`) has no safe stat."""
+    gone = [(change.path,) for change in changes if change.entry is None]
     catalogue.db.executemany("DELETE FROM tree WHERE path = ?", gone)
+    stat_of = stats.get
     catalogue.db.executemany(
-        "INSERT OR REPLACE INTO tree (path, kind, size, content, modified) VALUES (?, ?, ?, ?, ?)", kept
+        "INSERT OR REPLACE INTO tree VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            (path, int(kind), size, bytes(content), modified, *(stat_of(path) or _UNSAFE))
+            for path, kind, size, content, modified in (change.entry for change in changes if change.entry)
+        ),
     )
 
 
@@ -219,15 +225,11 @@ def replace_tree(catalogue: Catalogue, seq: int | None) -> None:
     db.execute("DELETE FROM wanted")
 
 
-Stat = tuple[int, int, int, int]
-"""size, mtime (ns), ctime (ns), inode."""
-
-
 def remember_stat(catalogue: Catalogue, rows: Iterable[tuple[str, Stat | None]]) -> None:
     """Note what `lstat` said of files that have HEAD's content; None where that is not safe to believe."""
     catalogue.db.executemany(
         "UPDATE tree SET s_size = ?, s_mtime = ?, s_ctime = ?, s_inode = ? WHERE path = ?",
-        [(*(stat or (None, None, None, None)), path) for path, stat in rows],
+        ((*(stat or _UNSAFE), path) for path, stat in rows),
     )
 
 

@@ -253,6 +253,9 @@ class Catalogue:
             is not None
         )
 
+    def holds_objects(self) -> bool:
+        return self.db.execute("SELECT 1 FROM objects LIMIT 1").fetchone() is not None
+
     def chain(self, location: Location, without: Collection[tuple[int, int]] = frozenset()) -> list[Location]:
         """The object, its base, that one's base, … to what decodes alone, by no form that lies at one of the
         given (place, offset). Raises `DamagedData`."""

@@ -88,6 +88,15 @@ def encode(raw: bytes, base: Base | None = None) -> Encoded:
     return best
 
 
+def encode_quickly(raw: bytes) -> tuple[Encoding, bytes]:
+    """How to store a small file (at most 16 MiB) that is one of very many: at level 3 whatever its size, for half
+    the time of level 6."""
+    if len(raw) < 16:
+        return Encoding.RAW, raw
+    payload = _compress(raw, LEVEL)
+    return (Encoding.ZSTD, payload) if len(payload) < len(raw) else (Encoding.RAW, raw)
+
+
 def decode(encoding: Encoding, payload: bytes, raw_length: int, base: bytes | None = None) -> bytes:
     """The plain bytes, exactly `raw_length` of them. Raises `DamagedData`, and never allocates more than
     was declared."""
@@ -119,9 +128,9 @@ def compress_metadata(raw: bytes) -> bytes:
     return zstd.compress(raw, 19 if len(raw) < (1 << 20) else 9)[len(_MAGIC) :]
 
 
-def _compress(raw: bytes) -> bytes:
+def _compress(raw: bytes, small_level: int = SMALL_WHOLE_LEVEL) -> bytes:
     if len(raw) <= SMALL:
-        return _compressor(SMALL_WHOLE_LEVEL).compress(raw, zstd.ZstdCompressor.FLUSH_FRAME)[len(_MAGIC) :]
+        return _compressor(small_level).compress(raw, zstd.ZstdCompressor.FLUSH_FRAME)[len(_MAGIC) :]
     compressor = _compressor(LEVEL)
     if len(raw) > LONG and not _looks_compressible(raw, compressor):
         return raw

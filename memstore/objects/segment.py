@@ -38,6 +38,7 @@ NO_HEAD: Final = VersionId(bytes(ID_BYTES))
 """What a commit record says of HEAD before the first version."""
 
 _FLUSH_AT: Final = 1 << 20
+_WRITE_BACK_AT: Final = 8 << 20
 _READ_AHEAD: Final = 1 << 20
 
 
@@ -131,7 +132,7 @@ class Segment:
         self.end = self.start
         self._pending: list[bytes] = []
         self._pending_size = 0
-        self._written = self.start
+        self._written = self._written_back = self.start
         self._hash = _group_hash(self._signed, self.start)
 
     @classmethod
@@ -179,7 +180,7 @@ class Segment:
 
     def begin(self, end: int) -> None:
         """Append from `end`, the offset just past the last good commit record, which is the file's size."""
-        self.end = self._written = end
+        self.end = self._written = self._written_back = end
         self._pending, self._pending_size = [], 0
         self._hash = _group_hash(self._signed, end)
         self._file.seek(end)
@@ -213,7 +214,7 @@ class Segment:
         self._hash = _group_hash(self._signed, self.end)
         if self._written != self.end or self.size() != self.end:
             files.truncate(self._file.fileno(), self.end, self.path)
-            self._written = self.end
+            self._written = self._written_back = self.end
         self._file.seek(self.end)
 
     def _flush(self) -> None:
@@ -222,6 +223,11 @@ class Segment:
         files.write_all(self._file.fileno(), data, self.path)
         self._written += len(data)
         self._pending, self._pending_size = [], 0
+        if (
+            self._written - self._written_back >= _WRITE_BACK_AT
+        ):  # a disk that idles now is one to wait for later
+            files.begin_writing_back(self._file.fileno(), self._written_back, self._written)
+            self._written_back = self._written
 
     # -- reading back --------------------------------------------------------------------------------------
 

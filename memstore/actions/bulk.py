@@ -1,0 +1,118 @@
+"""Very many files at once: what a `Crew` does of an ingest, and what is handed to it and back.
+
+One of the crew is given the paths of some hundred small files with what the scan saw of them. It reads, hashes
+and encodes each, and gives back a column of facts and, in one string, the records to append. It needs neither
+catalogue nor store: a file whose old content is a base for a delta it only hashes, and where that tells a change
+it leaves the file to whoever has the store.
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+from blake3 import blake3
+
+from memstore import files
+from memstore.crew import Answer
+from memstore.errors import DiskTrouble
+from memstore.ids import ContentId
+from memstore.manifest.version import Kind
+from memstore.objects.encoding import encode_quickly
+from memstore.objects.record import RecordKind, pack_header
+from memstore.worktree import reading
+from memstore.worktree.found import Found
+
+READ: Final = 0
+"""The content is new to the path, and its record is in the body."""
+AS_BEFORE: Final = 1
+"""The content is the old one."""
+CHANGED: Final = 2
+"""There was another content before: not encoded."""
+UNREADABLE: Final = 3
+
+_SYMLINK: Final = int(Kind.SYMLINK)
+
+
+class Taken(NamedTuple):
+    """What one of the crew found of one file."""
+
+    what: int
+    """One of the constants above."""
+    content: ContentId
+    raw: int
+    """Bytes of the content."""
+    header: int
+    """Bytes of the record's header in the body; 0 without a record."""
+    stored: int
+    encoding: int
+    stat: tuple[int, int, int, int] | None
+    """A `StatKey`, where it is another than the scan saw."""
+    reason: str = ""
+    """Why it could not be read."""
+
+
+def pack_job(data: str, wanted: Iterable[tuple[Found, bytes | None]]) -> bytes:
+    """`data` is the data folder; each file comes with the content id that it had before, if it had one."""
+    return marshal.dumps((data, [(*found, old) for found, old in wanted]))
+
+
+def unpack_answer(facts: bytes) -> list[Taken]:
+    """In the order of the job."""
+    return [Taken(row[0], ContentId(row[1]), *row[2:]) for row in marshal.loads(facts)]
+
+
+def take_in(job: bytes) -> Answer:
+    """The work of one of the crew."""
+    data, wanted = marshal.loads(job)
+    facts: list[tuple[object, ...]] = []
+    records: list[bytes] = []
+    for path, kind, size, mtime, ctime, inode, old in wanted:
+        seen = (size, mtime, ctime, inode)
+        place = os.path.join(data, path)
+        try:
+            raw = None if kind == _SYMLINK else _read_as_seen(place, seen)
+            stat: Sequence[int] = seen
+            if raw is None:
+                read = reading.read_link if kind == _SYMLINK else reading.read_small
+                raw, stat = read(place)
+        except (OSError, DiskTrouble) as error:
+            facts.append((UNREADABLE, b"", 0, 0, 0, 0, None, reason(error)))
+            continue
+        content = blake3(raw).digest()
+        other = None if stat == seen else tuple(stat)
+        if old is not None:
+            facts.append((AS_BEFORE if content == old else CHANGED, content, len(raw), 0, 0, 0, other))
+            continue
+        how, payload = encode_quickly(raw)
+        header = pack_header(RecordKind.CONTENT, how, content, len(raw), len(payload))
+        records += (header, payload)
+        facts.append((READ, content, len(raw), len(header), len(payload), int(how), other))
+    return Answer(marshal.dumps(facts), b"".join(records))
+
+
+def _read_as_seen(place: str, seen: tuple[int, int, int, int]) -> bytes | None:
+    """The bytes of a file that is still as the scan saw it, by half the calls of `read_small`; None if it is not,
+    or not for sure."""
+    try:
+        descriptor = files.open_read(place)
+    except OSError:
+        return None  # read_small finds out what is the matter
+    try:
+        content = os.read(descriptor, seen[0] + 1)
+        after = os.fstat(descriptor)
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    now = (after.st_size, after.st_mtime_ns, after.st_ctime_ns, after.st_ino)
+    return content if now == seen and len(content) == seen[0] else None
+
+
+def reason(error: OSError | DiskTrouble) -> str:
+    """Why a file could not be read, for a warning."""
+    if isinstance(error, DiskTrouble):
+        return error.message
+    return error.strerror or str(error)
