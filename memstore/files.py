@@ -278,6 +278,21 @@ def _two_entries(source: str, target: str) -> bool:
     return len(wanted) == 2 and wanted <= set(names(folder))
 
 
+def keep_aside(path: str, kept: str) -> None:
+    """Give the file at `path` the further name `kept`, durable when this returns: then another can take its
+    place and there is no moment in which nothing has it. A copy where the disk knows no links."""
+    _tell("link", kept, os.fsencode(path))
+    try:
+        os.link(path, kept, follow_symlinks=False)
+    except FileExistsError:
+        return  # an earlier try got as far as this
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV):
+            raise disk_error(error, "could not keep a copy of", path) from error
+        write_atomic(kept, read(path))
+    sync_dir(os.path.dirname(kept))
+
+
 def remove(path: str) -> None:
     """Remove a file; one that is gone already is no error."""
     _tell("remove", path)

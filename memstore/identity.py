@@ -46,13 +46,17 @@ class StoreFormat(NamedTuple):
             facts: dict[str, Any] = json.loads(data)
             number, features = facts["format"], tuple(facts["features"])
             store = bytes.fromhex(facts["store"])
-        except (ValueError, KeyError, TypeError) as error:
+            if type(number) is not int or not all(isinstance(name, str) for name in features):
+                raise TypeError("a number or a name is none")
+            if number == FORMAT and len(store) != 16:
+                raise ValueError("the store's id is not 16 bytes")
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise DamagedData(
                 f"the format file of {where} is damaged",
-                hint="copy the one of another clone there: it is the same in all of them",
+                hint="run 'memsync repair'; the one of another clone is the same",
             ) from error
         unknown = sorted(set(features) - FEATURES)
-        if number != FORMAT or unknown or len(store) != 16:
+        if number != FORMAT or unknown:
             raise BadInput(
                 f"{where} was written by a newer memsync (format {number}, features {unknown})",
                 hint="pip install --upgrade memsync",

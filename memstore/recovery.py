@@ -81,6 +81,8 @@ def catch_up(state: str, catalogue: Catalogue, reader: ObjectReader) -> list[str
             except DamagedData as error:
                 warnings.append(f"{error.message}; {error.hint}")
     heads, own = _enter_segments(state, catalogue, reader, found, warnings)
+    if not heads and not catalogue.places():
+        _require_ours(state)
     enter_versions(catalogue, found)
     existing = set(packs) | set(segment_names(state))
     for name, (place, _, _) in places.items():
@@ -153,6 +155,16 @@ def _foreign(what: str) -> DamagedData:
     return DamagedData(
         f"{what} belongs to another store", hint="move it out of .memsync; it is not read here"
     )
+
+
+def _require_ours(state: str) -> None:
+    """Raises `DamagedData` where there are packs and segments, and none is of the store that `format` names:
+    going on would begin another store beside this one."""
+    if pack_names(state) or segment_names(state):
+        raise DamagedData(
+            f"no pack and no segment in {state} belongs to the store that its format file names",
+            hint="run 'memsync repair': the files say which store they are of",
+        )
 
 
 def enter_tail(catalogue: Catalogue, name: str, tail: Tail) -> list[Found]:

@@ -217,9 +217,17 @@ class Problem(NamedTuple):
     paths: tuple[str, ...]
     """Paths whose versions need it (at most 20)."""
     hint: str
+    versions: tuple[str, ...] = ()
+    """Ids of versions that need it, the newest first (at most 20)."""
 
     def as_json(self) -> dict[str, object]:
-        return {"kind": self.kind, "id": self.id, "paths": list(self.paths), "hint": self.hint}
+        return {
+            "kind": self.kind,
+            "id": self.id,
+            "paths": list(self.paths),
+            "versions": list(self.versions),
+            "hint": self.hint,
+        }
 
 
 class VerifyReport(NamedTuple):
@@ -242,6 +250,44 @@ class VerifyReport(NamedTuple):
             "versions": self.versions,
             "problems": [problem.as_json() for problem in self.problems],
             "notes": list(self.notes),
+        }
+
+
+class Mended(NamedTuple):
+    """Something that `repair` brought back, or would."""
+
+    kind: str
+    """As a problem's, or `remote_head`, `catalogue`, `format`, `reflog`, `remote_state`, `checkout`."""
+    id: str
+    how: str
+    """A sentence's second half: from where it came, or what became of the damaged file."""
+    paths: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, object]:
+        return {"kind": self.kind, "id": self.id, "how": self.how, "paths": list(self.paths)}
+
+
+class RepairReport(NamedTuple):
+    mended: tuple[Mended, ...]
+    problems: tuple[Problem, ...]
+    """What could not be brought back, or, of a dry run, what is not expected to be."""
+    dry_run: bool = False
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    """Such as a remote that did not answer."""
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            "ok": self.ok,
+            "dry_run": self.dry_run,
+            "mended": [row.as_json() for row in self.mended],
+            "problems": [problem.as_json() for problem in self.problems],
+            "notes": list(self.notes),
+            "warnings": list(self.warnings),
         }
 
 
@@ -301,6 +347,7 @@ __all__ = [
     "CommitReport",
     "FileDifference",
     "ListedFile",
+    "Mended",
     "MirrorCounts",
     "PendingChange",
     "Problem",
@@ -308,6 +355,7 @@ __all__ = [
     "PullReport",
     "PushReport",
     "RemoteStatus",
+    "RepairReport",
     "RestoreReport",
     "Restored",
     "StatusReport",

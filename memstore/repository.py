@@ -33,11 +33,12 @@ CATALOGUE_NAME: Final = "catalogue.sqlite"
 class Repository:
     """Not shared between threads, but for what says otherwise."""
 
-    def __init__(self, workspace: Workspace) -> None:
-        """Open the store of a workspace. Raises `BadInput` if it is incomplete or of a newer format."""
+    def __init__(self, workspace: Workspace, format: StoreFormat | None = None) -> None:
+        """Open the store of a workspace. Raises `BadInput` if it is incomplete or of a newer format. `format`
+        is taken instead of what the format file says: for repair, where that is damaged."""
         self.workspace = workspace
         self.state = workspace.state
-        self.format = load_format(self.state)
+        self.format = format or load_format(self.state)
         self.catalogue = Catalogue(os.path.join(self.state, CATALOGUE_NAME), self.format.store)
         self.reader = ObjectReader(self.state, self.catalogue)
         self.warnings: list[str] = []
@@ -105,10 +106,10 @@ class Repository:
         with self.locked():
             try:
                 self._catch_up()
-                segment, place = self._own_segment()
+                segment, place = self.own_segment()
             except CatalogueDamaged as error:
                 self._rebuild(error)
-                segment, place = self._own_segment()
+                segment, place = self.own_segment()
             writer = Writer(self, segment, place)
             try:
                 yield writer
@@ -143,6 +144,10 @@ class Repository:
         self.warnings.append(
             f"{error.message}: the catalogue was built anew; 'memsync verify' checks the rest"
         )
+        self.read_anew()
+
+    def read_anew(self) -> None:
+        """Make the catalogue anew from segments and packs. For the holder of the lock."""
         self.reader.close()
         self.catalogue.reopen()
         self._catch_up()
@@ -160,7 +165,8 @@ class Repository:
             raise
         db.execute("COMMIT")
 
-    def _own_segment(self) -> tuple[Segment, int]:
+    def own_segment(self) -> tuple[Segment, int]:
+        """The segment that is ours to append to, at its end, and its place. For the holder of the lock."""
         places = self.catalogue.places()
         for name in recovery.segment_names(self.state):
             with contextlib.suppress(DamagedData):

@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
+import msgpack
+
+from memstore import merging
 from memstore.errors import DamagedData
 from memstore.ids import ContentId, VersionId
 from memstore.manifest import history
@@ -195,13 +198,18 @@ def remade(catalogue: Catalogue, reader: ObjectReader, segment: str, scan: Scan)
             try:
                 decode(reader.version_record(VersionId(id), place[0], offset, -1), id=VersionId(id))
             except DamagedData:
-                encoded = _encoded_anew(catalogue, seq)
+                encoded = encoded_anew(catalogue, seq)
                 if VersionId.of(encoded) == id:
                     yield encoded
 
 
-def _encoded_anew(catalogue: Catalogue, seq: int) -> bytes:
-    version = next(history.versions_of(catalogue, "seq = ?", (seq,)))
+def encoded_anew(catalogue: Catalogue, seq: int) -> bytes:
+    """A version's encoded form from what the catalogue knows: the true one only if its hash is its id."""
+    try:
+        version = next(history.versions_of(catalogue, "seq = ?", (seq,)))
+    except (ValueError, TypeError, msgpack.UnpackException):
+        return b""  # the catalogue is damaged too
+    by_rules = (version.device, version.device_id) == (merging.DEVICE, merging.DEVICE_ID)
     hashed = version.generation % MANIFEST_HASH_EVERY == 0 or len(version.parents) > 1
     return encode(
         parents=version.parents,
@@ -212,6 +220,7 @@ def _encoded_anew(catalogue: Catalogue, seq: int) -> bytes:
         meta=version.meta,
         changes=version.changes,
         manifest=history.manifest_id_at(catalogue, seq) if hashed else None,
+        merge_rules=merging.RULES if by_rules else 0,
     )
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         PullReport,
         PushReport,
         RemoteStatus,
+        RepairReport,
         RestoreReport,
         StatusReport,
         VerifyReport,
@@ -61,14 +62,17 @@ class Turn:
 class Store:
     """A workspace and its versions. Not shared between threads: open one for each (opening is cheap)."""
 
-    def __init__(self, workspace: Workspace, progress: Progress = SILENT) -> None:
-        """Of a workspace that is there; finishes a restore that a crash left half-done."""
+    def __init__(
+        self, workspace: Workspace, progress: Progress = SILENT, *, repository: Repository | None = None
+    ) -> None:
+        """Of a workspace that is there; finishes a restore that a crash left half-done. With `repository`, of
+        that one, and such a restore is left to `repair`."""
         from memstore.repository import Repository
 
         self.workspace = workspace
         self.progress = progress
-        self.repository = Repository(workspace)
-        if _checkout_is_open(self.repository):
+        self.repository = repository or Repository(workspace)
+        if repository is None and _checkout_is_open(self.repository):
             self._finish_checkout()
 
     # -- opening -------------------------------------------------------------------------------------------
@@ -102,6 +106,23 @@ class Store:
         from memstore.workspace import Workspace
 
         return cls(Workspace.find(folder, environ, flags), progress)
+
+    @classmethod
+    def open_damaged(
+        cls,
+        folder: str | os.PathLike[str] = ".",
+        *,
+        environ: Mapping[str, str] | None = None,
+        flags: Mapping[str, object] | None = None,
+        progress: Progress = SILENT,
+    ) -> Store:
+        """As `open`, for `repair`: also where the format file or a checkout record is damaged."""
+        from memstore.actions.state_files import format_of
+        from memstore.repository import Repository
+        from memstore.workspace import Workspace
+
+        workspace = Workspace.find(folder, environ, flags)
+        return cls(workspace, progress, repository=Repository(workspace, format_of(workspace.state)))
 
     @classmethod
     def clone(
@@ -409,9 +430,12 @@ class Store:
         return state
 
     def _open_remote(self) -> OpenRemote:
+        return self._open(self._remote_state().url)
+
+    def _open(self, url: str) -> OpenRemote:
         from memstore.remotes.open import open_remote
 
-        return open_remote(self._remote_state().url, self.workspace, self.progress)
+        return open_remote(url, self.workspace, self.progress)
 
     # -- care ----------------------------------------------------------------------------------------------
 
@@ -433,6 +457,21 @@ class Store:
         finally:
             there.close()
         return report._replace(problems=(*report.problems, *found))
+
+    def repair(self, *, dry_run: bool = False) -> RepairReport:
+        """Bring back what damage took: from the remote, from damaged files, from other copies, from `Data/`;
+        and send again what the remote has lost. `dry_run` only says what it would do.
+
+        What could not be brought back is in the report, not raised. A store whose format file or checkout
+        record is damaged is opened with `open_damaged`.
+        """
+        from memstore.actions import remote_state
+        from memstore.actions.repair import repair
+
+        state = remote_state.load_or_none(self.repository)
+        url = state.url if state is not None else remote_state.said_url(self.repository)
+        opener = None if url is None else lambda: self._open(url)
+        return repair(self.repository, opener, dry_run=dry_run, progress=self.progress)
 
 
 def _listed(texts: Sequence[str]) -> Sequence[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from array import array
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -283,6 +283,18 @@ class Writer:
         else:
             self.finish()
         return version
+
+    def keep_version(self, encoded: bytes) -> None:
+        """Append the record of a version that exists already: the one it had is lost. Counts with the next
+        `commit`, and for the catalogue only from there on."""
+        self._begin()
+        self._append_version(encoded)
+
+    def hide(self, places: Iterable[int]) -> None:
+        """Let the catalogue, until `rollback` or the next time it is built, know nothing of the objects in
+        these files."""
+        self._begin()
+        self._catalogue.db.executemany("DELETE FROM objects WHERE place = ?", [(place,) for place in places])
 
     def time_of_next(self, parents: Sequence[VersionId] | None = None) -> int:
         """Milliseconds since the epoch that a version made now will bear: never before its parents'."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 import urllib.error
@@ -13,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httplib2
 import pytest
@@ -101,6 +103,27 @@ def test_login_by_the_browser_of_this_machine(
 
     monkeypatch.setattr(webbrowser, "open", browser)
     login(workspace, say=lambda sentence: None, ask=lambda question: "")
+    place.open(workspace).prepare(create=True)
+
+
+def test_a_browser_that_waits_for_its_page_and_idle_connections_hold_up_no_login(
+    place: DrivePlace, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[bytes] = []
+    closed = threading.Event()
+
+    def browser(url: str) -> bool:
+        """One of the terminal: it comes back when its page is there. Before that it opens a connection ahead."""
+        there = visit(url)
+        with socket.create_connection(("127.0.0.1", urlsplit(there).port or 0)):
+            shown.append(urllib.request.urlopen(there, timeout=30).read())
+        closed.set()
+        return True
+
+    monkeypatch.setattr(webbrowser, "open", browser)
+    login(workspace, say=lambda sentence: None, ask=lambda question: "")
+    assert closed.wait(30)
+    assert b"memsync has its answer" in shown[0]
     place.open(workspace).prepare(create=True)
 
 

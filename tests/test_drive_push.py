@@ -204,6 +204,28 @@ def test_a_note_that_is_deleted_here_after_a_put_of_unknown_end_leaves_no_orphan
     assert memory.push().status == "nothing"
 
 
+@pytest.mark.parametrize("fault", ["drop=after reset", "error=dailyLimitExceeded at=after"])
+@pytest.mark.parametrize("then", [b"one\ntwo\n", b"all new\n"], ids=["append", "replace"])
+def test_a_note_that_changed_after_a_put_of_unknown_end_is_refreshed_by_the_very_next_push(
+    memory: DriveMemory, emulator: DriveEmulator, fault: str, then: bytes
+) -> None:
+    memory.commit({"a.txt": b"a\n", "log.txt": b"one\n"})
+    rule = emulator.fault(f"files.create.multipart nth=5 {fault}")  # format, pack, head, a.txt, log.txt
+    assert memory.push(environ={"MEMSYNC_PUSH_ATTEMPTS": "1"}).status == "fail"
+    assert rule.fired == 1 and memory.mirror["log.txt"] == b"one\n"
+    emulator.clear_faults()
+    memory.commit({"log.txt": then})
+    assert memory.push().status == "success"
+    mirror = memory.mirror
+    assert {path: data for path, data in mirror.items() if not path.startswith("Archive/")} == {
+        "a.txt": b"a\n",
+        "log.txt": then,
+    }
+    assert (b"one\n" in mirror.values()) == (then == b"all new\n"), "what was replaced lies under Archive/"
+    assert what_is_open(memory.root) == ([], [], 0)
+    assert (memory.push().status, memory.push().requests) == ("nothing", 0)
+
+
 def test_trouble_in_the_mirror_ends_the_push_though_something_came_home_before_it(
     memory: DriveMemory, emulator: DriveEmulator
 ) -> None:

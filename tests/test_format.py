@@ -16,6 +16,7 @@ from typing import Any
 
 import msgpack
 import pytest
+from blake3 import blake3
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -338,7 +339,9 @@ def test_the_checkout_record_is_what_the_page_says(memory: Memory) -> None:
     entry = Entry("a.txt", Kind.FILE, 4, ContentId.of(b"kept"), 1_745_416_800_123)
     checkout.begin(memory.repository, None, [checkout.Step("a.txt", entry, None)])
     row = [0, 4, bytes(ContentId.of(b"kept")), 1_745_416_800_123]
-    record = unpack((memory.state / "checkout").read_bytes())
+    written = (memory.state / "checkout").read_bytes()
+    assert written[-16:] == blake3(written[:-16]).digest()[:16]
+    record = unpack(written[:-16])
     assert record == {"format": 1, "from": bytes(head), "to": None, "steps": [["a.txt", row, None]]}
 
 

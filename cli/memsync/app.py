@@ -52,6 +52,7 @@ SECTIONS: Final[tuple[tuple[str, tuple[tuple[str, str], ...]], ...]] = (
         "Care",
         (
             ("verify", "Read everything back and compare it with its hashes."),
+            ("repair", "Bring back what damage took, here and on the remote."),
             ("completion", "Print the line that completes memsync's commands in your shell."),
         ),
     ),

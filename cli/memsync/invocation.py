@@ -41,11 +41,12 @@ class Invocation:
             ) from None
 
     @contextlib.contextmanager
-    def store(self) -> Iterator[Store]:
-        """The workspace around the current folder."""
+    def store(self, *, damaged: bool = False) -> Iterator[Store]:
+        """The workspace around the current folder; with `damaged`, one that must be mended before it opens."""
         from memstore.store import Store
 
-        store = Store.open(self.cwd, progress=self.progress())
+        opened = Store.open_damaged if damaged else Store.open
+        store = opened(self.cwd, progress=self.progress())
         if left_to_the_end is not None:
             left_to_the_end.append(store)
             yield store

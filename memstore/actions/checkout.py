@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgpack
+from blake3 import blake3
 
 from memstore import files
 from memstore.actions.commit import CHECKOUT_NAME
@@ -25,6 +26,10 @@ from memstore.worktree.found import Found, StatKey
 if TYPE_CHECKING:
     from memstore.repository import Repository
     from memstore.writer import Writer
+
+
+CHECK_BYTES: Final = 16
+"""Of a BLAKE3, at the end of the record."""
 
 
 class Step(NamedTuple):
@@ -49,7 +54,8 @@ def begin(repository: Repository, target: VersionId | None, steps: Sequence[Step
         "to": _bytes(target),
         "steps": [[step.path, _packed(step.old), _packed(step.new)] for step in steps],
     }
-    files.write_atomic(_record_path(repository), msgpack.packb(document, use_bin_type=True))
+    body: bytes = msgpack.packb(document, use_bin_type=True)
+    files.write_atomic(_record_path(repository), body + blake3(body).digest()[:CHECK_BYTES])
 
 
 def close(repository: Repository) -> None:
@@ -92,18 +98,9 @@ def apply(
 def finish(repository: Repository, writer: Writer) -> list[str]:
     """Finish a checkout that a crash left open, if there is one; what a person should know about it."""
     try:
-        document = msgpack.unpackb(files.read(_record_path(repository)))
-        target = document["to"]
-        steps = [
-            Step(row[0], _unpacked(row[0], row[1]), _unpacked(row[0], row[2])) for row in document["steps"]
-        ]
+        target, steps = load(repository)
     except FileNotFoundError:
         return []
-    except (ValueError, KeyError, TypeError, msgpack.UnpackException) as error:
-        raise BadInput(
-            f"the checkout record {_record_path(repository)} cannot be read: {error}",
-            hint="move it away; then 'memsync status' shows what an unfinished restore left in Data/",
-        ) from error
     if target is not None and repository.catalogue.seq(target) is None:
         # The version it was for never became durable, and Data/ is only written after: nothing happened.
         close(repository)
@@ -116,6 +113,30 @@ def finish(repository: Repository, writer: Writer) -> list[str]:
     notes += apply(repository, writer, steps)
     close(repository)
     return [f"an interrupted restore of {len(steps)} path(s) was finished", *notes]
+
+
+def load(repository: Repository) -> tuple[bytes | None, list[Step]]:
+    """(the version that must exist for it to count, its steps) of the record. Raises `FileNotFoundError`, and
+    `DamagedData` for one that can't be read."""
+    data = files.read(_record_path(repository))
+    body, check = data[:-CHECK_BYTES], data[-CHECK_BYTES:]
+    if blake3(body).digest()[:CHECK_BYTES] != check:
+        body = data  # as memsync wrote it once, without its hash; with a hash that does not fit it does not parse
+    try:
+        document = msgpack.unpackb(body)
+        target = document["to"]
+        steps = [
+            Step(row[0], _unpacked(row[0], row[1]), _unpacked(row[0], row[2])) for row in document["steps"]
+        ]
+        if not all(isinstance(step.path, str) for step in steps) or not isinstance(target, bytes | None):
+            raise TypeError("it is not what memsync writes")
+    except (ValueError, KeyError, TypeError, IndexError, msgpack.UnpackException) as error:
+        raise DamagedData(
+            f"the checkout record {_record_path(repository)} cannot be read: {error}",
+            hint="'memsync repair' puts it aside; then 'memsync status' shows what an unfinished restore left in "
+            "Data/",
+        ) from error
+    return target, steps
 
 
 def settle(
@@ -206,8 +227,6 @@ def _hashed(place: str, kind: Kind) -> Here:
     if kind == Kind.SYMLINK:
         raw, key = reading.read_link(place)
         return Here(kind, ContentId.of(raw), key)
-    from blake3 import blake3
-
     with reading.StableFile(place) as file:
         hasher = blake3(max_threads=blake3.AUTO)
         for piece in file.pieces():
@@ -270,6 +289,6 @@ def _unpacked(path: str, row: Sequence[object] | None) -> Entry | None:
     if row is None:
         return None
     kind, size, content, modified = row
-    assert isinstance(kind, int) and isinstance(size, int) and isinstance(content, bytes)
-    assert isinstance(modified, int)
+    if not (type(kind) is type(size) is type(modified) is int and isinstance(content, bytes)):
+        raise TypeError("it is not what memsync writes")
     return Entry(path, Kind(kind), size, ContentId(content), modified)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from blake3 import blake3
 
 from memstore import files
-from memstore.actions.remote_state import SEND_ANEW, head_ids
+from memstore.actions.remote_state import MEND, head_ids
 from memstore.errors import DamagedData, RemoteMissing, RemoteTrouble
 from memstore.ids import PackId, VersionId
 from memstore.objects.pack import check_header, read_tail
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from memstore.repository import Repository
 
 
+MARKER_AT_MOST: Final = 1 << 20
+"""Bytes of a head's marker that are read: far more than the packs of one push take."""
 HEADER_SPACE: Final = 4096
 """Bytes that hold any pack's header."""
 
@@ -31,7 +33,7 @@ def listed_heads(remote: Remote) -> list[VersionId]:
     if not heads and remote.list("packs/"):
         raise RemoteTrouble(
             f"{remote.url} shows packs but no heads: its listing lags, or its heads were removed",
-            hint=f"try again in a minute; if it stays so, {SEND_ANEW}",
+            hint=f"try again in a minute; if it stays so, {MEND}",
         )
     return heads
 
@@ -77,7 +79,7 @@ def fetch_pack(state: str, remote: Remote, file: RemoteFile, progress: Progress)
         if attempt == 2:
             raise DamagedData(
                 f"pack {name[:12]} on {remote.url} is damaged: its bytes do not match its name",
-                hint=SEND_ANEW,
+                hint=MEND,
             )
 
 
@@ -100,7 +102,7 @@ def require_heads(repository: Repository, remote: Remote, heads: Sequence[Versio
     lagging list did not show is read by name."""
     missing = [head for head in heads if repository.catalogue.seq(head) is None]
     if missing:
-        named = ", ".join(_packs_of(remote, head) or str(head)[:12] for head in missing)
+        named = ", ".join(", ".join(_packs_of(remote, head)) or str(head)[:12] for head in missing)
         raise RemoteTrouble(
             f"{remote.url} does not show yet all packs of its newest version ({named})",
             hint="its listing lags behind: try again in a minute",
@@ -114,9 +116,9 @@ def fetch_named(
     fetched = []
     for head in heads:
         if repository.catalogue.seq(head) is None:
-            for name in _packs_of(remote, head).split(", "):
+            for name in _packs_of(remote, head):
                 path = os.path.join(repository.state, "packs", name + ".pack")
-                if len(name) == 64 and not files.exists(path):
+                if not files.exists(path):
                     try:
                         size = sum(file.size for file in remote.list(f"packs/{name}"))
                         fetch_pack(repository.state, remote, RemoteFile(f"packs/{name}", size), progress)
@@ -126,9 +128,17 @@ def fetch_named(
     return fetched
 
 
-def _packs_of(remote: Remote, head: VersionId) -> str:
+def packs_named(remote: Remote, head: VersionId) -> list[str] | None:
+    """The packs that a head's marker names; None if it can't be read. Raises `RemoteMissing`."""
+    data = remote.read(f"heads/{head}", 0, MARKER_AT_MOST)
     try:
-        body = json.loads(remote.read(f"heads/{head}"))
-        return ", ".join(str(PackId.from_hex(name)) for name in body["packs"])
-    except (ValueError, KeyError, TypeError, AttributeError, RemoteMissing):
-        return ""
+        return [str(PackId.from_hex(name)) for name in json.loads(data)["packs"]]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+
+
+def _packs_of(remote: Remote, head: VersionId) -> list[str]:
+    try:
+        return packs_named(remote, head) or []
+    except RemoteMissing:
+        return []

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from memstore import logs
 from memstore.actions import carried, remote_state
-from memstore.actions.remote_state import SEND_ANEW, RemoteState
+from memstore.actions.remote_state import MEND, RemoteState
 from memstore.actions.seal import seal
 from memstore.errors import BadInput, MemsyncError, RemoteMissing, RemoteTrouble, StoreLocked
 from memstore.identity import StoreFormat
@@ -215,7 +215,7 @@ def _contact(repository: Repository, state: RemoteState, remote: OpenRemote) -> 
         if there and (state.heads or there - repository.catalogue.places().keys()):
             raise RemoteTrouble(
                 f"{remote.url} shows packs but no heads: its listing lags, or its heads were removed",
-                hint=f"try again in a minute; if it stays so, {SEND_ANEW}",
+                hint=f"try again in a minute; if it stays so, {MEND}",
             )
         # An emptied remote is filled again, which loses nothing; only one that lost some must be looked at.
         if not there:
@@ -238,7 +238,7 @@ def _first_contact(repository: Repository, state: RemoteState, remote: OpenRemot
         if remote.list("heads/") or remote.list("packs/"):
             raise RemoteTrouble(
                 f"{remote.url} has packs but no format file",
-                hint=SEND_ANEW,
+                hint=MEND,
             ) from None
         remote.create("format", BytesSource(repository.format.encoded()))
     there = [file.name.rpartition("/")[2] for file in remote.list("packs/")]

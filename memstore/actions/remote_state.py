@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
+
+from blake3 import blake3
 
 from memstore import files
 from memstore.errors import DamagedData
@@ -18,11 +20,11 @@ if TYPE_CHECKING:
 
 STATE_NAME: Final = "remote.json"
 
-SEND_ANEW: Final = (
-    "on a device that has everything, 'memsync remote set' to a new, empty folder and push: "
-    "that sends all of it"
+MEND: Final = (
+    "'memsync repair' on a device that has everything sends again what is missing or damaged there, "
+    "and writes its heads anew"
 )
-"""The mend for a remote that lost something."""
+"""For a remote that lost something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +57,39 @@ def load(repository: Repository) -> RemoteState | None:
     path = os.path.join(repository.state, STATE_NAME)
     try:
         facts: dict[str, Any] = json.loads(files.read(path))
+        said = facts.pop("check", None)
+        if said not in (None, _check(facts)):
+            raise ValueError("it is not what was written")
         known = {name: facts[name] for name in RemoteState.__dataclass_fields__ if name in facts}
         for name in ("sent", "unpublished", "unlogged", "heads"):
             known[name] = tuple(known.get(name, ()))
-        return RemoteState(**known)
+        return RemoteState(**_checked(known))
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise DamagedData(
-            f"{path} cannot be read: {error}", hint="run 'memsync remote set URL' to write it anew"
+            f"{path} cannot be read: {error}",
+            hint="run 'memsync repair'; 'memsync remote set URL' writes it anew",
         ) from error
+
+
+def _check(facts: Mapping[str, Any]) -> str:
+    """16 hex digits that tell a flipped bit in the file: an address that is another's is no damage to see."""
+    return blake3(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _checked(facts: dict[str, Any]) -> dict[str, Any]:
+    """Raises `TypeError` for a fact of another type than memsync writes."""
+    for name, value in facts.items():
+        if isinstance(value, tuple):
+            good = all(isinstance(item, str) for item in value)
+        elif name.endswith("_ms"):
+            good = value is None or (type(value) is int and abs(value) < 1 << 53)
+        else:
+            good = isinstance(value, str) or (value is None and name != "url")
+        if not good:
+            raise TypeError(f"{name} is not what it must be")
+    return facts
 
 
 def load_or_none(repository: Repository) -> RemoteState | None:
@@ -75,10 +100,20 @@ def load_or_none(repository: Repository) -> RemoteState | None:
         return None
 
 
+def said_url(repository: Repository) -> str | None:
+    """The address in a damaged file, if one can be made out: to be believed only if this store is there."""
+    try:
+        url = json.loads(files.read(os.path.join(repository.state, STATE_NAME)))["url"]
+    except (FileNotFoundError, ValueError, TypeError, KeyError, RecursionError):
+        return None
+    return url if isinstance(url, str) else None
+
+
 def save(repository: Repository, state: RemoteState) -> RemoteState:
     """Replace it, durably."""
     path = os.path.join(repository.state, STATE_NAME)
-    files.write_atomic(path, (json.dumps(asdict(state), indent=1) + "\n").encode())
+    facts = asdict(state)
+    files.write_atomic(path, (json.dumps(facts | {"check": _check(facts)}, indent=1) + "\n").encode())
     return state
 
 

@@ -44,7 +44,8 @@ def seal(repository: Repository, writer: Writer) -> list[Sealed]:
     """
     segments = _open_all(repository)
     try:
-        scans = [(segment, segment.scan()) for segment in segments]
+        places = repository.catalogue.places()
+        scans = [(segment, _to_known_end(segment.scan(), places.get(segment.name))) for segment in segments]
         if not any(scan.damaged or any(group.records for group in scan.groups) for _, scan in scans):
             return []
         _sweep(repository)
@@ -54,6 +55,13 @@ def seal(repository: Repository, writer: Writer) -> list[Sealed]:
     finally:
         for segment in segments:
             segment.close()
+
+
+def _to_known_end(scan: Scan, known: tuple[int, int, int] | None) -> Scan:
+    """A commit that the catalogue has seen and that no longer verifies is damage, though it be the last one."""
+    if known is None or known[2] <= scan.end:
+        return scan
+    return scan._replace(damaged=[*scan.damaged, (scan.end, min(known[2], scan.size))])
 
 
 def _open_all(repository: Repository) -> list[Segment]:

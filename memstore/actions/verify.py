@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Final
 
+import msgpack
 from blake3 import blake3
 
 from memstore import files, recovery
+from memstore.actions import state_files
 from memstore.errors import DamagedData
 from memstore.ids import ContentId, Id, PackId, VersionId
 from memstore.manifest import history
-from memstore.manifest.version import decode
+from memstore.manifest.version import Version, decode
 from memstore.objects.catalogue import Location, PlaceKind, path_of
 from memstore.objects.pack import check_header, read_tail
 from memstore.objects.record import RecordKind
@@ -28,7 +31,9 @@ if TYPE_CHECKING:
 
 PATHS_SHOWN: Final = 20
 _PIECE: Final = 1 << 20
-_FROM_REMOTE: Final = "'memsync clone' from the remote into another folder has a good copy, if one was pushed"
+_MEND: Final = (
+    "'memsync repair' brings back what the remote, another copy here or a file in Data/ still has of it"
+)
 
 
 def verify(repository: Repository, *, quick: bool = False, progress: Progress = SILENT) -> VerifyReport:
@@ -38,6 +43,7 @@ def verify(repository: Repository, *, quick: bool = False, progress: Progress = 
     problems: list[Problem] = []
     problems += _check_packs(repository, progress)
     problems += _check_segments(repository)
+    problems += state_files.check(repository)
     problems += _check_versions(repository)
     count = size = 0
     if not quick:
@@ -61,14 +67,14 @@ def _check_packs(repository: Repository, progress: Progress) -> Iterator[Problem
             path = path_of(repository.state, name, PlaceKind.PACK)
             trouble = None
             try:
-                if _hash_file(path, progress) != name:
+                if hash_pack(path, progress) != name:
                     trouble = "its bytes do not match its name"
                 else:
                     _read_pack(path, name)
             except (DamagedData, OSError) as error:
                 trouble = str(error)
             if trouble is not None:
-                yield Problem("damaged_pack", name, paths_in(repository, name), f"{trouble}; {_FROM_REMOTE}")
+                yield Problem("damaged_pack", name, paths_in(repository, name), f"{trouble}; {_MEND}")
             elif name not in known:
                 yield Problem("unread_pack", name, (), "run 'memsync status', which reads it in")
     finally:
@@ -79,12 +85,13 @@ def _check_packs(repository: Repository, progress: Progress) -> Iterator[Problem
         "WHERE places.place IS NULL AND versions.place <> ?",
         (history.NOWHERE,),
     ):
-        yield Problem("missing_pack", str(row[0]), (), f"a pack that held versions is gone; {_FROM_REMOTE}")
+        yield Problem("missing_pack", str(row[0]), (), f"a pack that held versions is gone; {_MEND}")
     for name in sorted(set(known) - on_disk):
-        yield Problem("missing_pack", name, paths_in(repository, name), _FROM_REMOTE)
+        yield Problem("missing_pack", name, paths_in(repository, name), _MEND)
 
 
-def _hash_file(path: str, progress: Progress) -> str:
+def hash_pack(path: str, progress: Progress) -> str:
+    """The name that a pack with these bytes has."""
     hasher = blake3(max_threads=blake3.AUTO)
     descriptor = files.open_read(path)
     try:
@@ -116,7 +123,7 @@ def _check_segments(repository: Repository) -> Iterator[Problem]:
         try:
             segment = Segment(path_of(repository.state, name, PlaceKind.SEGMENT))
         except DamagedData as error:
-            yield Problem("damaged_segment", name, (), f"{error.message}; {_FROM_REMOTE}")
+            yield Problem("damaged_segment", name, (), f"{error.message}; {_MEND}")
             continue
         except FileNotFoundError:
             continue  # sealed by a push just now
@@ -125,13 +132,13 @@ def _check_segments(repository: Repository) -> Iterator[Problem]:
         finally:
             segment.close()
         if segment.header_is_damaged and not scan.damaged:
-            yield Problem("damaged_segment", name, (), f"it does not begin as it must; {_FROM_REMOTE}")
+            yield Problem("damaged_segment", name, (), f"it does not begin as it must; {_MEND}")
         for start, end in scan.damaged:
             yield Problem(
                 "damaged_segment",
                 name,
                 _paths_between(repository, name, start, end),
-                f"bytes {start} to {end} do not match their commit record; nothing was cut off; {_FROM_REMOTE}",
+                f"bytes {start} to {end} do not match their commit record; nothing was cut off; {_MEND}",
             )
         known = repository.catalogue.places().get(name)
         if known is not None and known[2] > scan.end and not scan.damaged:
@@ -139,7 +146,7 @@ def _check_segments(repository: Repository) -> Iterator[Problem]:
                 "damaged_segment",
                 name,
                 _paths_between(repository, name, scan.end, known[2]),
-                f"bytes {scan.end} to {known[2]} do not match their commit record; {_FROM_REMOTE}",
+                f"bytes {scan.end} to {known[2]} do not match their commit record; {_MEND}",
             )
 
 
@@ -151,18 +158,21 @@ def _check_versions(repository: Repository) -> Iterator[Problem]:
     rows = db.execute(
         "SELECT seq, id, place, offset, inner FROM versions ORDER BY place, offset, inner"
     ).fetchall()
+    wrong: list[str] = []
     for seq, id, place, offset, inner in rows:
         version_id = VersionId(id)
         if place == history.NOWHERE:
-            hint = f"its record is lost, what came before and after it is not; {_FROM_REMOTE}"
+            hint = f"its record is lost, what came before and after it is not; {_MEND}"
             yield Problem("missing_version", str(version_id), (), hint)
             continue
         try:
             encoded = repository.reader.version_record(version_id, place, offset, inner)
             version = decode(encoded, id=version_id)
         except (DamagedData, FileNotFoundError) as error:
-            yield Problem("damaged_version", str(version_id), (), f"{error}; {_FROM_REMOTE}")
+            yield Problem("damaged_version", str(version_id), (), f"{error}; {_MEND}")
             continue
+        if not _is_as_recorded(repository, seq, version):
+            wrong.append(str(version_id))
         if version.manifest is None:
             continue
         if history.manifest_id_at(repository.catalogue, seq) != version.manifest:
@@ -170,12 +180,33 @@ def _check_versions(repository: Repository) -> Iterator[Problem]:
                 "manifest_mismatch",
                 str(version_id),
                 (),
-                "what its changes add up to is not what it says; delete .memsync/catalogue.sqlite and verify again",
+                f"what its changes add up to is not what it says; {_MEND}",
             )
+    head = repository.head_seq()
+    recorded = repository.catalogue.entries_at(head) if head is not None else iter(())
+    tree = (row[:5] for row in repository.catalogue.tree())
+    if wrong or any(one != other for one, other in zip_longest(recorded, tree)):
+        hint = "it says other things than the versions do; 'memsync repair' builds it anew"
+        yield Problem("damaged_catalogue", "catalogue.sqlite", (), hint, tuple(wrong[:PATHS_SHOWN]))
     for (id,) in db.execute("SELECT id FROM strays").fetchall():
         yield Problem(
-            "missing_version", str(VersionId(id)), (), f"an earlier version of it is missing; {_FROM_REMOTE}"
+            "missing_version", str(VersionId(id)), (), f"an earlier version of it is missing; {_MEND}"
         )
+
+
+def _is_as_recorded(repository: Repository, seq: int, version: Version) -> bool:
+    """Whether the catalogue says of a version what its own record does."""
+    catalogue = repository.catalogue
+    try:
+        known = next(history.versions_of(catalogue, "seq = ?", (seq,)))
+    except (ValueError, TypeError, msgpack.UnpackException):
+        return False
+    return (
+        set(known.parents) == set(version.parents)
+        and known.parents[:1] == version.parents[:1]
+        and known[2:7] == version[2:7]
+        and known.changes == version.changes
+    )
 
 
 def _check_contents(repository: Repository, progress: Progress) -> tuple[int, int, list[Problem]]:
@@ -195,7 +226,13 @@ def _check_contents(repository: Repository, progress: Progress) -> tuple[int, in
             except DamagedData as error:
                 kind = "missing_object" if error.code == "missing_object" else "damaged_object"
                 problems.append(
-                    Problem(kind, str(id), paths_of(repository, id), f"{error.message}; {_FROM_REMOTE}")
+                    Problem(
+                        kind,
+                        str(id),
+                        paths_of(repository, id),
+                        f"{error.message}; {_MEND}",
+                        versions_of(repository, id),
+                    )
                 )
             progress.advance(1)
     finally:
@@ -227,6 +264,16 @@ def paths_of(repository: Repository, content: ContentId) -> tuple[str, ...]:
         (bytes(content), PATHS_SHOWN),
     )
     return tuple(row[0] for row in rows)
+
+
+def versions_of(repository: Repository, content: ContentId) -> tuple[str, ...]:
+    """Versions that brought a path that content, the newest first."""
+    rows = repository.catalogue.db.execute(
+        "SELECT DISTINCT versions.id, versions.seq FROM changes JOIN versions USING (seq) WHERE content = ? "
+        "ORDER BY versions.seq DESC LIMIT ?",
+        (bytes(content), PATHS_SHOWN),
+    )
+    return tuple(str(VersionId(row[0])) for row in rows)
 
 
 def paths_in(repository: Repository, name: str) -> tuple[str, ...]:

@@ -6,11 +6,15 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 
+from blake3 import blake3
+
 from memstore import files
 from memstore.actions import fetch
-from memstore.actions.remote_state import SEND_ANEW, RemoteState
+from memstore.actions.remote_state import MEND, RemoteState, head_ids
 from memstore.actions.verify import paths_in, verify
-from memstore.errors import DamagedData, RemoteMissing, RemoteTrouble
+from memstore.errors import BadInput, DamagedData, RemoteMissing, RemoteTrouble
+from memstore.identity import StoreFormat
+from memstore.ids import PackId
 from memstore.objects.catalogue import PlaceKind, path_of
 from memstore.progress import SILENT, Progress
 from memstore.remotes.base import FileSource, Remote, RemoteFile
@@ -33,7 +37,10 @@ def verify_remote(
     problems: list[Problem] = []
     heads = remote.list("heads/")
     listed = {file.name.rpartition("/")[2]: file for file in remote.list("packs/")}
-    hint = SEND_ANEW
+    hint = MEND
+    if read_data or remote.listing_is_free:
+        problems += _check_format(repository, remote, bool(heads or listed))
+        problems += _check_heads(remote, heads)
     problems += [
         Problem("remote_missing_pack", name, paths_in(repository, name), hint)
         for name in sorted(set(state.sent) - set(listed))
@@ -50,12 +57,51 @@ def verify_remote(
                 "remote_missing_head",
                 remote.url,
                 (),
-                f"try again in a minute, in case its listing lags; if it stays so, {SEND_ANEW}",
+                f"try again in a minute, in case its listing lags; if it stays so, {MEND}",
             )
         )
     if read_data:
         problems += _read_remote(repository, remote, [listed[name] for name in sorted(listed)], progress)
     return problems
+
+
+def is_damaged(remote: Remote, file: RemoteFile, path: str) -> bool:
+    """Whether a pack there has other bytes than the good one here at `path`. Where the remote knows no sums,
+    all of it is read."""
+    if files.size(path) != file.size:
+        return True
+    if file.md5 is not None:
+        return file.md5 != _md5(path)
+    hasher = blake3(max_threads=blake3.AUTO)
+    for piece in remote.read_stream(file.name):
+        hasher.update(piece)
+    return str(PackId(hasher.digest())) != file.name.rpartition("/")[2]
+
+
+def _check_format(repository: Repository, remote: Remote, needed: bool) -> Iterator[Problem]:
+    try:
+        theirs = StoreFormat.parse(remote.read("format"), remote.url)
+    except RemoteMissing:
+        if needed:
+            yield Problem("remote_missing_format", "format", (), MEND)
+    except (DamagedData, BadInput, RemoteTrouble) as error:  # the remote was there just now: it is this file
+        yield Problem("remote_damaged_format", "format", (), f"{error.message}; {MEND}")
+    else:
+        if theirs.store != repository.format.store:
+            hint = f"it names another store than this one; if the packs there are yours, {MEND}"
+            yield Problem("remote_damaged_format", "format", (), hint)
+
+
+def _check_heads(remote: Remote, heads: Sequence[RemoteFile]) -> Iterator[Problem]:
+    for name in sorted({file.name.rpartition("/")[2] for file in heads}):
+        for head in head_ids([name]):
+            try:
+                if fetch.packs_named(remote, head) is None:
+                    yield Problem("remote_damaged_head", name, (), MEND)
+            except RemoteMissing:
+                continue  # superseded just now
+            except RemoteTrouble as error:
+                yield Problem("remote_damaged_head", name, (), f"{error.message}; {MEND}")
 
 
 def _read_remote(
@@ -74,7 +120,7 @@ def _read_remote(
             except RemoteMissing as error:
                 yield Problem("remote_missing_pack", name, paths_in(repository, name), error.message)
             except (DamagedData, RemoteTrouble) as error:  # the remote was there just now: it is this file
-                hint = f"{error.message}; {SEND_ANEW}"
+                hint = f"{error.message}; {MEND}"
                 yield Problem("remote_damaged_pack", name, paths_in(repository, name), hint)
         progress.end()
         for problem in verify(scratch, progress=progress).problems:

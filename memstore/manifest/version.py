@@ -10,16 +10,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from enum import IntEnum
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import msgpack
 
 from memstore.errors import DamagedData
-from memstore.ids import ContentId, ManifestId, VersionId
+from memstore.ids import ID_BYTES, ContentId, ManifestId, VersionId
 
 MANIFEST_HASH_EVERY: Final = 128
 """A version whose generation is a multiple of this, and every merge, carries its manifest's hash."""
+
+FIRST_TIME_MS: Final = -62_135_596_800_000
+LAST_TIME_MS: Final = 253_402_300_799_999
+"""The years 1 to 9999: other times have no name in RFC 3339."""
+_MOST: Final = (1 << 63) - 1
+"""SQLite's largest integer."""
 
 META_KEYS: Final = ("actor", "chat_name", "context_tags", "note", "reason")
 
@@ -99,9 +106,14 @@ class Meta(NamedTuple):
 
     @classmethod
     def unpacked(cls, facts: dict[str, Any]) -> Meta:
-        known = {key: facts[key] for key in META_KEYS if key in facts}
-        if "context_tags" in known:
-            known["context_tags"] = tuple(known["context_tags"])
+        """Raises `TypeError` for what is no such map."""
+        if not isinstance(facts, dict):
+            raise TypeError("the meta is no map")
+        known: dict[str, Any] = {
+            key: _text(facts[key]) for key in META_KEYS if key in facts and key != "context_tags"
+        }
+        if "context_tags" in facts:
+            known["context_tags"] = tuple(_text(tag) for tag in _listed(facts["context_tags"]))
         return cls(**known)
 
 
@@ -265,15 +277,15 @@ def decode(encoded: bytes, *, id: VersionId | None = None) -> Version:
         )
         return Version(
             id=computed,
-            parents=tuple(VersionId(parent) for parent in parents),
-            generation=generation,
-            time_ms=time_ms,
-            device=device,
-            device_id=device_id.hex(),
+            parents=tuple(VersionId(_bytes(parent, ID_BYTES)) for parent in parents),
+            generation=_integer(generation, 1, _MOST),
+            time_ms=_integer(time_ms, FIRST_TIME_MS, LAST_TIME_MS),
+            device=_text(device),
+            device_id=_bytes(device_id, 4).hex(),
             meta=Meta.unpacked(meta),
-            changes=tuple(_unpack_change(row, time_ms) for row in changes),
-            manifest=ManifestId(extra["manifest"]) if "manifest" in extra else None,
-            merge_rules=extra.get("merge", 0),
+            changes=_unpack_changes(changes, time_ms),
+            manifest=ManifestId(_bytes(extra["manifest"], ID_BYTES)) if "manifest" in extra else None,
+            merge_rules=_integer(extra.get("merge", 0), 0, _MOST),
             extra={key: value for key, value in extra.items() if key not in {"manifest", "merge"}},
         )
     except (ValueError, TypeError, KeyError, AttributeError, msgpack.UnpackException) as error:
@@ -283,18 +295,51 @@ def decode(encoded: bytes, *, id: VersionId | None = None) -> Version:
         ) from error
 
 
+def _unpack_changes(rows: Iterable[tuple[Any, ...]], time_ms: int) -> tuple[Change, ...]:
+    changes = tuple(_unpack_change(row, time_ms) for row in rows)
+    if any(one.path >= other.path for one, other in pairwise(changes)):
+        raise ValueError("its changes are not in the order of their paths, one for each")
+    return changes
+
+
 def _unpack_change(row: tuple[Any, ...], time_ms: int) -> Change:
-    change, path = ChangeKind(row[0]), row[1]
-    if not isinstance(path, str):
-        raise TypeError("a path is no text")
+    change, path = ChangeKind(row[0]), _text(row[1])
     if len(row) <= 3:
         entry, archived = None, row[2] if len(row) == 3 else None
     else:
         kind, size, content, offset = row[2:6]
-        if len(content) != 32:
-            raise ValueError("a content id is not 32 bytes")
-        entry = Entry(path, Kind(kind), size, ContentId(content), time_ms + offset)
+        modified = _integer(time_ms + offset, -_MOST, _MOST)
+        entry = Entry(
+            path, Kind(kind), _integer(size, 0, _MOST), ContentId(_bytes(content, ID_BYTES)), modified
+        )
         archived = row[6] if len(row) > 6 else None
     if archived is True:
         archived = archive_name(path, time_ms)
-    return Change(path, change, entry, archived or None)
+    return Change(path, change, entry, _text(archived) if archived else None)
+
+
+# What others wrote is held to its types and ranges here, so that nothing behind this meets a surprise.
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("a text is none")
+    return value
+
+
+def _listed(value: object) -> list[object] | tuple[object, ...]:
+    if not isinstance(value, list | tuple):
+        raise TypeError("a list is none")
+    return value
+
+
+def _integer(value: object, least: int, most: int) -> int:
+    if type(value) is not int or not least <= value <= most:
+        raise ValueError("a number is none, or out of its range")
+    return value
+
+
+def _bytes(value: object, length: int) -> bytes:
+    if not isinstance(value, bytes) or len(value) != length:
+        raise ValueError(f"an id is not {length} bytes")
+    return value

@@ -255,11 +255,29 @@ def _in_the_way(
         remember(repository, step.path, id, found)
         outcome.skipped += 1
     elif is_in_history(repository, step.path, id):
-        remember(repository, step.path, id, found)
-        outcome.notes.append(f"{step.path} has an earlier version in the mirror; the next push refreshes it")
-        outcome.skipped += 1
+        _on_from(repository, target, step, remember(repository, step.path, id, found), found, outcome)
     else:
         outcome.foreign.append(Foreign(step.path, found, step.mirrored, content))
+
+
+def _on_from(
+    repository: Repository,
+    target: MirrorTarget,
+    step: Step,
+    there: Mirrored,
+    found: MirrorFile,
+    outcome: Outcome,
+) -> None:
+    """An earlier version of ours lies there, put by a push that was cut off before it could note that."""
+    renewed = plan.renewed(repository, step, there)
+    if renewed is None:
+        outcome.skipped += 1
+        return
+    try:
+        _change(repository, target, renewed, found, outcome)
+    except (Conflict, RemoteMissing) as error:
+        outcome.failed += 1
+        outcome.notes.append(f"{step.path} could not be mirrored: {error.message}")
 
 
 # -- what is known of the mirror ---------------------------------------------------------------------------

@@ -40,10 +40,14 @@ END_MAGIC: Final = b"MSYNCEND"
 TRAILER_LENGTH: Final = 8 + 8 + 16 + 8
 """Where metadata begins (u64), where the index begins (u64), BLAKE3 of all between (16 bytes), magic."""
 
-_MEND: Final = "run 'memsync verify'; a clone of the remote has good copies"
+_MEND: Final = "run 'memsync repair', which brings back what the remote or Data/ has"
 
 GROUP_SIZE: Final = 1 << 20
 """Plain bytes after which a metadata group is closed: what reading one version costs at most."""
+
+PLAIN_AT_MOST: Final = 16 << 20, 256
+"""What the groups of a pack may come to when they are unpacked: so many bytes, and so many times the bytes that
+they take. A writer keeps to it, so that nobody's reader is made to unpack a bomb."""
 
 FIRST_READ: Final = 64 << 10
 """How much of the end a reader asks for first."""
@@ -97,6 +101,7 @@ class PackWriter:
         self._group: list[bytes] = []
         self._group_size = 0
         self._metadata: list[bytes] = []
+        self._plain = 0
         header = pack_file_header(MAGIC, {"format": FORMAT, "features": [], "key": None, "store": store})
         self._write(header)
 
@@ -173,8 +178,10 @@ class PackWriter:
         raw = b"".join(self._group)
         payload = encoding.compress_metadata(raw)
         how = Encoding.ZSTD
-        if len(payload) >= len(raw):
+        stored = sum(map(len, self._metadata))
+        if len(payload) >= len(raw) or self._plain + len(raw) > _most_plain(stored + len(payload)):
             payload, how = raw, Encoding.RAW
+        self._plain += len(raw)
         self._metadata.append(pack_header(RecordKind.GROUP, how, b"", len(raw), len(payload)) + payload)
         self._group, self._group_size = [], 0
 
@@ -212,16 +219,28 @@ def read_tail(read_at: Callable[[int, int], bytes], size: int, what: str) -> Tai
     if blake3(view).digest()[:16] != data[end - start + 16 : end - start + 32]:
         raise DamagedData(f"the index of {what} is damaged", hint=_MEND)
     metadata: list[MetadataRecord] = []
-    at = 0
+    at = plain = 0
     while at < index_at - metadata_at:
         header = parse_header(view, at)
+        if header.kind != RecordKind.GROUP:
+            raise DamagedData(f"the metadata of {what} is damaged", hint=_MEND)
         payload = bytes(view[at + header.length : at + header.length + header.stored])
+        plain += header.raw
+        if plain > _most_plain(index_at - metadata_at):
+            raise DamagedData(f"{what} would unpack to more than any pack does", hint=_MEND)
         metadata.extend(read_group(encoding.decode(header.encoding, payload, header.raw), metadata_at + at))
         at += header.length + header.stored
     header = parse_header(view, at)
+    if header.kind != RecordKind.INDEX or header.raw > _most_plain(header.stored):
+        raise DamagedData(f"the index of {what} is damaged", hint=_MEND)
     payload = bytes(view[at + header.length : at + header.length + header.stored])
     raw = encoding.decode(header.encoding, payload, header.raw)
     return Tail(list(_unpack_index(raw, metadata_at)), metadata, size)
+
+
+def _most_plain(stored: int) -> int:
+    floor, times = PLAIN_AT_MOST
+    return floor + times * stored
 
 
 def read_group(raw: bytes, group: int) -> Iterator[MetadataRecord]:

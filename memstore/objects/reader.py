@@ -6,26 +6,80 @@ import contextlib
 import os
 import threading
 from collections.abc import Iterator, Sequence
+from typing import Final
 
-import msgpack
 from blake3 import blake3
 
 from memstore import files
 from memstore.errors import DamagedData
-from memstore.ids import ContentId, Id, ManifestId, VersionId
+from memstore.ids import ID_BYTES, ContentId, Id, ManifestId, VersionId
 from memstore.objects import encoding
 from memstore.objects.catalogue import Catalogue, Location, path_of
 from memstore.objects.pack import read_group
-from memstore.objects.record import HEADER_LIMIT, Encoding, Header, RecordKind, parse_header
+from memstore.objects.record import HEADER_LIMIT, PIECE_LIMIT, Encoding, Header, RecordKind, parse_header
 
 Piece = tuple[ContentId, int]
 """A piece of a large file: (content id, plain bytes)."""
+
+_PIECE_START: Final = b"\x92\xc4\x20"
+"""msgpack: an array of two, the first of them 32 bytes."""
+_SHORTEST_PIECE: Final = len(_PIECE_START) + ID_BYTES + 1
 
 
 class Missing(DamagedData):
     """No stored form of an object is known here."""
 
     code = "missing_object"
+
+
+def parse_recipe(payload: bytes) -> list[Piece]:
+    """The pieces that a recipe names, in order. Raises `DamagedData`.
+
+    Read by hand and not by msgpack: 64 MiB of empty arrays would be gigabytes of lists before they turned out
+    to be no recipe.
+    """
+    count, at = _array_header(payload)
+    if count * _SHORTEST_PIECE > len(payload):
+        raise _no_recipe()
+    pieces = []
+    for _ in range(count):
+        if payload[at : at + len(_PIECE_START)] != _PIECE_START:
+            raise _no_recipe()
+        at += len(_PIECE_START)
+        piece = payload[at : at + ID_BYTES]
+        length, at = _unsigned(payload, at + ID_BYTES)
+        if len(piece) != ID_BYTES or not 0 < length <= PIECE_LIMIT:
+            raise _no_recipe()
+        pieces.append((ContentId(piece), length))
+    if at != len(payload):
+        raise _no_recipe()
+    return pieces
+
+
+def _array_header(data: bytes) -> tuple[int, int]:
+    first = data[0] if data else 0
+    if 0x90 <= first <= 0x9F:
+        return first & 0x0F, 1
+    if first in (0xDC, 0xDD):
+        width = 2 if first == 0xDC else 4
+        return int.from_bytes(data[1 : 1 + width], "big"), 1 + width
+    raise _no_recipe()
+
+
+def _unsigned(data: bytes, at: int) -> tuple[int, int]:
+    """A msgpack unsigned integer, and the offset after it."""
+    first = data[at] if at < len(data) else 0xC0
+    if first < 0x80:
+        return first, at + 1
+    if 0xCC <= first <= 0xCF:
+        width = 1 << (first - 0xCC)
+        if at + 1 + width <= len(data):
+            return int.from_bytes(data[at + 1 : at + 1 + width], "big"), at + 1 + width
+    raise _no_recipe()
+
+
+def _no_recipe() -> DamagedData:
+    return DamagedData("a recipe does not decode", hint="run 'memsync verify'")
 
 
 class ObjectReader:
@@ -83,9 +137,8 @@ class ObjectReader:
         if not found:
             return None
         for location in found:
-            payload = self._decode([location])
-            with contextlib.suppress(ValueError, TypeError, msgpack.UnpackException):
-                return [(ContentId(piece), int(length)) for piece, length in msgpack.unpackb(payload)]
+            with contextlib.suppress(DamagedData):
+                return parse_recipe(self._decode([location]))
         raise DamagedData(f"the recipe of {str(id)[:12]} does not decode", hint="run 'memsync verify'")
 
     def manifest(self, id: ManifestId) -> bytes | None:
@@ -252,4 +305,4 @@ class ObjectReader:
             return descriptor
 
 
-__all__ = ["Missing", "ObjectReader", "Piece"]
+__all__ = ["Missing", "ObjectReader", "Piece", "parse_recipe"]

@@ -11,7 +11,9 @@ from memsync.invocation import Invocation
 from memsync.verb import verb
 
 if TYPE_CHECKING:
-    from memstore.reports import VerifyReport
+    from collections.abc import Sequence
+
+    from memstore.reports import Problem, VerifyReport
 
 DAMAGED: Final = 6
 """The contract's exit code for damaged data."""
@@ -58,15 +60,23 @@ def _show(page: render.Page, report: VerifyReport, remote_url: str | None) -> No
     else:
         problems = render.plural(len(report.problems), "problem")
         page.line(f"{page.paint(problems, 'red')} found in {checked}")
-    for problem in report.problems:
-        page.line(f"  {problem.kind.replace('_', ' ')}  {problem.id[: render.SHORT_ID]}")
-        for path in problem.paths:
-            page.line(f"      {render.name(path)}")
-        if problem.hint:
-            page.line(f"      hint: {render.visible(problem.hint)}")
+    show_problems(page, report.problems)
     if remote_url is not None:
         wrong = sum(problem.kind.startswith("remote_") for problem in report.problems)
         found = f"{render.plural(wrong, 'problem')} found" if wrong else "all packs are there"
         page.line(f"on the remote ({render.name(remote_url)}) {found}")
     for note in report.notes:
         page.line(render.visible(note))
+
+
+def show_problems(page: render.Page, problems: Sequence[Problem]) -> None:
+    """What is damaged, which paths and versions need it, what to do."""
+    for problem in problems:
+        page.line(f"  {problem.kind.replace('_', ' ')}  {problem.id[: render.SHORT_ID]}")
+        for path in problem.paths:
+            page.line(f"      {render.name(path)}")
+        if problem.versions:
+            ids = ", ".join(id[: render.SHORT_ID] for id in problem.versions)
+            page.line(f"      in version {ids}")
+        if problem.hint:
+            page.line(f"      hint: {render.visible(problem.hint)}")

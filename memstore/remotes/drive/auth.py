@@ -163,8 +163,9 @@ def _authorization_url(flow: Any) -> str:
 
 
 def _by_listener(flow: Any, say: Callable[[str], None]) -> _Received:
+    import threading
     import webbrowser
-    from http.server import BaseHTTPRequestHandler, HTTPServer
+    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
     from time import monotonic
 
     got: list[str] = []
@@ -172,22 +173,24 @@ def _by_listener(flow: Any, say: Callable[[str], None]) -> _Received:
     class Receiver(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             wanted = "code=" in self.path or "error=" in self.path
-            if wanted:
-                got.append(self.path)
             self.send_response(200 if wanted else 404)
             self.send_header("Content-Type", "text/html; charset=utf-8")
             self.end_headers()
             self.wfile.write(b"<p>memsync has its answer. You may close this window.</p>" if wanted else b"")
+            if wanted:
+                got.append(self.path)
 
         def log_message(self, *_: object) -> None:
             """The address holds a code: it is not for a log."""
 
-    with HTTPServer(("127.0.0.1", 0), Receiver) as server:
-        server.timeout = 1.0
+    # Threads: a browser opens connections that it then does not use, and none of them may hold up the answer.
+    with ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server:
+        server.timeout = 0.5
         flow.redirect_uri = f"http://127.0.0.1:{server.server_port}/"
         url = _authorization_url(flow)
         say(f"Opening your browser. If none appears, open this address on this machine:\n\n  {url}\n")
-        webbrowser.open(url)
+        # Beside this: a browser of the terminal does not come back before the person leaves it.
+        threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
         deadline = monotonic() + PATIENCE
         while not got:
             server.handle_request()

@@ -265,13 +265,21 @@ class DriveMirror:
             for row in by_folder.get(folder or "", ())
             if row.get("name") == name and not row.get("trashed") and "md5Checksum" in row
         ]
+        key = f"file:{path}"
+        pending = self._journal.pending(key)
         if rows:
-            return min(rows, key=lambda row: (not row.get("appProperties"), age(row)))
-        pending = self._journal.pending(f"file:{path}")
-        row = None if pending is None else self._get(pending)  # a put that was cut off may have landed
-        if pending is not None and row is None:
-            self._journal.forget(f"file:{path}")
-        return None if row is None or row.get("trashed") else row
+            row = min(rows, key=lambda row: (not row.get("appProperties"), age(row)))
+        elif pending is None:
+            return None
+        else:
+            found = self._get(pending)  # a put that was cut off may have landed
+            if found is None:
+                self._journal.forget(key)
+            if found is None or found.get("trashed"):
+                return None
+            row = found
+        self._journal.landed({key: row["id"]})
+        return row
 
     def _children(self, folders: Sequence[str], *, trashed: bool = False) -> Iterator[dict[str, Any]]:
         seen: set[str] = set()

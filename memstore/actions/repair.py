@@ -1,0 +1,315 @@
+"""repair: bring back what damage took, from wherever a good copy still is.
+
+In this order: damaged packs are fetched from the remote again; what is sound in damaged segments is sealed;
+records of damaged packs, and of what earlier repairs put into `torn/`, that decode to their ids are written
+again, and so are contents that a file in `Data/` still has. Content ids decide what is good, never a name.
+
+Each new thing is durable before an old one moves, and a damaged file is moved to `torn/`, never deleted: cut
+off anywhere, the next repair goes on. What can't be brought back is what `verify` says at the end.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Final
+
+from memstore import files, recovery, salvage
+from memstore.actions import remote_state, repair_remote, state_files
+from memstore.actions.fetch import HEADER_SPACE
+from memstore.actions.repair_contents import Search
+from memstore.actions.seal import seal
+from memstore.actions.verify import hash_pack, paths_in, verify
+from memstore.errors import DamagedData, MemsyncError
+from memstore.gather import Gathering
+from memstore.ids import ContentId, VersionId
+from memstore.objects import encoding
+from memstore.objects.catalogue import PlaceKind, path_of
+from memstore.objects.encoding import Encoded
+from memstore.objects.pack import check_header, read_tail
+from memstore.objects.record import RecordKind
+from memstore.objects.wreck import Wreck
+from memstore.progress import SILENT, Progress
+from memstore.remotes.base import OpenRemote
+from memstore.reports import Mended, Problem, RepairReport
+
+if TYPE_CHECKING:
+    from memstore.repository import Repository
+    from memstore.writer import Writer
+
+_LOSSES: Final = frozenset(
+    {
+        *("damaged_pack", "missing_pack", "damaged_object", "missing_object"),
+        *("damaged_version", "missing_version", "damaged_segment"),
+    }
+)
+_OF_FILES: Final = frozenset({"damaged_segment", "missing_pack"})
+_CATALOGUE: Final = frozenset({"damaged_catalogue", "manifest_mismatch"})
+
+
+def repair(
+    repository: Repository,
+    open_remote: Callable[[], OpenRemote] | None,
+    *,
+    dry_run: bool = False,
+    progress: Progress = SILENT,
+) -> RepairReport:
+    """Mend the store, and the remote where one is set. `dry_run` changes nothing and says what it would do."""
+    mended: list[Mended] = []
+    warnings: list[str] = []
+    repository.refresh()
+    before = verify(repository, progress=progress)
+    damaged = damaged_packs(repository)
+    if (
+        not before.ok
+        and not dry_run
+        and not damaged
+        and not {row.kind for row in before.problems} & _OF_FILES
+    ):
+        # Every file is whole: then it is the catalogue that is not.
+        with repository.locked():
+            repository.read_anew()
+        mended.append(Mended("catalogue", "catalogue.sqlite", "built anew from packs and segments"))
+        before = verify(repository, progress=progress)
+    remote = None
+    try:
+        remote = None if open_remote is None else open_remote()
+        if remote is not None:
+            mended += repair_remote.fetch(repository, remote, damaged, dry_run=dry_run, progress=progress)
+    except MemsyncError as error:
+        warnings.append(f"the remote was left out: {error.message}; {error.hint}")
+    try:
+        fetched = {row.id for row in mended}
+        local = [name for name in damaged if name not in fetched]
+        with repository.writing() as writer:
+            if fetched and not dry_run:
+                repository.reader.close()
+                repository.read_anew()
+                writer.switch(*repository.own_segment())
+            mended += _mend_local(repository, writer, local, before.problems, dry_run)
+            mended += state_files.mend(repository, dry_run=dry_run)
+        left: list[Problem] = []
+        if remote is not None and not warnings:
+            try:
+                done, left = repair_remote.mend(repository, remote, dry_run=dry_run, progress=progress)
+                mended += done
+            except MemsyncError as error:
+                warnings.append(f"the remote was left as it is: {error.message}; {error.hint}")
+    finally:
+        if remote is not None:
+            remote.close()
+    if dry_run:
+        problems = [*_not_expected(before.problems, mended), *left]
+        return RepairReport(tuple(mended), tuple(problems), True, before.notes, tuple(warnings))
+    after = verify(repository, progress=progress)
+    known, still = {row.id for row in mended}, {problem.id for problem in after.problems}
+    mended += [
+        Mended(problem.kind, problem.id, "reads back whole now", problem.paths)
+        for problem in before.problems
+        if problem.kind in _LOSSES and problem.id not in known | still
+    ]
+    mended = [row for row in mended if row.id not in still]
+    return RepairReport(tuple(mended), (*after.problems, *left), False, after.notes, tuple(warnings))
+
+
+def damaged_packs(repository: Repository) -> list[str]:
+    """Names of packs whose bytes are not what the name says, or that are no packs."""
+    return [name for name in recovery.pack_names(repository.state) if not _is_whole(repository, name)]
+
+
+def _is_whole(repository: Repository, name: str) -> bool:
+    path = path_of(repository.state, name, PlaceKind.PACK)
+    try:
+        if hash_pack(path, SILENT) != name:
+            return False
+        descriptor = files.open_read(path)
+        try:
+            check_header(files.read_at(descriptor, 0, HEADER_SPACE), name)
+            read_tail(
+                lambda offset, length: files.read_at(descriptor, offset, length), files.size(path), name
+            )
+        finally:
+            os.close(descriptor)
+    except DamagedData as error:
+        return error.code == "newer_format"  # whole, as far as this memsync can tell, and not its to touch
+    except OSError:
+        return False
+    return True
+
+
+# -- what is here --------------------------------------------------------------------------------------------
+
+
+def _mend_local(
+    repository: Repository,
+    writer: Writer,
+    damaged: Sequence[str],
+    problems: Sequence[Problem],
+    dry_run: bool,
+) -> Iterator[Mended]:
+    """Packs, contents, catalogue, then segments. For the holder of the lock."""
+    kinds = {problem.kind for problem in problems}
+    if not (damaged or kinds & (_LOSSES | _CATALOGUE)):
+        return
+    # Names and paths are learnt before the catalogue is made anew.
+    paths = {name: paths_in(repository, name) for name in damaged}
+    if damaged or kinds & _LOSSES:
+        salvage = _Salvage(repository, writer, damaged)
+        yield from salvage.run(problems, dry_run)
+        for name in damaged:
+            if not dry_run:
+                path = path_of(repository.state, name, PlaceKind.PACK)
+                state_files.put_aside(repository, path)
+                files.remove(path)
+                files.sync_dir(os.path.dirname(path))
+            count = salvage.records_of(path_of(repository.state, name, PlaceKind.PACK))
+            how = f"{count} records of it are good, and were written again where nothing else has them"
+            yield Mended("damaged_pack", name, f"{how}; the file is in torn/", paths[name])
+    if not dry_run:
+        repository.read_anew()
+        writer.switch(*repository.own_segment())
+    if kinds & _CATALOGUE:
+        yield Mended("catalogue", "catalogue.sqlite", "built anew from packs and segments")
+    torn_segments = [problem for problem in problems if problem.kind == "damaged_segment"]
+    if torn_segments and not dry_run:
+        seal(repository, writer)
+    for problem in torn_segments:
+        how = "what is sound in it was sealed into a pack; the file is in torn/"
+        yield Mended("damaged_segment", problem.id, how, problem.paths)
+
+
+class _Salvage:
+    """Write again what proves itself in damaged packs and in `torn/`, and what `Data/` still has."""
+
+    def __init__(self, repository: Repository, writer: Writer, damaged: Sequence[str]) -> None:
+        self._repository = repository
+        self._writer = writer
+        places = repository.catalogue.places()
+        self._hidden = [places[name][0] for name in damaged if name in places]
+        self._packs = [path_of(repository.state, name, PlaceKind.PACK) for name in damaged]
+        self._gathering = Gathering(repository.catalogue, repository.reader, _named_versions(repository))
+
+    def run(self, problems: Sequence[Problem], dry_run: bool) -> list[Mended]:
+        """What was brought back, of the objects and versions that `verify` missed."""
+        repository, writer, gathering = self._repository, self._writer, self._gathering
+        writer.hide(self._hidden)
+        repository.reader.close()
+        lost = _lost_versions(repository, self._hidden)
+        wrecks = [Wreck(path) for path in [*self._packs, *_torn(repository)]]
+        try:
+            ours = [wreck for wreck in wrecks if wreck.is_of(repository.format.store)]
+            left = gathering.prove(remnant for wreck in ours for remnant in wreck.remnants())
+            search = Search(repository, gathering)
+            if search.in_data():
+                gathering.prove(left)  # deltas whose base came from Data/
+            anew = self._write(lost)
+            found = search.write(writer)
+            if dry_run:
+                writer.rollback()
+            else:
+                # Always: with a good commit record behind it, a damaged last group is no torn tail.
+                writer.commit(repository.head())
+        finally:
+            for wreck in wrecks:
+                wreck.close()
+        hows = {str(id): "a file in Data/ still has it" for id in found}
+        hows |= {str(id): "encoded anew from the catalogue" for id in anew}
+        held = "a damaged file still held it whole"
+        hows |= {str(id): held for id in gathering.versions} | {
+            bytes(id).hex(): held for _, id in gathering.objects
+        }
+        return [
+            Mended(problem.kind, problem.id, hows[problem.id], problem.paths)
+            for problem in problems
+            if problem.id in hows and problem.kind in _LOSSES
+        ]
+
+    def records_of(self, pack: str) -> int:
+        return sum(remnant.wreck.path == pack for remnant in self._gathering.objects.values())
+
+    def _write(self, lost: dict[VersionId, int]) -> list[VersionId]:
+        """Append what was proven and is not here in a form that reads; the versions that had to be encoded
+        anew."""
+        catalogue, writer = self._repository.catalogue, self._writer
+        for (kind, id), remnant in self._gathering.objects.items():
+            header = remnant.header
+            if not _is_here(self._repository, RecordKind(kind), id):
+                own = encoding.own_cost(header.raw)
+                encoded = Encoded(header.encoding, remnant.payload(), header.base, header.rank, own)
+                writer.add(header.kind, ContentId(id), header.raw, encoded)
+        for version, record in self._gathering.versions.items():
+            if version in lost or catalogue.seq(version) is None:
+                writer.keep_version(record)
+        anew = []
+        for version, seq in lost.items():
+            if version not in self._gathering.versions:
+                record = salvage.encoded_anew(catalogue, seq)
+                if VersionId.of(record) == version:
+                    writer.keep_version(record)
+                    anew.append(version)
+        return anew
+
+
+def _torn(repository: Repository) -> list[str]:
+    folder = os.path.join(repository.state, state_files.TORN)
+    paths = [os.path.join(folder, name) for name in files.names(folder)]
+    return [path for path in paths if os.path.isfile(path) and not os.path.islink(path)]
+
+
+def _named_versions(repository: Repository) -> set[VersionId]:
+    """Versions that are known to exist, from whatever still knows of them."""
+    db = repository.catalogue.db
+    named = {VersionId(row[0]) for row in db.execute("SELECT id FROM versions").fetchall()}
+    named |= {VersionId(row[0]) for row in db.execute("SELECT id FROM strays").fetchall()}
+    named |= set(recovery.read_reflog(repository.state))
+    state = remote_state.load_or_none(repository)
+    if state is not None:
+        named |= set(remote_state.head_ids(state.heads))
+    return named
+
+
+def _lost_versions(repository: Repository, hidden: Sequence[int]) -> dict[VersionId, int]:
+    """id → seq of versions whose record can't be read, or is in a file that is put aside."""
+    lost = {}
+    rows = repository.catalogue.db.execute("SELECT seq, id, place, offset, inner FROM versions").fetchall()
+    for seq, id, place, offset, inner in rows:
+        if place in hidden:
+            lost[VersionId(id)] = seq
+            continue
+        try:
+            raw = repository.reader.version_record(VersionId(id), place, offset, inner)
+        except (DamagedData, FileNotFoundError):
+            lost[VersionId(id)] = seq
+            continue
+        if VersionId.of(raw) != id:
+            lost[VersionId(id)] = seq
+    return lost
+
+
+def _is_here(repository: Repository, kind: RecordKind, id: bytes) -> bool:
+    content = ContentId(id)
+    forms = [row for row in repository.catalogue.locations(id) if row.kind == kind]
+    if not any(repository.reader.is_of(row, content) for row in forms):
+        return False
+    if kind != RecordKind.CONTENT:
+        return True
+    try:
+        repository.reader.object(content, kind)
+    except (DamagedData, FileNotFoundError):
+        return False
+    return True
+
+
+def _not_expected(problems: Sequence[Problem], mended: Sequence[Mended]) -> list[Problem]:
+    """Of a dry run: the problems that no step of it is for."""
+    done = {row.id for row in mended}
+    kinds = {row.kind for row in mended}
+    fetched = any(row.how.startswith(repair_remote.FETCHED) for row in mended)
+    return [
+        problem
+        for problem in problems
+        if problem.id not in done
+        and not (problem.kind == "missing_pack" and kinds & {"damaged_pack", "missing_pack"})
+        and not ("catalogue" in kinds and problem.kind in _CATALOGUE)
+        and not (fetched and problem.kind in _LOSSES)
+    ]

@@ -1,0 +1,165 @@
+"""The small files of `.memsync` that are never derived: what `verify` says of them, and what `repair` can do.
+
+Each damaged one is moved to `torn/` before a new one takes its place.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from memstore import files, recovery
+from memstore.actions import checkout, remote_state
+from memstore.actions.commit import CHECKOUT_NAME
+from memstore.errors import DamagedData
+from memstore.identity import FORMAT_NAME, StoreFormat, load_format
+from memstore.ids import VersionId
+from memstore.objects.catalogue import PlaceKind, path_of
+from memstore.objects.pack import MAGIC as PACK_MAGIC
+from memstore.objects.segment import MAGIC as SEGMENT_MAGIC
+from memstore.objects.segment import parse_file_header
+from memstore.reports import Mended, Problem
+
+if TYPE_CHECKING:
+    from memstore.repository import Repository
+
+TORN: Final = "torn"
+_REFLOG_LINE: Final = re.compile(r"[0-9a-f]{64} \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ \w+")
+_MEND: Final = "run 'memsync repair'"
+
+
+def check(repository: Repository) -> Iterator[Problem]:
+    """What is wrong with them."""
+    if files.read(_format_path(repository)) != repository.format.encoded():
+        yield Problem("damaged_format", FORMAT_NAME, (), f"it is not what it must be; {_MEND}")
+    damaged = len(_reflog(repository)[1])
+    if damaged:
+        hint = f"{damaged} of its lines name no version of this store; {_MEND}"
+        yield Problem("damaged_reflog", recovery.REFLOG_NAME, (), hint)
+    try:
+        remote_state.load(repository)
+    except DamagedData as error:
+        yield Problem("damaged_remote_state", remote_state.STATE_NAME, (), f"{error.message}; {error.hint}")
+    try:
+        checkout.load(repository)
+    except FileNotFoundError:
+        pass
+    except DamagedData as error:
+        yield Problem("damaged_checkout", CHECKOUT_NAME, (), f"{error.message}; {error.hint}")
+
+
+def mend(repository: Repository, *, dry_run: bool) -> Iterator[Mended]:
+    """Put right what can be. For the holder of the lock, once packs and segments are."""
+    for problem in list(check(repository)):
+        if problem.kind == "damaged_format":
+            how = "written anew: packs and segments say whose they are"
+            _replace(repository, FORMAT_NAME, repository.format.encoded(), dry_run)
+            yield Mended("format", FORMAT_NAME, how)
+        elif problem.kind == "damaged_reflog":
+            good = _reflog(repository)[0]
+            text = "".join(f"{line}\n" for line in good).encode()
+            _replace(repository, recovery.REFLOG_NAME, text, dry_run)
+            yield Mended("reflog", recovery.REFLOG_NAME, "written anew without the lines that name nothing")
+        elif problem.kind == "damaged_checkout":
+            _replace(repository, CHECKOUT_NAME, None, dry_run)
+            how = "put aside: an unfinished restore stays as far as it came; 'memsync status' shows what differs"
+            yield Mended("checkout", CHECKOUT_NAME, how)
+    # remote.json is the remote's half: only the remote can say whether its address is right.
+
+
+def _replace(repository: Repository, name: str, data: bytes | None, dry_run: bool) -> None:
+    if dry_run:
+        return
+    path = os.path.join(repository.state, name)
+    put_aside(repository, path)
+    if data is None:
+        files.remove(path)
+        files.sync_dir(repository.state)
+    else:
+        files.write_atomic(path, data)
+
+
+def put_aside(repository: Repository, path: str) -> str:
+    """Keep what has this path in `torn/` too, durable; where. It still has its own path afterwards."""
+    folder = os.path.join(repository.state, TORN)
+    files.make_dir(folder)
+    kept = os.path.join(folder, f"{os.path.basename(path)}-{os.urandom(4).hex()}")
+    files.keep_aside(path, kept)
+    return kept
+
+
+# -- the format file ---------------------------------------------------------------------------------------
+
+
+def format_of(state: str) -> StoreFormat:
+    """What the format file says or, where packs and segments agree on another store, what these say.
+
+    Raises `DamagedData` where neither tells, `BadInput` for a newer format.
+    """
+    stores = Counter(store for store in map(_store_of, _files(state)) if store is not None)
+    said, trouble = None, None
+    try:
+        said = load_format(state)
+    except DamagedData as error:
+        trouble = error
+    if said is not None and (said.store in stores or not stores):
+        return said
+    if stores:
+        return StoreFormat(stores.most_common(1)[0][0])
+    assert trouble is not None
+    raise trouble
+
+
+def _format_path(repository: Repository) -> str:
+    return os.path.join(repository.state, FORMAT_NAME)
+
+
+def _files(state: str) -> Iterator[tuple[str, bytes]]:
+    for name in recovery.pack_names(state):
+        yield path_of(state, name, PlaceKind.PACK), PACK_MAGIC
+    for name in recovery.segment_names(state):
+        yield path_of(state, name, PlaceKind.SEGMENT), SEGMENT_MAGIC
+
+
+def _store_of(file: tuple[str, bytes]) -> bytes | None:
+    """The store that a file's header names; None where it is damaged or newer."""
+    path, magic = file
+    descriptor = files.open_read(path)
+    try:
+        facts: dict[str, Any] = parse_file_header(files.read_at(descriptor, 0, 4096), magic, path)[0]
+    except DamagedData:
+        return None
+    finally:
+        os.close(descriptor)
+    store = facts.get("store")
+    return store if isinstance(store, bytes) and len(store) == 16 else None
+
+
+# -- the reflog --------------------------------------------------------------------------------------------
+
+
+def _reflog(repository: Repository) -> tuple[list[str], list[str]]:
+    """(lines that name a version of this store, lines that were damaged). A line that a crash cut short is
+    neither."""
+    try:
+        text = files.read(os.path.join(repository.state, recovery.REFLOG_NAME)).decode("ascii", "replace")
+    except FileNotFoundError:
+        return [], []
+    good: list[str] = []
+    damaged: list[str] = []
+    for line in text.split("\n"):
+        if _REFLOG_LINE.fullmatch(line):
+            known = repository.catalogue.seq(VersionId.from_hex(line[:64])) is not None
+            (good if known else damaged).append(line)
+        elif line.strip("\0") and not _is_beginning(line):
+            damaged.append(line)
+    return good, damaged
+
+
+def _is_beginning(line: str) -> bool:
+    """Whether a line could go on to be one of ours."""
+    model = "0" * 64 + " 2000-01-01T00:00:00Z word"
+    return len(line) < len(model) and bool(_REFLOG_LINE.fullmatch(line + model[len(line) :]))
