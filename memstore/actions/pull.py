@@ -111,6 +111,7 @@ def _fetch(
             )
         state = replace(state, store=theirs.store.hex())
     heads = fetch.listed_heads(remote)
+    remote_state.note_listed(repository, state, heads)
     if not heads:
         raise RemoteMissing(f"nothing was pushed to {remote.url} yet", hint="run 'memsync push' first")
     present = [name for name, (_, kind, _) in repository.catalogue.places().items() if kind == 1]

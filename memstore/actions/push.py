@@ -209,6 +209,7 @@ def _contact(repository: Repository, state: RemoteState, remote: OpenRemote) -> 
     elif remote.listing_is_free:
         _require_format(repository, remote)  # another disk may be mounted at that very place
     listed = [file.name for file in remote.list("heads/")]
+    remote_state.note_listed(repository, state, remote_state.head_ids(listed))
     if not listed and state.sent:
         there = {file.name.rpartition("/")[2] for file in remote.list("packs/")}
         # A first push that was cut off before its head leaves packs, all of them of this device.
@@ -363,6 +364,9 @@ def _mirror(
             last = mirror_plan.finished_version(repository, state.mirrored)
             mirror_apply.relearn(repository, remote, last)
         repository.catalogue.set_fact("mirror known", remote.url)
+    elif not remote.listing_is_free and remote_state.others_pushed(repository):
+        mirror_apply.learn_of_others(repository, remote)
+    remote_state.note_others(repository, False)
     if mirror_plan.is_current(repository, state.mirrored) and not remote.listing_is_free:
         return state, False
     key = mirror_plan.current_key(repository)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 STATE_NAME: Final = "remote.json"
 
+_OTHERS_PUSHED: Final = "others pushed"
+"""A fact of the catalogue."""
 MEND: Final = (
     "'memsync repair' on a device that has everything sends again what is missing or damaged there, "
     "and writes its heads anew"
@@ -146,6 +148,23 @@ def unpushed(repository: Repository, state: RemoteState | None) -> tuple[int, in
             count += number
             oldest = time_ms if oldest is None else min(oldest, time_ms)
     return count, oldest
+
+
+def note_listed(repository: Repository, state: RemoteState, heads: Sequence[VersionId]) -> None:
+    """Other heads than those we left there: another device has pushed, and may have refreshed the mirror."""
+    if {str(head) for head in heads} - set(state.heads):
+        note_others(repository, True)
+
+
+def note_others(repository: Repository, pushed: bool) -> None:
+    if others_pushed(repository) != pushed:
+        repository.catalogue.set_fact(_OTHERS_PUSHED, int(pushed))
+
+
+def others_pushed(repository: Repository) -> bool:
+    """Whether another device may have changed the mirror since this one did. Without a catalogue nothing is
+    known of the mirror anyway."""
+    return repository.catalogue.fact(_OTHERS_PUSHED) == 1
 
 
 def head_ids(names: Sequence[str]) -> list[VersionId]:
