@@ -281,11 +281,11 @@ class Run:
         self.ever |= {row[0] for row in machine.tree().values()}
 
     def _archive(self, machine: Machine) -> None:
+        self._commit(machine)  # which also finishes what a death left
         files = machine.files()
         if not files:
             return
         path = self.dice.choice(sorted(files))
-        self._commit(machine)
         self._note(f"{machine.name}: archive {path}")
         with machine.open() as store:
             store.archive([path])

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import memstore.writer
-from memstore import Store
-from memstore.manifest.version import Version
+from memstore import Store, identity
+from memstore.actions.merge import Joined, merge
+from memstore.actions.pull import forward
+from memstore.ids import VersionId
+from memstore.manifest.version import Kind, Version
 from memstore.reports import PullReport, PushReport
 from tests.folder_place import put, tree
 
@@ -87,3 +90,48 @@ class Device:
     def heads(self) -> list[str]:
         """The markers on the remote."""
         return sorted(place.name for place in (self.base / "remote" / ".memsync" / "heads").iterdir())
+
+
+class Apart:
+    """One store in which versions are made from any other, as named devices would have made them."""
+
+    def __init__(self, root: Path, clock: Clock) -> None:
+        self.clock = clock
+        self.store = Store.init(root, environ={})
+        self.data = root / "Data"
+        self.repository = self.store.repository
+
+    def made(
+        self, device: str, base: VersionId | None, change: Callable[[Apart], object], after: float = 60
+    ) -> VersionId:
+        """A version that `device` made of `base` so many seconds later, with what `change` does to `Data/`."""
+        self.clock.tick(after)
+        if base is not None:
+            self.go_to(base)
+        id = f"{sum(device.encode()) % 2**32:08x}"
+        self.repository._device = identity.Device(id, device)
+        change(self)
+        self.store.commit(allow_deletions=True)
+        head = self.store.head()
+        assert head is not None
+        return head
+
+    def go_to(self, version: VersionId) -> None:
+        with self.repository.writing() as writer:
+            forward(self.repository, writer, version)
+
+    def saved(self, device: str, base: VersionId | None, files: Mapping[str, bytes | None]) -> VersionId:
+        return self.made(device, base, lambda here: put(here.data, files))
+
+    def merged(self, *heads: VersionId, **how: Any) -> Joined:
+        with self.repository.writing() as writer:
+            return merge(self.repository, writer, heads, **how)
+
+    def tree(self, version: VersionId) -> dict[str, tuple[Kind, bytes]]:
+        return {
+            entry.path: (entry.kind, self.repository.read(entry.content))
+            for entry in self.repository.entries(version)
+        }
+
+    def texts(self, version: VersionId) -> dict[str, bytes]:
+        return {path: content for path, (_, content) in self.tree(version).items()}

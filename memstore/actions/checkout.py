@@ -109,10 +109,12 @@ def finish(repository: Repository, writer: Writer) -> list[str]:
         return []  # such as a disk that is not mounted: it is finished when that is back
     folders = {step.path.rpartition("/")[0] for step in steps}
     materialise.sweep_temporaries(repository.workspace.data, folders)
-    steps, notes = settle(repository, writer, steps, reason="found when an interrupted restore was finished")
+    steps, notes = settle(
+        repository, writer, steps, reason="found when an interrupted restore or pull was finished"
+    )
     notes += apply(repository, writer, steps)
     close(repository)
-    return [f"an interrupted restore of {len(steps)} path(s) was finished", *notes]
+    return [f"an interrupted restore or pull of {len(steps)} path(s) was finished", *notes]
 
 
 def load(repository: Repository) -> tuple[bytes | None, list[Step]]:
@@ -252,8 +254,8 @@ def _take(repository: Repository, data: str, step: Step) -> StatKey | None:
             return None if item is None else item.key
     if here is not None and not _same(here, step.old):
         raise BadInput(
-            f"{step.path} was written to while it was being restored; it is left as it is",
-            hint="run 'memsync commit', then restore again",
+            f"{step.path} was written to while memsync was about to write it; it is left as it is",
+            hint="run 'memsync commit'; 'memsync log PATH' shows the content that was to be there",
         )
     return materialise.write_file(
         data,

@@ -103,19 +103,43 @@ def require_heads(repository: Repository, remote: Remote, heads: Sequence[Versio
     missing = [head for head in heads if repository.catalogue.seq(head) is None]
     if missing:
         named = ", ".join(", ".join(_packs_of(remote, head)) or str(head)[:12] for head in missing)
-        raise RemoteTrouble(
-            f"{remote.url} does not show yet all packs of its newest version ({named})",
-            hint="its listing lags behind: try again in a minute",
-        )
+        raise _lags(remote, named)
+
+
+def _lags(remote: Remote, named: str) -> RemoteTrouble:
+    return RemoteTrouble(
+        f"{remote.url} does not show yet all packs of its newest version ({named})",
+        hint="its listing lags behind: try again in a minute",
+    )
+
+
+def last_seq(repository: Repository) -> int:
+    """The catalogue's number of the newest version."""
+    return int(repository.catalogue.db.execute("SELECT coalesce(max(seq), 0) FROM versions").fetchone()[0])
+
+
+def lacks_contents(repository: Repository, since: int) -> bool:
+    """Whether a version with a greater number names a content that is not here: a list that lags may have shown
+    the last of several packs that came with a head, and not the first."""
+    from memstore.objects.catalogue import key_of
+
+    db = repository.catalogue.db
+    rows = db.execute("SELECT DISTINCT content FROM changes WHERE seq > ? AND content IS NOT NULL", (since,))
+    return any(
+        db.execute("SELECT 1 FROM objects WHERE key = ? LIMIT 1", (key_of(content),)).fetchone() is None
+        for (content,) in rows.fetchall()
+    )
 
 
 def fetch_named(
-    repository: Repository, remote: Remote, heads: Sequence[VersionId], progress: Progress
+    repository: Repository, remote: Remote, heads: Sequence[VersionId], progress: Progress, *, since: int = 0
 ) -> list[str]:
-    """Packs that the markers of unknown heads name and no list shows; their names."""
+    """Packs that the markers of unknown heads name and no list shows; their names. Of known heads as well, where
+    the versions since then lack contents."""
     fetched = []
+    lacking = lacks_contents(repository, since)
     for head in heads:
-        if repository.catalogue.seq(head) is None:
+        if lacking or repository.catalogue.seq(head) is None:
             for name in _packs_of(remote, head):
                 path = os.path.join(repository.state, "packs", name + ".pack")
                 if not files.exists(path):
@@ -123,7 +147,9 @@ def fetch_named(
                         size = sum(file.size for file in remote.list(f"packs/{name}"))
                         fetch_pack(repository.state, remote, RemoteFile(f"packs/{name}", size), progress)
                     except RemoteMissing:
-                        continue
+                        if repository.catalogue.seq(head) is None:
+                            continue  # `require_heads` says so
+                        raise _lags(remote, name) from None
                     fetched.append(name)
     return fetched
 

@@ -14,6 +14,7 @@ from memstore.errors import BadInput
 from memstore.ids import VersionId
 from memstore.manifest import history, references
 from memstore.manifest.version import ChangeKind, Entry, Kind, Version
+from memstore.merging.names import is_side_file
 from memstore.reports import FileDifference, ListedFile, PendingChange, RemoteStatus, StatusReport
 from memstore.worktree import reading
 
@@ -46,10 +47,17 @@ def status(
         changes=changes,
         unpushed=unpushed,
         oldest_unpushed_ms=oldest_unpushed_ms,
-        conflicts=(),
+        conflicts=_side_files(repository, changes),
         remote=remote,
         warnings=tuple(warnings),
     )
+
+
+def _side_files(repository: Repository, changes: Sequence[PendingChange]) -> tuple[str, ...]:
+    """What merges laid beside the other side and is there still: by their names, which nothing else has."""
+    gone = {change.path for change in changes if change.change == ChangeKind.DELETE}
+    rows = repository.catalogue.db.execute("SELECT path FROM tree WHERE path LIKE '% (from %' ORDER BY path")
+    return tuple(path for (path,) in rows if is_side_file(path) and path not in gone)
 
 
 def versions(

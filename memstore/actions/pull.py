@@ -116,9 +116,10 @@ def _fetch(
         raise RemoteMissing(f"nothing was pushed to {remote.url} yet", hint="run 'memsync push' first")
     present = [name for name, (_, kind, _) in repository.catalogue.places().items() if kind == 1]
     if any(repository.catalogue.seq(head) is None for head in heads):
+        since = fetch.last_seq(repository)
         there, _ = fetch.fetch_packs(repository.state, remote, present, progress)
         repository.refresh()
-        if fetch.fetch_named(repository, remote, heads, progress):
+        if fetch.fetch_named(repository, remote, heads, progress, since=since):
             repository.refresh()
         fetch.require_heads(repository, remote, heads)
         state = remote_state.with_sent(state, there)

@@ -21,8 +21,11 @@ def merge(base: bytes | None, earlier: bytes, later: bytes) -> bytes | None:
         documents = [keyed.parsed(data) for data in (base, earlier, later)]
     except (ValueError, RecursionError):
         documents = []
-    if documents and all(isinstance(document, dict) for document in documents):
-        return _by_key(documents, later)
+    for kind in (dict, list):
+        if documents and all(isinstance(document, kind) for document in documents):
+            merged = _by_key(documents, later)
+            if merged is not None or kind is dict:
+                return merged
     merged = _by_line(base, earlier, later)
     if merged is None or not documents:
         return merged

@@ -122,10 +122,11 @@ def style_of(data: bytes) -> Style:
     text = data.decode()
     first = re.match(r"\s*[\[{](\r?\n)([ \t]+)", text)
     bare = _STRINGS.sub('""', text)
+    spaced = '": ' in bare
     return Style(
         indent=first[2] if first else None,
-        after_comma=" " if ", " in bare else "",
-        after_colon=" " if '": ' in bare else "",
+        after_comma=" " if ", " in bare or ("," not in bare and spaced) else "",
+        after_colon=" " if spaced else "",
         ascii=text.isascii() and re.search(r"\\u[0-9a-fA-F]{4}", text) is not None,
         newline=first[1] if first else "\n",
         end=text[len(text.rstrip()) :],

@@ -6,7 +6,7 @@ contents they name, and who changed a path last on each side; docs/merging.md ha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
 from typing import NamedTuple
 
@@ -89,6 +89,7 @@ class _Merge:
     def run(self) -> Merged:
         done = self.done
         self._unify_folders()
+        sides = [dict(side) for side in self.has]
         self._follow_renames(0)
         self._follow_renames(1)
         first, second = self.has
@@ -97,7 +98,7 @@ class _Merge:
             entry = one if _same(one, two) else self._decide(path, self.base.get(path), one, two)
             if entry is not None:
                 done.entries[path] = entry
-        self._keep_apart()
+        self._keep_apart(sides)
         for path, entry, change, why in self.beside:
             place = self._place_beside(path, entry, change)
             done.entries.setdefault(place, entry._replace(path=place))
@@ -209,11 +210,11 @@ class _Merge:
                 f"{old} was renamed on one side and changed on the other: {new} has the change"
             )
 
-    def _keep_apart(self) -> None:
-        """No path is both a file and a folder, and no two are one on a disk that ignores case, unless one side
-        had both already."""
+    def _keep_apart(self, sides: Sequence[Manifest]) -> None:
+        """No path is both a file and a folder, and no two are one on a disk that ignores case, unless one of the
+        sides had both already."""
         entries = self.done.entries
-        for path, other in spelling.collisions(entries, self.has):
+        for path, other in spelling.collisions(entries, sides):
             entry = entries.pop(path)
             side = 0 if path in self.has[0] else 1
             if other is None:

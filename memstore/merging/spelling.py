@@ -53,13 +53,16 @@ def collisions(
     one name on some disks. Not where one side had both: that disk can hold them."""
     found: list[tuple[str, str | None]] = []
     inside: dict[str, str] = {}
-    for folder in sorted(folders(entries), reverse=True):
+    exact = folders(entries)
+    for folder in sorted(exact):
         inside[folded(folder)] = folder
     spelled: dict[str, str] = {}
     for path in sorted(entries):
         key = folded(path)
-        below = inside.get(key)
-        if below is not None and not any(path in side and _has_folder(side, below) for side in sides):
+        below = path if path in exact else inside.get(key)
+        if below == path or (
+            below is not None and not any(path in side and _has_folder(side, below) for side in sides)
+        ):
             found.append((path, None))
             continue
         other = spelled.setdefault(key, path)
