@@ -154,7 +154,7 @@ class Gathering:
                 return kept
         if kind != RecordKind.CONTENT:
             return None
-        for location in self._catalogue.locations(key):
+        for location in self._catalogue.with_key(key):
             if location.kind == kind and location.rank < rank:
                 try:
                     return self._reader.base(self._catalogue.chain(location))

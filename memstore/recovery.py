@@ -36,6 +36,8 @@ class Found(NamedTuple):
     place: int
     offset: int
     inner: int
+    record: bytes | None = None
+    """Its encoded form, where a segment holds it."""
 
 
 def segment_names(state: str) -> list[str]:
@@ -114,7 +116,7 @@ def _stand_in(
 def enter_versions(catalogue: Catalogue, found: Iterable[Found]) -> None:
     """Add versions, parents before children whatever their order in the files."""
     for item in sorted(found, key=lambda item: item.version.generation):
-        history.add_version(catalogue, item.version, item.place, item.offset, item.inner)
+        history.add_version(catalogue, *item)
 
 
 def adopt_strays(catalogue: Catalogue, reader: ObjectReader) -> None:
@@ -124,10 +126,11 @@ def adopt_strays(catalogue: Catalogue, reader: ObjectReader) -> None:
         adopted = 0
         for id, place, offset, inner in rows:
             try:
-                version = decode(reader.version_record(VersionId(id), place, offset, inner))
+                record = reader.version_record(VersionId(id), place, offset, inner)
+                version = decode(record)
             except (DamagedData, FileNotFoundError):
                 continue
-            adopted += history.add_version(catalogue, version, place, offset, inner)
+            adopted += history.add_version(catalogue, version, place, offset, inner, record)
         if not adopted:
             return
 
@@ -245,25 +248,22 @@ def _cost(catalogue: Catalogue, costs: dict[int, int], raw: int, rank: int, base
 
 def _settle_costs(catalogue: Catalogue) -> None:
     """Packs come in the order of their names, a delta perhaps before its base: now all are here."""
-    rows = catalogue.db.execute(
-        "SELECT key, place, offset, inner, raw, base, rank FROM objects ORDER BY rank"
-    ).fetchall()
+    rows = [row for place in catalogue.places().values() for _, row in catalogue.objects_in(place[0])]
     best: dict[int, int] = {}
     this_rank: dict[int, int] = {}
     settled = []
     last = 0
-    for key, place, offset, inner, raw, base, rank in rows:
-        if rank != last:
+    for row in sorted(rows, key=lambda row: row.rank):
+        if row.rank != last:
             best = this_rank | best  # of several forms a reader takes the one of lowest rank
-            this_rank, last = {}, rank
-        cost = encoding.own_cost(raw)
-        if base is not None:
-            cost += best.get(base, cost * rank)
-        this_rank[key] = min(cost, this_rank.get(key, cost))
-        settled.append((cost, key, place, offset, inner))
-    catalogue.db.executemany(
-        "UPDATE objects SET cost = ? WHERE key = ? AND place = ? AND offset = ? AND inner = ?", settled
-    )
+            this_rank, last = {}, row.rank
+        cost = encoding.own_cost(row.raw)
+        if row.base is not None:
+            cost += best.get(row.base, cost * row.rank)
+        this_rank[row.key] = min(cost, this_rank.get(row.key, cost))
+        if cost != row.cost:
+            settled.append(row._replace(cost=cost))
+    catalogue.add_objects(settled)
     catalogue.db.execute("DELETE FROM facts WHERE name = ?", (_COSTS_UNSURE,))
 
 
@@ -367,8 +367,8 @@ def _enter_group(catalogue: Catalogue, segment: Segment, group: Group, place: in
     for header, offset in group.records:
         if header.kind == RecordKind.VERSION:
             payload = segment.read_at(offset + header.length, header.stored)
-            version = decode(encoding.decode(header.encoding, payload, header.raw))
-            found.append(Found(version, place, offset, -1))
+            plain = encoding.decode(header.encoding, payload, header.raw)
+            found.append(Found(decode(plain), place, offset, -1, plain))
         elif header.id:
             rows.append(_metadata_location(catalogue, costs, header, place, offset, -1))
     catalogue.add_objects(rows)
@@ -398,8 +398,8 @@ def _find_head(
 def _newest(catalogue: Catalogue, ids: Sequence[VersionId]) -> VersionId:
     marks = ",".join("?" * len(ids))
     row = catalogue.db.execute(
-        f"SELECT id FROM versions WHERE id IN ({marks}) ORDER BY time DESC, generation DESC, id LIMIT 1",
-        [bytes(id) for id in ids],
+        f"SELECT id FROM versions WHERE seq IN ({marks}) ORDER BY time DESC, generation DESC, id LIMIT 1",
+        [catalogue.seq(id) for id in ids],
     ).fetchone()
     return VersionId(row[0])
 

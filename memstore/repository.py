@@ -16,6 +16,7 @@ from memstore import files, recovery
 from memstore.errors import BadInput, DamagedData, StoreLocked
 from memstore.identity import Device, StoreFormat, load_device, load_format
 from memstore.ids import SHORTEST_PREFIX, ContentId, VersionId
+from memstore.manifest import history
 from memstore.manifest.version import Entry, Kind, Version, decode
 from memstore.objects.catalogue import Catalogue
 from memstore.objects.connection import CatalogueDamaged
@@ -40,7 +41,7 @@ class Repository:
         self.state = workspace.state
         self.format = format or load_format(self.state)
         self.catalogue = Catalogue(os.path.join(self.state, CATALOGUE_NAME), self.format.store)
-        self.reader = ObjectReader(self.state, self.catalogue)
+        self.reader = ObjectReader(self.catalogue)
         self.warnings: list[str] = []
         """What was noticed while catching up, for a person."""
         self._device: Device | None = None
@@ -203,13 +204,9 @@ class Repository:
     def version(self, id: VersionId) -> Version:
         """The whole record. Raises `BadInput` for an id that is not here, `DamagedData` for a damaged one."""
         for attempt in (1, 2):
-            row = self.catalogue.db.execute(
-                "SELECT place, offset, inner FROM versions WHERE id = ?", (bytes(id),)
-            ).fetchone()
-            if row is None:
-                raise BadInput(f"no version {str(id)[:12]} in this store", hint="'memsync log' lists them")
+            _, place, offset, inner = self.catalogue.where(self.seq(id))
             try:
-                return decode(self.reader.version_record(id, *row), id=id)
+                return decode(self.reader.version_record(id, place, offset, inner), id=id)
             except FileNotFoundError as error:
                 if attempt == 2:
                     raise DamagedData(
@@ -258,7 +255,7 @@ class Repository:
             kind, size, content, modified = found
         else:
             seq = self.seq(version)
-            row = self.catalogue.entry_at(seq, path)
+            row = history.entry_at(self.catalogue, seq, path)
             if row is None:
                 return None
             kind, size, content, modified = row[:4]
@@ -271,7 +268,7 @@ class Repository:
             if catalogue.fact("head") == version:
                 rows: Iterator[Any] = (row[:5] for row in catalogue.tree(under))
             else:
-                rows = catalogue.entries_at(self.seq(version), under)
+                rows = history.entries_at(catalogue, self.seq(version), under)
             for path, kind, size, content, modified in rows:
                 yield Entry(path, Kind(kind), size, ContentId(content), modified)
 

@@ -8,15 +8,13 @@ empty *stand-in* takes its place in the catalogue, so that the versions after it
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-import msgpack
-
-from memstore import merging
 from memstore.errors import DamagedData
 from memstore.ids import ContentId, VersionId
 from memstore.manifest import history
-from memstore.manifest.version import MANIFEST_HASH_EVERY, Meta, Version, decode, encode
+from memstore.manifest.records import LOST_NOTE
+from memstore.manifest.version import Meta, Version, decode
 from memstore.objects import encoding
 from memstore.objects.catalogue import Catalogue, Location, key_of
 from memstore.objects.reader import ObjectReader
@@ -26,9 +24,6 @@ from memstore.recovery import Found
 
 if TYPE_CHECKING:
     from memstore.repository import Repository
-
-LOST_NOTE: Final = "(this version's record is damaged; what it changed is not known)"
-
 
 # -- what a damaged stretch still holds --------------------------------------------------------------------
 
@@ -41,10 +36,7 @@ def enter_objects(catalogue: Catalogue, reader: ObjectReader, records: Iterable[
         location = _location(catalogue, header, place, offset)
         catalogue.add_objects([location])
         if not _reads_back(catalogue, reader, header, location):
-            catalogue.db.execute(
-                "DELETE FROM objects WHERE key = ? AND place = ? AND offset = ?",
-                (location.key, place, offset),
-            )
+            catalogue.remove_object(location)
 
 
 def versions_in(segment: Segment, records: Iterable[Placed], place: int) -> Iterator[Found]:
@@ -53,10 +45,11 @@ def versions_in(segment: Segment, records: Iterable[Placed], place: int) -> Iter
         if header.kind == RecordKind.VERSION:
             payload = segment.read_at(offset + header.length, header.stored)
             try:
-                version = decode(encoding.decode(header.encoding, payload, header.raw))
+                record = encoding.decode(header.encoding, payload, header.raw)
+                version = decode(record)
             except DamagedData:
                 continue
-            yield Found(version, place, offset, -1)
+            yield Found(version, place, offset, -1, record)
 
 
 def proven(
@@ -184,44 +177,29 @@ def _add_stand_in(catalogue: Catalogue, id: VersionId, child: Version) -> None:
 
 
 def remade(catalogue: Catalogue, reader: ObjectReader, segment: str, scan: Scan) -> Iterator[bytes]:
-    """Versions of a segment's damaged stretches whose records no longer decode, encoded anew from what the
-    catalogue knows of them; only where the very same bytes come out, for their hash is the id."""
+    """Versions of a segment's damaged stretches whose records no longer decode, from the catalogue, which keeps
+    what no pack has; only where they are what their ids say."""
     place = catalogue.places().get(segment)
     if place is None:
         return
     for start, end in scan.damaged:
         rows = catalogue.db.execute(
-            "SELECT seq, id, offset FROM versions WHERE place = ? AND offset >= ? AND offset < ?",
+            "SELECT id, offset, encoded FROM versions JOIN records USING (seq) "
+            "WHERE place = ? AND offset >= ? AND offset < ?",
             (place[0], start, end),
         ).fetchall()
-        for seq, id, offset in rows:
+        for id, offset, record in rows:
             try:
                 decode(reader.version_record(VersionId(id), place[0], offset, -1), id=VersionId(id))
             except DamagedData:
-                encoded = encoded_anew(catalogue, seq)
-                if VersionId.of(encoded) == id:
-                    yield encoded
+                if VersionId.of(record) == id:
+                    yield record
 
 
-def encoded_anew(catalogue: Catalogue, seq: int) -> bytes:
-    """A version's encoded form from what the catalogue knows: the true one only if its hash is its id."""
-    try:
-        version = next(history.versions_of(catalogue, "seq = ?", (seq,)))
-    except (ValueError, TypeError, msgpack.UnpackException):
-        return b""  # the catalogue is damaged too
-    by_rules = (version.device, version.device_id) == (merging.DEVICE, merging.DEVICE_ID)
-    hashed = version.generation % MANIFEST_HASH_EVERY == 0 or len(version.parents) > 1
-    return encode(
-        parents=version.parents,
-        generation=version.generation,
-        time_ms=version.time_ms,
-        device=version.device,
-        device_id=version.device_id,
-        meta=version.meta,
-        changes=version.changes,
-        manifest=history.manifest_id_at(catalogue, seq) if hashed else None,
-        merge_rules=merging.RULES if by_rules else 0,
-    )
+def kept(catalogue: Catalogue, seq: int) -> bytes:
+    """A version's encoded form, if the catalogue keeps it: of a version that no pack has; else nothing."""
+    row = catalogue.db.execute("SELECT encoded FROM records WHERE seq = ?", (seq,)).fetchone()
+    return b"" if row is None else bytes(row[0])
 
 
 def note_lost(catalogue: Catalogue) -> None:

@@ -102,20 +102,18 @@ class Writer:
         """Whether the content is stored already, or was added since the last commit."""
         if id in self._new:
             return True
-        reader = self.repository.reader
-        return any(
-            location.kind in (RecordKind.CONTENT, RecordKind.RECIPE) and reader.is_of(location, id)
-            for location in self._catalogue.locations(id)  # a tombstone has the id of what is gone
-        )
+        try:
+            forms = self._catalogue.locations(id)
+        except FileNotFoundError:
+            return False
+        # A tombstone has the id of what is gone.
+        return any(form.kind in (RecordKind.CONTENT, RecordKind.RECIPE) for form in forms)
 
     def missing(self, ids: Sequence[ContentId]) -> set[ContentId]:
         """Those that are not stored yet: as `has`, for many at once."""
         if not self._catalogue.holds_objects():
             return set(ids) - self._new
-        keys = {key_of(id) for id in ids}
-        marks = ",".join("?" * len(keys))
-        rows = self._catalogue.db.execute(f"SELECT key FROM objects WHERE key IN ({marks})", [*keys])
-        stored = {row[0] for row in rows}
+        stored = self._catalogue.maybe_stored({key_of(id) for id in ids})
         return {id for id in ids if not (id in self._new or (key_of(id) in stored and self.has(id)))}
 
     def add(self, kind: RecordKind, id: Id, raw_length: int, encoded: Encoded) -> None:
@@ -200,7 +198,7 @@ class Writer:
             parents = () if head is None else (head,)
         rows = [
             catalogue.db.execute(
-                "SELECT time, generation FROM versions WHERE id = ?", (bytes(parent),)
+                "SELECT time, generation FROM versions WHERE seq = ?", (repository.seq(parent),)
             ).fetchone()
             for parent in parents
         ]
@@ -239,7 +237,7 @@ class Writer:
         )
         offset = self._append_version(encoded)
         self._flush_rows()
-        history.add_version(catalogue, version, self._place, offset, -1)
+        history.add_version(catalogue, version, self._place, offset, -1, encoded)
         if manifest is not None and catalogue.fact("checkpoint") == manifest:
             catalogue.set_fact("checkpoint_seq", catalogue.seq(version.id))
         if announce is not None:
@@ -304,7 +302,7 @@ class Writer:
         now = time.time_ns() // 1_000_000
         for parent in parents:
             row = self._catalogue.db.execute(
-                "SELECT time FROM versions WHERE id = ?", (bytes(parent),)
+                "SELECT time FROM versions WHERE seq = ?", (self.repository.seq(parent),)
             ).fetchone()
             now = max(now, row[0])
         return now

@@ -122,10 +122,10 @@ def test_every_manifest_is_that_of_a_plain_replay_whatever_the_order_of_reading(
         for id, manifest in replayed(versions).items():
             seq = catalogue.seq(id)
             assert seq is not None
-            assert list(catalogue.entries_at(seq)) == rows(manifest)
-            assert list(catalogue.entries_at(seq, under)) == rows(manifest, under)
+            assert list(history.entries_at(catalogue, seq)) == rows(manifest)
+            assert list(history.entries_at(catalogue, seq, under)) == rows(manifest, under)
             for path in PATHS:
-                found = catalogue.entry_at(seq, path)
+                found = history.entry_at(catalogue, seq, path)
                 entry = manifest.get(path)
                 expected = None if entry is None else rows({path: entry})[0][1:]
                 assert (None if found is None else found[:4]) == expected
@@ -185,27 +185,31 @@ def meaning(store: Store) -> dict[str, Any]:
 
     manifests = {}
     for seq, id in db.execute("SELECT seq, id FROM versions").fetchall():
-        manifests[id] = list(catalogue.entries_at(seq))
+        manifests[id] = list(history.entries_at(catalogue, seq))
     return {
         "head": store.head(),
         "heads": catalogue.heads(),
         "versions": names(
-            "SELECT v.id, v.time, v.generation, p.id, v.meta, v.device, v.device_id, places.name, v.offset, "
-            "v.inner FROM versions v JOIN places USING (place) LEFT JOIN versions p ON p.seq = v.parent"
+            "SELECT v.id, v.time, v.generation, p.id, v.weight, places.name, v.offset, v.inner "
+            "FROM versions v JOIN places USING (place) LEFT JOIN versions p ON p.seq = v.parent"
         ),
+        "records": names("SELECT versions.id, encoded FROM records JOIN versions USING (seq)"),
+        "read": list(history.versions_of(catalogue)),
         "other parents": names(
             "SELECT v.id, p.id FROM other_parents o JOIN versions v USING (seq) JOIN versions p ON p.seq = o.parent"
         ),
         "changes": names(
-            "SELECT versions.id, paths.name, change, kind, size, content, modified, archived FROM changes "
+            "SELECT versions.id, paths.name, change, gone, archived FROM changes "
             "JOIN versions USING (seq) JOIN paths USING (path)"
         ),
         "lines": names("SELECT count(*), min(id) FROM versions GROUP BY line"),
         "strays": names("SELECT id FROM strays"),
         "tree": [row[:5] for row in catalogue.tree()],
-        "objects": names(
-            "SELECT key, name, offset, inner, objects.kind, encoding, header, raw, stored, base, rank, cost "
-            "FROM objects JOIN places USING (place)"
+        "objects": names("SELECT short, name, offset, inner, cost FROM objects JOIN places USING (place)"),
+        "located": sorted(
+            (name, id, *row._replace(place=0))
+            for name, (place, *_) in catalogue.places().items()
+            for id, row in catalogue.objects_in(place)
         ),
         "places": names("SELECT kind, name, end FROM places"),
         "manifests": manifests,

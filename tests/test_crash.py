@@ -15,6 +15,7 @@ import pytest
 
 from memstore import Store
 from memstore.ids import ContentId, VersionId
+from memstore.manifest import history
 from tests.conftest import Memory, tree
 
 PATHS = ("Core/Rules.txt", "Meta/State.json", "log.txt", "vectors.bin")
@@ -125,10 +126,7 @@ class Life:
     def nothing_vanished(self, store: Store) -> None:
         """What stood in `Data/` is in some version now, or stands there still."""
         here = {ContentId.of(content) for content in tree(self.memory.data).values()}
-        rows = store.repository.catalogue.db.execute(
-            "SELECT DISTINCT content FROM changes WHERE content NOTNULL"
-        )
-        somewhere = here | {ContentId(row[0]) for row in rows}
+        somewhere = here | history.contents(store.repository.catalogue)
         assert {ContentId.of(content) for content in self.at_risk} <= somewhere
         self.at_risk.clear()
 

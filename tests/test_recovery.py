@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from memstore import Store, files
 from memstore.errors import BadInput, DamagedData, DiskTrouble
 from memstore.ids import ContentId, VersionId
+from memstore.manifest.records import LOST_NOTE
 from memstore.manifest.version import Version
 from memstore.objects.segment import COMMIT_LENGTH, Segment
-from memstore.salvage import LOST_NOTE
 from tests.conftest import Memory
 
 

@@ -320,7 +320,7 @@ def test_a_catalogue_that_says_other_things_than_the_versions_is_built_anew(plac
     before = everything(place)
     with place.open() as store:
         db = store.repository.catalogue.db
-        db.execute("UPDATE changes SET content = (SELECT content FROM changes WHERE seq = 1 LIMIT 1)")
+        db.execute("UPDATE changes SET change = 1 WHERE change = 2")
         db.execute("UPDATE tree SET kind = 1")
         assert {problem.kind for problem in store.verify().problems} == {"damaged_catalogue"}
     report = repair(place)

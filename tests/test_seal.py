@@ -219,7 +219,7 @@ def test_cut_at_any_step_nothing_is_lost_and_the_next_push_goes_through(
     assert len(names(memory, "segments")) == 1
     assert not any(name.startswith(files.TEMPORARY_PREFIX) for name in names(memory, "packs"))
     forms = memory.repository.catalogue.db.execute(
-        "SELECT max(n) FROM (SELECT count(*) AS n FROM objects GROUP BY key)"
+        "SELECT max(n) FROM (SELECT count(*) AS n FROM objects GROUP BY short)"
     )
     assert forms.fetchone()[0] == 1, "nothing was stored twice"
     clone = Memory.__new__(Memory)

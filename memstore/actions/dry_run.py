@@ -9,6 +9,7 @@ from memstore.actions import remote_state
 from memstore.actions.remote_state import RemoteState
 from memstore.mirror import plan as mirror_plan
 from memstore.objects.catalogue import PlaceKind
+from memstore.objects.record import RecordKind
 from memstore.reports import MirrorCounts, PushReport
 
 if TYPE_CHECKING:
@@ -22,11 +23,17 @@ def dry_run(
     repository.refresh()
     versions, _ = remote_state.unpushed(repository, state)
     sent = set(state.sent)
-    rows = repository.catalogue.db.execute(
-        "SELECT places.name, count(*), sum(stored + header), places.kind FROM objects JOIN places USING (place) "
-        "WHERE objects.kind = 1 GROUP BY place"
-    ).fetchall()
-    unsent = [row for row in rows if row[0] not in sent]
+    catalogue = repository.catalogue
+    packs = objects = size = 0
+    open_segment = False
+    for name, (place, kind, _) in catalogue.places().items():
+        if name in sent:
+            continue
+        contents = [row for _, row in catalogue.objects_in(place) if row.kind == RecordKind.CONTENT]
+        objects += len(contents)
+        size += sum(row.header + row.stored for row in contents)
+        packs += bool(contents) and kind == PlaceKind.PACK
+        open_segment |= bool(contents) and kind == PlaceKind.SEGMENT
     counts = MirrorCounts()
     if mirror and repository.workspace.config.mirror_enabled:
         planned = [step.work for step in mirror_plan.steps(repository, paths)]
@@ -39,9 +46,9 @@ def dry_run(
     return PushReport(
         "success" if anything else "nothing",
         versions=versions,
-        objects=sum(row[1] for row in unsent),
-        packs=sum(row[3] == PlaceKind.PACK for row in unsent) + any(row[3] == 0 for row in unsent),
-        bytes_sent=sum(row[2] for row in unsent),
+        objects=objects,
+        packs=packs + open_segment,
+        bytes_sent=size,
         mirror=counts,
         notes=("nothing was sent: this was a dry run",) if anything else (),
     )

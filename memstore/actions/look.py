@@ -88,11 +88,9 @@ def versions(
     if until is not None:
         where += " AND time <= ?"
         values.append(parse_time(until, now_ms=now, end=True))
-    if tag is not None or chat is not None:
-        where += " AND meta IS NOT NULL"
     given = 0
     with repository.catalogue.snapshot() as catalogue:
-        for version in history.versions_of(catalogue, where, values, path=path):
+        for version in history.versions_of(catalogue, where, values, path=path, lost=True):
             if limit is not None and given >= limit:
                 return
             if tag is not None and tag not in version.context_tags:

@@ -272,15 +272,21 @@ def _unsent_packs(repository: Repository, state: RemoteState) -> list[tuple[str,
     """(name, path, bytes, data records) of packs the remote lacks, in the order in which they were made: a
     version's objects may lie in earlier ones."""
     sent = set(state.sent)
-    rows = repository.catalogue.db.execute(
-        "SELECT name, end, (SELECT count(*) FROM objects WHERE objects.place = places.place AND "
-        "objects.kind = 1) FROM places WHERE kind = ? ORDER BY place",
-        (PlaceKind.PACK,),
-    ).fetchall()
+    unsent = [
+        (place, name, size)
+        for name, (place, kind, size) in repository.catalogue.places().items()
+        if kind == PlaceKind.PACK and name not in sent
+    ]
+    if not unsent:
+        return []
+    objects = dict(
+        repository.catalogue.db.execute(
+            "SELECT place, count(*) FROM objects WHERE inner < 0 GROUP BY place"
+        ).fetchall()
+    )
     return [
-        (name, path_of(repository.state, name, PlaceKind.PACK), size, objects)
-        for name, size, objects in rows
-        if name not in sent
+        (name, path_of(repository.state, name, PlaceKind.PACK), size, objects.get(place, 0))
+        for place, name, size in sorted(unsent)
     ]
 
 
@@ -339,7 +345,7 @@ def _is_ours(
     if head == repository.head() or head in there:
         return True
     row = repository.catalogue.db.execute(
-        "SELECT name FROM versions JOIN places USING (place) WHERE id = ?", (bytes(head),)
+        "SELECT name FROM versions JOIN places USING (place) WHERE seq = ?", (repository.catalogue.seq(head),)
     ).fetchone()
     return row is not None and row[0] in state.unpublished
 

@@ -213,7 +213,7 @@ class _Salvage:
             for wreck in wrecks:
                 wreck.close()
         hows = {str(id): "a file in Data/ still has it" for id in found}
-        hows |= {str(id): "encoded anew from the catalogue" for id in anew}
+        hows |= {str(id): "the catalogue still kept it" for id in anew}
         held = "a damaged file still held it whole"
         hows |= {str(id): held for id in gathering.versions} | {
             bytes(id).hex(): held for _, id in gathering.objects
@@ -228,8 +228,8 @@ class _Salvage:
         return sum(remnant.wreck.path == pack for remnant in self._gathering.objects.values())
 
     def _write(self, lost: dict[VersionId, int]) -> list[VersionId]:
-        """Append what was proven and is not here in a form that reads; the versions that had to be encoded
-        anew."""
+        """Append what was proven and is not here in a form that reads; the versions that the catalogue
+        had kept."""
         catalogue, writer = self._repository.catalogue, self._writer
         for (kind, id), remnant in self._gathering.objects.items():
             header = remnant.header
@@ -243,7 +243,7 @@ class _Salvage:
         anew = []
         for version, seq in lost.items():
             if version not in self._gathering.versions:
-                record = salvage.encoded_anew(catalogue, seq)
+                record = salvage.kept(catalogue, seq)
                 if VersionId.of(record) == version:
                     writer.keep_version(record)
                     anew.append(version)
@@ -288,8 +288,7 @@ def _lost_versions(repository: Repository, hidden: Sequence[int]) -> dict[Versio
 
 def _is_here(repository: Repository, kind: RecordKind, id: bytes) -> bool:
     content = ContentId(id)
-    forms = [row for row in repository.catalogue.locations(id) if row.kind == kind]
-    if not any(repository.reader.is_of(row, content) for row in forms):
+    if all(row.kind != kind for row in repository.catalogue.locations(id)):
         return False
     if kind != RecordKind.CONTENT:
         return True

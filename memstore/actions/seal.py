@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from memstore import files, recovery, salvage
 from memstore.errors import DamagedData
-from memstore.ids import ContentId, VersionId
+from memstore.ids import VersionId
 from memstore.objects import encoding
-from memstore.objects.catalogue import PlaceKind, key_of
+from memstore.objects.catalogue import PlaceKind
 from memstore.objects.pack import PackWriter, Tail, read_tail
 from memstore.objects.record import Encoding, Header, RecordKind
 from memstore.objects.segment import Placed, Scan, Segment
@@ -121,13 +121,15 @@ def _finished(pack: PackWriter, objects: int) -> Sealed:
 
 
 def _data(repository: Repository, scans: list[tuple[Segment, Scan]]) -> Iterator[tuple[Header, bytes]]:
+    packs = _pack_places(repository)
     for segment, scan in scans:
         for header, offset in _records(repository, segment, scan):
-            if header.kind == RecordKind.CONTENT and not _packed(repository, header):
+            if header.kind == RecordKind.CONTENT and not _packed(repository, header, packs):
                 yield header, segment.read_at(offset, header.length + header.stored)
 
 
 def _metadata(repository: Repository, scans: list[tuple[Segment, Scan]]) -> Iterator[tuple[Header, bytes]]:
+    packs = _pack_places(repository)
     for segment, scan in scans:
         for header, offset in _records(repository, segment, scan):
             if header.kind == RecordKind.CONTENT:
@@ -135,9 +137,9 @@ def _metadata(repository: Repository, scans: list[tuple[Segment, Scan]]) -> Iter
             payload = segment.read_at(offset + header.length, header.stored)
             if header.kind == RecordKind.VERSION:
                 raw = encoding.decode(header.encoding, payload, header.raw)
-                if not _version_packed(repository, raw):
+                if not _version_packed(repository, raw, packs):
                     yield header._replace(encoding=Encoding.RAW), raw
-            elif not _packed(repository, header):
+            elif not _packed(repository, header, packs):
                 yield header, payload
         for raw in salvage.remade(repository.catalogue, repository.reader, segment.name, scan):
             yield Header(RecordKind.VERSION, Encoding.RAW, b"", len(raw), len(raw), b"", 0, 0), raw
@@ -151,29 +153,23 @@ def _records(repository: Repository, segment: Segment, scan: Scan) -> Iterator[P
         yield from group.records
 
 
-def _packed(repository: Repository, header: Header) -> bool:
+def _pack_places(repository: Repository) -> set[int]:
+    return {place for place, kind, _ in repository.catalogue.places().values() if kind == PlaceKind.PACK}
+
+
+def _packed(repository: Repository, header: Header, packs: set[int]) -> bool:
     """Whether a pack has this object, at no higher rank: so after a crash between pack and segment."""
-    catalogue = repository.catalogue
-    packed = catalogue.db.execute(
-        "SELECT place FROM objects JOIN places USING (place) "
-        "WHERE key = ? AND places.kind = ? AND objects.kind = ? AND raw = ? AND rank <= ?",
-        (key_of(header.id), PlaceKind.PACK, header.kind, header.raw, header.rank),
-    ).fetchall()
-    if not packed:
+    if packs.isdisjoint(repository.catalogue.may_lie_in(header.id)):
         return False
-    id = ContentId(header.id)
     return any(
-        (location.place,) in packed and repository.reader.is_of(location, id)
-        for location in catalogue.locations(id)
+        form.place in packs and form.kind == header.kind and form.rank <= header.rank
+        for form in repository.catalogue.locations(header.id)
     )
 
 
-def _version_packed(repository: Repository, raw: bytes) -> bool:
-    row = repository.catalogue.db.execute(
-        "SELECT 1 FROM versions JOIN places USING (place) WHERE id = ? AND places.kind = ?",
-        (bytes(VersionId.of(raw)), PlaceKind.PACK),
-    ).fetchone()
-    return row is not None
+def _version_packed(repository: Repository, raw: bytes, packs: set[int]) -> bool:
+    seq = repository.catalogue.seq(VersionId.of(raw))
+    return seq is not None and repository.catalogue.where(seq)[1] in packs
 
 
 def _swap(

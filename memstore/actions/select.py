@@ -108,7 +108,7 @@ def _last_contents(repository: Repository, path: str) -> Iterator[Chosen]:
     catalogue = repository.catalogue
     row = catalogue.db.execute(
         "SELECT seq, parent FROM changes JOIN paths USING (path) JOIN versions USING (seq) "
-        "WHERE (? = '' OR name = ? OR (name >= ? AND name < ?)) AND content IS NULL "
+        "WHERE (? = '' OR name = ? OR (name >= ? AND name < ?)) AND gone "
         "ORDER BY time DESC, generation DESC LIMIT 1",
         (path, path, path + "/", path + "0"),
     ).fetchone()

@@ -5,20 +5,20 @@ Damage is reported, never mended here: which object, which paths need it, and wh
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Final
 
-import msgpack
 from blake3 import blake3
 
-from memstore import files, recovery
+from memstore import files, recovery, salvage
 from memstore.actions import state_files
 from memstore.errors import DamagedData
 from memstore.ids import ContentId, Id, PackId, VersionId
 from memstore.manifest import history
-from memstore.manifest.version import Version, decode
+from memstore.manifest.version import Change, Version, decode
 from memstore.objects.catalogue import Location, PlaceKind, path_of
 from memstore.objects.pack import check_header, read_tail
 from memstore.objects.record import RecordKind
@@ -159,6 +159,7 @@ def _check_versions(repository: Repository) -> Iterator[Problem]:
         "SELECT seq, id, place, offset, inner FROM versions ORDER BY place, offset, inner"
     ).fetchall()
     wrong: list[str] = []
+    changes = _changes_by_version(repository)
     for seq, id, place, offset, inner in rows:
         version_id = VersionId(id)
         if place == history.NOWHERE:
@@ -171,7 +172,8 @@ def _check_versions(repository: Repository) -> Iterator[Problem]:
         except (DamagedData, FileNotFoundError) as error:
             yield Problem("damaged_version", str(version_id), (), f"{error}; {_MEND}")
             continue
-        if not _is_as_recorded(repository, seq, version):
+        kept = salvage.kept(repository.catalogue, seq)
+        if kept not in (b"", encoded) or not _is_as_recorded(repository, seq, version, changes.pop(seq, [])):
             wrong.append(str(version_id))
         if version.manifest is None:
             continue
@@ -183,9 +185,8 @@ def _check_versions(repository: Repository) -> Iterator[Problem]:
                 f"what its changes add up to is not what it says; {_MEND}",
             )
     head = repository.head_seq()
-    recorded = repository.catalogue.entries_at(head) if head is not None else iter(())
     tree = (row[:5] for row in repository.catalogue.tree())
-    if wrong or any(one != other for one, other in zip_longest(recorded, tree)):
+    if wrong or not _is_manifest(repository, head, tree):
         hint = "it says other things than the versions do; 'memsync repair' builds it anew"
         yield Problem("damaged_catalogue", "catalogue.sqlite", (), hint, tuple(wrong[:PATHS_SHOWN]))
     for (id,) in db.execute("SELECT id FROM strays").fetchall():
@@ -194,32 +195,54 @@ def _check_versions(repository: Repository) -> Iterator[Problem]:
         )
 
 
-def _is_as_recorded(repository: Repository, seq: int, version: Version) -> bool:
-    """Whether the catalogue says of a version what its own record does."""
+def _is_as_recorded(
+    repository: Repository, seq: int, version: Version, changes: list[tuple[object, ...]]
+) -> bool:
+    """Whether the catalogue says of a version, and of its changes, what its own record does."""
     catalogue = repository.catalogue
-    try:
-        known = next(history.versions_of(catalogue, "seq = ?", (seq,)))
-    except (ValueError, TypeError, msgpack.UnpackException):
-        return False
+    facts = catalogue.db.execute(
+        "SELECT time, generation, parent FROM versions WHERE seq = ?", (seq,)
+    ).fetchone()
+    others = catalogue.db.execute("SELECT parent FROM other_parents WHERE seq = ?", (seq,)).fetchall()
+    parents = [catalogue.seq(parent) for parent in version.parents]
     return (
-        set(known.parents) == set(version.parents)
-        and known.parents[:1] == version.parents[:1]
-        and known[2:7] == version[2:7]
-        and known.changes == version.changes
+        facts == (version.time_ms, version.generation, parents[0] if parents else None)
+        and {row[0] for row in others} == set(parents[1:])
+        and changes == list(history.change_rows(version))
     )
+
+
+def _changes_by_version(repository: Repository) -> dict[int, list[tuple[object, ...]]]:
+    """What the catalogue says that each version changed, sorted by path."""
+    found: dict[int, list[tuple[object, ...]]] = {}
+    for seq, *row in repository.catalogue.db.execute(
+        "SELECT seq, name, change, gone, archived FROM paths CROSS JOIN changes USING (path) ORDER BY name"
+    ):
+        found.setdefault(seq, []).append(tuple(row))
+    return found
+
+
+def _is_manifest(
+    repository: Repository, head: int | None, tree: Iterator[tuple[str, int, int, bytes, int]]
+) -> bool:
+    """Whether these rows are what HEAD holds. Nothing is said of a record that cannot be read."""
+    try:
+        recorded = history.entries_at(repository.catalogue, head) if head is not None else iter(())
+        return all(one == other for one, other in zip_longest(recorded, tree))
+    except DamagedData:
+        return True
+    except KeyError:
+        return False  # a change that its version's record does not have
 
 
 def _check_contents(repository: Repository, progress: Progress) -> tuple[int, int, list[Problem]]:
     """Every content that a version names, and every stored form of it."""
-    db = repository.catalogue.db
-    total = db.execute("SELECT count(DISTINCT content) FROM changes WHERE content IS NOT NULL").fetchone()[0]
-    rows = db.execute("SELECT DISTINCT content FROM changes WHERE content IS NOT NULL ORDER BY content")
-    progress.begin("reading contents", total, "objects")
+    named = sorted(_named(repository))
+    progress.begin("reading contents", len(named), "objects")
     count = size = 0
     problems: list[Problem] = []
     try:
-        for (content,) in rows.fetchall():
-            id = ContentId(content)
+        for id in named:
             count += 1
             try:
                 size += _check_content(repository, id)
@@ -238,6 +261,12 @@ def _check_contents(repository: Repository, progress: Progress) -> tuple[int, in
     finally:
         progress.end()
     return count, size, problems
+
+
+def _named(repository: Repository) -> set[ContentId]:
+    """What versions name, and HEAD even where the record that says so is gone."""
+    head = {ContentId(row[3]) for row in repository.catalogue.tree()}
+    return head | history.contents(repository.catalogue, lost=True)
 
 
 def _check_content(repository: Repository, id: ContentId) -> int:
@@ -259,37 +288,49 @@ def _check_form(repository: Repository, id: Id, form: Location) -> None:
 
 def paths_of(repository: Repository, content: ContentId) -> tuple[str, ...]:
     """Paths of which some version has that content, or a recipe with it as a piece."""
-    rows = repository.catalogue.db.execute(
-        "SELECT DISTINCT name FROM changes JOIN paths USING (path) WHERE content = ? ORDER BY name LIMIT ?",
-        (bytes(content), PATHS_SHOWN),
-    )
-    return tuple(row[0] for row in rows)
+    found = {row[0] for row in repository.catalogue.tree() if row[3] == content}
+    for change in _changes(repository):
+        if change.entry is not None and change.entry.content == content:
+            found.add(change.path)
+    return tuple(sorted(found)[:PATHS_SHOWN])
 
 
 def versions_of(repository: Repository, content: ContentId) -> tuple[str, ...]:
     """Versions that brought a path that content, the newest first."""
-    rows = repository.catalogue.db.execute(
-        "SELECT DISTINCT versions.id, versions.seq FROM changes JOIN versions USING (seq) WHERE content = ? "
-        "ORDER BY versions.seq DESC LIMIT ?",
-        (bytes(content), PATHS_SHOWN),
-    )
-    return tuple(str(VersionId(row[0])) for row in rows)
+    found = []
+    rows = repository.catalogue.db.execute("SELECT seq, id FROM versions ORDER BY seq DESC").fetchall()
+    for seq, id in rows:
+        with contextlib.suppress(DamagedData):
+            changes = history.changes_of(repository.catalogue, seq)
+            if any(change.entry is not None and change.entry.content == content for change in changes):
+                found.append(str(VersionId(id)))
+    return tuple(found[:PATHS_SHOWN])
 
 
 def paths_in(repository: Repository, name: str) -> tuple[str, ...]:
-    rows = repository.catalogue.db.execute(
-        "SELECT DISTINCT paths.name FROM places JOIN versions USING (place) JOIN changes USING (seq) "
-        "JOIN paths USING (path) WHERE places.name = ? ORDER BY paths.name LIMIT ?",
-        (name, PATHS_SHOWN),
-    )
-    return tuple(row[0] for row in rows)
+    """Paths that versions in that segment or pack changed."""
+    return _changed_where(repository, "places.name = ?", name)
 
 
 def _paths_between(repository: Repository, name: str, start: int, end: int) -> tuple[str, ...]:
+    return _changed_where(repository, "places.name = ? AND versions.offset BETWEEN ? AND ?", name, start, end)
+
+
+def _changed_where(repository: Repository, where: str, *values: object) -> tuple[str, ...]:
+    # Not from the records: these may be what is damaged.
     rows = repository.catalogue.db.execute(
-        "SELECT DISTINCT paths.name FROM places JOIN versions USING (place) JOIN changes USING (seq) "
-        "JOIN paths USING (path) WHERE places.name = ? AND versions.offset BETWEEN ? AND ? "
-        "ORDER BY paths.name LIMIT ?",
-        (name, start, end, PATHS_SHOWN),
+        "SELECT DISTINCT paths.name FROM paths CROSS JOIN changes USING (path) CROSS JOIN versions USING (seq) "
+        f"CROSS JOIN places USING (place) WHERE {where} ORDER BY paths.name LIMIT {PATHS_SHOWN}",
+        values,
     )
     return tuple(row[0] for row in rows)
+
+
+def _changes(repository: Repository) -> Iterator[Change]:
+    """The changes of all versions whose records can be read."""
+    rows = repository.catalogue.db.execute(
+        "SELECT seq FROM versions ORDER BY place, offset, inner"
+    ).fetchall()
+    for (seq,) in rows:
+        with contextlib.suppress(DamagedData):
+            yield from history.changes_of(repository.catalogue, seq)

@@ -12,32 +12,39 @@ from typing import Final
 
 import msgpack
 
-from memstore.ids import ContentId, ManifestId, VersionId
-from memstore.manifest.version import Change, ChangeKind, Entry, Kind, Meta, Version, archive_name
+from memstore.ids import ManifestId
+from memstore.manifest.records import changes_of, contents, entries_at, entry_at, path_history, versions_of
+from memstore.manifest.version import Change, ChangeKind, Version, archive_name, encode_again
 from memstore.objects.catalogue import Catalogue
 from memstore.objects.connection import CatalogueDamaged
 from memstore.objects.record import PIECE_LIMIT
 
 NOWHERE: Final = 0
 """The place of a version whose record is lost, and for which an empty one stands in (`salvage`)."""
-_DEFAULT_NAME: Final = "+"
-"""In the catalogue's `archived`: the default name, which costs a byte instead of a path."""
+_DEFAULT_NAME: Final = 1
+"""In the catalogue's `archived`: the default name, which costs nothing instead of a path."""
+_PATHS: Final = "paths"
+"""A fact of the catalogue: how many paths it has numbered."""
 
 
-def add_version(catalogue: Catalogue, version: Version, place: int, offset: int, inner: int) -> bool:
-    """Enter a version that lies at that place. False if a parent is not known yet: it is kept as a stray
-    and entered by `adopt_strays` when the parent comes."""
+def add_version(
+    catalogue: Catalogue, version: Version, place: int, offset: int, inner: int, record: bytes | None = None
+) -> bool:
+    """Enter a version that lies at that place; `record` is its encoded form, where the caller has it. False if
+    a parent is not known yet: it is kept as a stray and entered by `adopt_strays` when the parent comes."""
     db = catalogue.db
     known = catalogue.seq(version.id)
     if known is not None:
         if _is_stand_in(catalogue, known) and place != NOWHERE:
             raise CatalogueDamaged("a version that was lost is here again, and history must be read anew")
         # A version may lie in a pack and still in the segment it was sealed from: the pack stays.
-        db.execute(
+        moved = db.execute(
             "UPDATE versions SET place = ?, offset = ?, inner = ? WHERE seq = ? AND "
             "NOT EXISTS (SELECT 1 FROM places WHERE places.place = versions.place AND kind = 1)",
             (place, offset, inner, known),
         )
+        if moved.rowcount and inner >= 0:
+            db.execute("DELETE FROM records WHERE seq = ?", (known,))
         return True
     parents = [catalogue.seq(parent) for parent in version.parents]
     if any(parent is None for parent in parents):
@@ -45,19 +52,17 @@ def add_version(catalogue: Catalogue, version: Version, place: int, offset: int,
         return False
     first = parents[0] if parents else None
     line = _line_after(catalogue, first)
-    meta = version.meta.packed()
+    weight = sum(change.change != ChangeKind.ADD for change in version.changes)
     cursor = db.execute(
-        "INSERT INTO versions (id, time, generation, line, parent, meta, device, device_id, place, offset, inner) "
-        "VALUES (?,?,?,?,?,?,?,?,?,?,?)",
+        "INSERT INTO versions (id, time, generation, line, parent, weight, place, offset, inner) "
+        "VALUES (?,?,?,?,?,?,?,?,?)",
         (
             bytes(version.id),
             version.time_ms,
             version.generation,
             line,
             first,
-            msgpack.packb(meta) if meta else None,
-            version.device,
-            version.device_id,
+            weight,
             place,
             offset,
             inner,
@@ -65,12 +70,16 @@ def add_version(catalogue: Catalogue, version: Version, place: int, offset: int,
     )
     seq = cursor.lastrowid
     assert seq is not None
+    if inner < 0:
+        db.execute(
+            "INSERT INTO records VALUES (?, ?)", (seq, encode_again(version) if record is None else record)
+        )
     db.execute("UPDATE lines SET tip = ? WHERE line = ?", (seq, line))
     db.executemany("INSERT OR IGNORE INTO other_parents VALUES (?, ?)", [(seq, p) for p in parents[1:]])
     db.executemany("DELETE FROM heads WHERE seq = ?", [(parent,) for parent in parents])
     db.execute("INSERT INTO heads VALUES (?)", (seq,))
     db.execute("DELETE FROM strays WHERE id = ?", (version.id,))
-    _add_changes(catalogue, version.changes, seq, version.time_ms)
+    _add_changes(catalogue, version, seq)
     return True
 
 
@@ -94,92 +103,38 @@ def _line_after(catalogue: Catalogue, parent: int | None) -> int:
     return cursor.lastrowid
 
 
-def _add_changes(catalogue: Catalogue, changes: Iterable[Change], seq: int, time_ms: int) -> None:
-    names: list[tuple[str]] = []
-    rows: list[tuple[object, ...]] = []
-    for change in changes:
-        entry, archived = change.entry, change.archived_as
-        if archived is not None and archived == archive_name(change.path, time_ms):
+def change_rows(version: Version) -> Iterator[tuple[str, int, int, object]]:
+    """What the catalogue keeps of a version's changes: (path, change, whether it leaves nothing, archived)."""
+    for path, change, entry, archived_as in version.changes:
+        archived: object = archived_as
+        if archived_as is not None and archived_as == archive_name(path, version.time_ms):
             archived = _DEFAULT_NAME
-        names.append((change.path,))
-        facts: tuple[object, ...] = (None, None, None, None)
-        if entry is not None:
-            facts = (int(entry.kind), entry.size, bytes(entry.content), entry.modified_ms)
-        rows.append((seq, int(change.change), *facts, archived, change.path))
-    catalogue.db.executemany("INSERT OR IGNORE INTO paths (name) VALUES (?)", names)
+        yield path, int(change), int(entry is None), archived
+
+
+def _add_changes(catalogue: Catalogue, version: Version, seq: int) -> None:
+    _add_paths(catalogue, [change.path for change in version.changes])
     catalogue.db.executemany(
-        "INSERT INTO changes (path, seq, change, kind, size, content, modified, archived) "
-        "SELECT path, ?, ?, ?, ?, ?, ?, ? FROM paths WHERE name = ?",
-        rows,
+        "INSERT INTO changes (path, seq, change, gone, archived) SELECT path, ?, ?, ?, ? FROM paths WHERE name = ?",
+        ((seq, change, gone, archived, path) for path, change, gone, archived in change_rows(version)),
     )
 
 
-def versions_of(
-    catalogue: Catalogue, where: str = "1", values: Iterable[object] = (), *, path: str | None = None
-) -> Iterator[Version]:
-    """Versions in log order, newest first, read from the catalogue alone. `where` is SQL on `versions`; with
-    `path` (a file or a folder) only those that changed it, with only these changes.
-
-    The encoded record is not touched, so `manifest` and `merge_rules` are not filled in.
-    """
-    db = catalogue.db
-    only, names = "", tuple[str, ...]()
-    if path:
-        only = (
-            "AND seq IN (SELECT seq FROM changes JOIN paths USING (path) WHERE name = ? "
-            "OR (name >= ? AND name < ?))"
-        )
-        names = (path, path + "/", path + "0")
-    rows = db.execute(
-        f"SELECT seq, id, time, generation, parent, meta, device, device_id FROM versions WHERE {where} {only} "
-        "ORDER BY time DESC, generation DESC, id",
-        (*values, *names),
-    )
-    ids: dict[int, VersionId] = {}
-    for seq, id, time_ms, generation, parent, meta, device, device_id in rows:
-        parents = () if parent is None else (_id_of(catalogue, parent, ids), *_others(catalogue, seq, ids))
-        yield Version(
-            id=VersionId(id),
-            parents=parents,
-            generation=generation,
-            time_ms=time_ms,
-            device=device,
-            device_id=device_id,
-            meta=Meta.unpacked(msgpack.unpackb(meta)) if meta else Meta(),
-            changes=tuple(changes_of(catalogue, seq, time_ms, under=path or "")),
-        )
+def _add_paths(catalogue: Catalogue, names: Iterable[str]) -> None:
+    """Number the paths that no version had yet."""
+    known = catalogue.fact(_PATHS)
+    number = known if isinstance(known, int) else 0
+    before = number
+    for name in names:
+        if catalogue.db.execute("INSERT OR IGNORE INTO paths VALUES (?, ?)", (name, number + 1)).rowcount > 0:
+            number += 1
+    if number != before:
+        catalogue.set_fact(_PATHS, number)
 
 
-def _id_of(catalogue: Catalogue, seq: int, known: dict[int, VersionId]) -> VersionId:
-    found = known.get(seq)
-    if found is None:
-        found = known[seq] = catalogue.version_id(seq)
-    return found
-
-
-def _others(catalogue: Catalogue, seq: int, known: dict[int, VersionId]) -> list[VersionId]:
-    rows = catalogue.db.execute("SELECT parent FROM other_parents WHERE seq = ?", (seq,)).fetchall()
-    return sorted(_id_of(catalogue, row[0], known) for row in rows)
-
-
-def changes_of(catalogue: Catalogue, seq: int, time_ms: int, under: str = "") -> Iterator[Change]:
-    """The changes of one version, sorted by path."""
-    rows = catalogue.db.execute(
-        "SELECT name, change, kind, size, content, modified, archived FROM changes JOIN paths USING (path) "
-        "WHERE seq = ? ORDER BY name",
-        (seq,),
-    )
-    below = under + "/"
-    for name, change, kind, size, content, modified, archived in rows:
-        if under and name != under and not name.startswith(below):
-            continue
-        entry = None if content is None else Entry(name, Kind(kind), size, ContentId(content), modified)
-        yield Change(name, ChangeKind(change), entry, archived_name(name, time_ms, archived))
-
-
-def archived_name(path: str, time_ms: int, stored: str | None) -> str | None:
+def archived_name(path: str, time_ms: int, stored: str | int | None) -> str | None:
     """The archive reference that a row of the catalogue stands for."""
-    return archive_name(path, time_ms) if stored == _DEFAULT_NAME else stored
+    return archive_name(path, time_ms) if stored == _DEFAULT_NAME else stored  # type: ignore[return-value]
 
 
 # -- HEAD's manifest ---------------------------------------------------------------------------------------
@@ -215,7 +170,7 @@ def replace_tree(catalogue: Catalogue, seq: int | None) -> None:
     )
     db.execute("DELETE FROM wanted")
     if seq is not None:
-        db.executemany("INSERT INTO wanted VALUES (?, ?, ?, ?, ?)", list(catalogue.entries_at(seq)))
+        db.executemany("INSERT INTO wanted VALUES (?, ?, ?, ?, ?)", entries_at(catalogue, seq))
     db.execute("DELETE FROM tree WHERE path NOT IN (SELECT path FROM wanted)")
     db.execute(
         "INSERT OR REPLACE INTO tree (path, kind, size, content, modified) "
@@ -254,7 +209,7 @@ def manifest_id(catalogue: Catalogue) -> ManifestId:
 def manifest_id_at(catalogue: Catalogue, seq: int) -> ManifestId:
     """The hash of a version's manifest, found by following its line."""
     hasher = ManifestId.hasher()
-    for entry in canonical(catalogue.entries_at(seq)):
+    for entry in canonical(entries_at(catalogue, seq)):
         hasher.update(entry)
     return ManifestId(hasher.digest())
 
@@ -267,9 +222,7 @@ def checkpoint(catalogue: Catalogue) -> bytes | None:
     further than its own size away. Adds do not count, because nothing is saved by writing them again.
     """
     since = catalogue.fact("checkpoint_seq") or 0
-    changed = catalogue.db.execute(
-        "SELECT count(*) FROM changes WHERE seq > ? AND change <> 0", (since,)
-    ).fetchone()[0]
+    changed = catalogue.db.execute("SELECT total(weight) FROM versions WHERE seq > ?", (since,)).fetchone()[0]
     if changed < max(catalogue.tree_size(), 64):
         return None
     whole = b"".join(canonical(row[:5] for row in catalogue.tree()))
@@ -286,7 +239,7 @@ def tree_against(
         "CREATE TEMP TABLE IF NOT EXISTS wanted (path TEXT PRIMARY KEY, kind, size, content, modified)"
     )
     db.execute("DELETE FROM wanted")
-    db.executemany("INSERT INTO wanted VALUES (?, ?, ?, ?, ?)", catalogue.entries_at(seq))
+    db.executemany("INSERT INTO wanted VALUES (?, ?, ?, ?, ?)", entries_at(catalogue, seq))
     columns = "t.kind, t.size, t.content, t.modified, w.kind, w.size, w.content, w.modified"
     rows = db.execute(
         f"SELECT path, {columns} FROM wanted w LEFT JOIN tree t USING (path) "
@@ -316,3 +269,25 @@ def is_ancestor(catalogue: Catalogue, older: int, newer: int) -> bool:
         {"newer": newer, "older": older},
     ).fetchone()
     return row is not None
+
+
+__all__ = [
+    "add_version",
+    "advance_tree",
+    "archived_name",
+    "canonical",
+    "change_rows",
+    "changes_of",
+    "checkpoint",
+    "contents",
+    "entries_at",
+    "entry_at",
+    "is_ancestor",
+    "manifest_id",
+    "manifest_id_at",
+    "path_history",
+    "remember_stat",
+    "replace_tree",
+    "tree_against",
+    "versions_of",
+]

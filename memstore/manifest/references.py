@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from memstore.ids import ContentId, VersionId
-from memstore.manifest.history import archived_name
+from memstore.manifest.history import archived_name, changes_of, entry_at
 from memstore.manifest.version import Change, ChangeKind, Entry, Kind, archive_name, archive_name_with
 from memstore.objects.catalogue import Catalogue
 
@@ -70,29 +70,31 @@ class References:
 
 def between(catalogue: Catalogue, first_ms: int, last_ms: int) -> Iterator[Reference]:
     """The references that versions of those times recorded, both ends included."""
-    rows = catalogue.db.execute(
-        "SELECT seq, id, time, parent, name, archived FROM versions "
-        "CROSS JOIN changes USING (seq) CROSS JOIN paths USING (path) "
-        "WHERE time BETWEEN ? AND ? AND archived IS NOT NULL",
-        (first_ms, last_ms),
+    versions = catalogue.db.execute(
+        "SELECT seq, id, parent FROM versions WHERE time BETWEEN ? AND ?", (first_ms, last_ms)
     ).fetchall()
-    yield from _resolved(catalogue, rows)
+    for seq, id, parent in versions:
+        for change in changes_of(catalogue, seq):
+            if change.archived_as is not None:
+                yield from _resolved(catalogue, VersionId(id), parent, change.path, change.archived_as)
 
 
 def under(catalogue: Catalogue, folder: str = "") -> Iterator[Reference]:
     """Every reference whose name lies under `folder` (`Archive/…`), sorted by name."""
     rows = catalogue.db.execute(
-        "SELECT seq, id, time, parent, name, archived FROM changes "
-        "CROSS JOIN versions USING (seq) CROSS JOIN paths USING (path) WHERE archived IS NOT NULL"
+        "SELECT seq, id, time, parent, name, archived FROM paths "
+        "CROSS JOIN changes USING (path) CROSS JOIN versions USING (seq) WHERE archived IS NOT NULL"
     ).fetchall()
     folder = folder.rstrip("/")
-    named = [(archived_name(row[4], row[2], row[5]) or "", row) for row in rows]
-    chosen = [
-        (name, row) for name, row in named if not folder or name == folder or name.startswith(folder + "/")
-    ]
-    yield from _resolved(
-        catalogue, [row for _, row in sorted(chosen, key=lambda item: (item[0], item[1][0]))]
-    )
+    found: list[tuple[str, int, Reference]] = []
+    # In the order in which the records lie, so that each group of them is decoded once.
+    for seq, id, time_ms, parent, path, archived in sorted(rows, key=lambda row: row[0]):
+        name = archived_name(path, time_ms, archived) or ""
+        if not folder or name == folder or name.startswith(folder + "/"):
+            resolved = _resolved(catalogue, VersionId(id), parent, path, name)
+            found += [(name, seq, reference) for reference in resolved]
+    for _, _, reference in sorted(found, key=lambda item: item[:2]):
+        yield reference
 
 
 def find(catalogue: Catalogue, name: str) -> list[Reference]:
@@ -120,12 +122,11 @@ def _epoch_ms(year: int, month: int, day: int, hour: int, minute: int, second: i
 
 
 def _resolved(
-    catalogue: Catalogue, rows: list[tuple[int, bytes, int, int | None, str, str]]
+    catalogue: Catalogue, version: VersionId, parent: int | None, path: str, name: str
 ) -> Iterator[Reference]:
-    for _, id, time_ms, parent, path, archived in rows:
-        name = archived_name(path, time_ms, archived)
-        before = None if parent is None else catalogue.entry_at(parent, path)
-        if name is not None and before is not None:
-            kind, size, content, modified = before[:4]
-            entry = Entry(path, Kind(kind), size, ContentId(content), modified)
-            yield Reference(name, path, entry, VersionId(id))
+    """The reference, if the version's first parent has what it stands for."""
+    before = None if parent is None else entry_at(catalogue, parent, path)
+    if before is not None:
+        kind, size, content, modified = before[:4]
+        entry = Entry(path, Kind(kind), size, ContentId(content), modified)
+        yield Reference(name, path, entry, version)

@@ -263,18 +263,48 @@ def _pack_change(change: Change, time_ms: int) -> list[Any]:
     return [*row, archived] if archived else row
 
 
-def decode(encoded: bytes, *, id: VersionId | None = None) -> Version:
-    """The version whose stored form this is. Raises `DamagedData` if it is none, or not the one asked for."""
-    computed = VersionId.of(encoded)
+def encode_again(version: Version) -> bytes:
+    """The stored form of a version that was made or read before."""
+    return encode(
+        parents=version.parents,
+        generation=version.generation,
+        time_ms=version.time_ms,
+        device=version.device,
+        device_id=version.device_id,
+        meta=version.meta,
+        changes=version.changes,
+        manifest=version.manifest,
+        merge_rules=version.merge_rules,
+    )
+
+
+def unpack(encoded: bytes) -> tuple[Any, ...]:
+    """The eight members of a version's stored form, nothing looked at yet. Raises `DamagedData`."""
+    try:
+        members: tuple[Any, ...] = msgpack.unpackb(encoded, use_list=False, raw=False, strict_map_key=True)
+        _, _, _, _, _, _, _, _ = members
+    except (ValueError, TypeError, msgpack.UnpackException) as error:
+        raise _unreadable(VersionId.of(encoded), error) from error
+    return members
+
+
+def decode(
+    encoded: bytes, *, id: VersionId | None = None, known_id: VersionId | None = None, under: str = ""
+) -> Version:
+    """The version whose stored form this is; of its changes those of a file or folder only, where `under`
+    names one. Raises `DamagedData` if it is none, or not the one asked for (`id`). Whoever has compared it
+    already gives `known_id` instead."""
+    computed = known_id or VersionId.of(encoded)
     if id is not None and computed != id:
         raise DamagedData(
             f"version {str(id)[:12]} does not match its id",
             hint="run 'memsync verify' to see what else is damaged",
         )
+    parents, generation, time_ms, device, device_id, meta, changes, extra = unpack(encoded)
     try:
-        parents, generation, time_ms, device, device_id, meta, changes, extra = msgpack.unpackb(
-            encoded, use_list=False, raw=False, strict_map_key=True
-        )
+        if under:
+            below = under + "/"
+            changes = [row for row in changes if row[1] == under or row[1].startswith(below)]
         return Version(
             id=computed,
             parents=tuple(VersionId(_bytes(parent, ID_BYTES)) for parent in parents),
@@ -288,21 +318,26 @@ def decode(encoded: bytes, *, id: VersionId | None = None) -> Version:
             merge_rules=_integer(extra.get("merge", 0), 0, _MOST),
             extra={key: value for key, value in extra.items() if key not in {"manifest", "merge"}},
         )
-    except (ValueError, TypeError, KeyError, AttributeError, msgpack.UnpackException) as error:
-        raise DamagedData(
-            f"version {str(computed)[:12]} cannot be read: {error}",
-            hint="it may be written by a newer memsync; otherwise run 'memsync verify'",
-        ) from error
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+        raise _unreadable(computed, error) from error
+
+
+def _unreadable(id: VersionId, error: Exception) -> DamagedData:
+    return DamagedData(
+        f"version {str(id)[:12]} cannot be read: {error}",
+        hint="it may be written by a newer memsync; otherwise run 'memsync verify'",
+    )
 
 
 def _unpack_changes(rows: Iterable[tuple[Any, ...]], time_ms: int) -> tuple[Change, ...]:
-    changes = tuple(_unpack_change(row, time_ms) for row in rows)
+    changes = tuple(unpack_change(row, time_ms) for row in rows)
     if any(one.path >= other.path for one, other in pairwise(changes)):
         raise ValueError("its changes are not in the order of their paths, one for each")
     return changes
 
 
-def _unpack_change(row: tuple[Any, ...], time_ms: int) -> Change:
+def unpack_change(row: tuple[Any, ...], time_ms: int) -> Change:
+    """A change from its stored form. Raises `ValueError` or `TypeError` if it is none."""
     change, path = ChangeKind(row[0]), _text(row[1])
     if len(row) <= 3:
         entry, archived = None, row[2] if len(row) == 3 else None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from memstore.errors import Conflict, MemsyncError, RemoteMissing
 from memstore.ids import ContentId, VersionId
+from memstore.manifest import history
 from memstore.manifest.version import Entry
 from memstore.mirror import plan
 from memstore.mirror.plan import Mirrored, Step, Work
@@ -303,11 +304,10 @@ def content_of(
 
 def is_in_history(repository: Repository, path: str, content: ContentId) -> bool:
     """Whether some version of that path has this content."""
-    row = repository.catalogue.db.execute(
-        "SELECT 1 FROM changes JOIN paths USING (path) WHERE name = ? AND content = ? LIMIT 1",
-        (path, bytes(content)),
-    ).fetchone()
-    return row is not None
+    return any(
+        change.entry is not None and change.entry.content == content
+        for _, change in history.path_history(repository.catalogue, path)
+    )
 
 
 def notes_for(content: ContentId, md5: str | None) -> dict[str, str]:
@@ -326,7 +326,8 @@ def remember(repository: Repository, path: str, content: ContentId, made: Mirror
 def _note(repository: Repository, row: Mirrored) -> Mirrored:
     repository.catalogue.db.execute(
         "INSERT OR REPLACE INTO mirror (path, content, size, handle, stamp) VALUES (?, ?, ?, ?, ?)",
-        (row.path, bytes(row.content), *row[2:]),
+        # A folder's handle is the path itself, which need not stand there twice.
+        (row.path, bytes(row.content), row.size, None if row.handle == row.path else row.handle, row.stamp),
     )
     return row
 
@@ -416,7 +417,7 @@ def changed_by_hand(
     rows = [
         Mirrored(path, ContentId(content), size, handle, stamp)
         for path, content, size, handle, stamp in repository.catalogue.db.execute(
-            "SELECT path, content, size, handle, stamp FROM mirror WHERE state = '' ORDER BY path"
+            "SELECT path, content, size, coalesce(handle, path), stamp FROM mirror WHERE state = '' ORDER BY path"
         )
         if only is None or any(not name or path == name or path.startswith(name + "/") for name in only)
     ]

@@ -12,7 +12,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from memstore.ids import ContentId, VersionId
-from memstore.manifest.history import archived_name
+from memstore.manifest.history import path_history
 from memstore.manifest.version import ChangeKind, Entry, Kind, archive_name
 from memstore.objects.catalogue import as_content
 
@@ -106,7 +106,7 @@ def steps(repository: Repository, only: Sequence[str] | None = None) -> Iterator
     config = repository.workspace.config
     selection = Selection(config)
     gone = repository.catalogue.db.execute(
-        "SELECT mirror.path, mirror.content, mirror.size, handle, stamp FROM mirror "
+        "SELECT mirror.path, mirror.content, mirror.size, coalesce(handle, mirror.path), stamp FROM mirror "
         "LEFT JOIN tree USING (path) WHERE tree.path IS NULL AND state IN ('', ?) ORDER BY mirror.path",
         (INTENDED,),
     ).fetchall()
@@ -115,7 +115,7 @@ def steps(repository: Repository, only: Sequence[str] | None = None) -> Iterator
             yield _retire(repository, Mirrored(row[0], as_content(row[1:]), *row[2:]))
     rows = repository.catalogue.db.execute(
         "SELECT tree.path, tree.kind, tree.size, tree.content, tree.modified, "
-        "mirror.content, mirror.size, mirror.handle, mirror.stamp "
+        "mirror.content, mirror.size, coalesce(mirror.handle, mirror.path), mirror.stamp "
         "FROM tree LEFT JOIN mirror ON mirror.path = tree.path AND mirror.state <> ? "
         "WHERE mirror.path IS NULL OR mirror.content <> tree.content OR tree.size > ? OR ? "
         "ORDER BY tree.path",
@@ -212,24 +212,19 @@ def _left_as(repository: Repository, mirrored: Mirrored) -> tuple[str | None, Co
     only appends lie between: then nothing was archived. Where history has no reference (archiving is off, or
     the bytes were a person's), the name is made as the reference would have been.
     """
-    rows = repository.catalogue.db.execute(
-        "SELECT change, content, archived, time FROM changes JOIN paths USING (path) "
-        "JOIN versions USING (seq) WHERE name = ? ORDER BY seq DESC",
-        (mirrored.path,),
-    )
     first: tuple[str, ContentId] | None = None
     newest: int | None = None
     pending: tuple[str | None, int] | None = None
-    for change, content, archived, time_ms in rows:
+    for time_ms, change in path_history(repository.catalogue, mirrored.path):
         newest = time_ms if newest is None else newest
+        content = None if change.entry is None else change.entry.content
         if pending is not None and content is not None:
-            name = archived_name(mirrored.path, pending[1], pending[0])
-            first = (name or archive_name(mirrored.path, pending[1]), ContentId(content))
+            first = (pending[0] or archive_name(mirrored.path, pending[1]), content)
             pending = None
-        if content is not None and bytes(content) == mirrored.content:
+        if content is not None and content == mirrored.content:
             return first if first is not None else (None, None)
-        if change not in (ChangeKind.ADD, ChangeKind.APPEND):
-            pending = (archived, time_ms)
+        if change.change not in (ChangeKind.ADD, ChangeKind.APPEND):
+            pending = (change.archived_as, time_ms)
     return (archive_name(mirrored.path, newest or 0), mirrored.content)
 
 

@@ -3,10 +3,15 @@
 It runs in WAL mode with `synchronous=NORMAL`: a commit to it costs no fsync, and after a power cut it is
 consistent, if older than the segment, from which it then catches up.
 
+It is an index and repeats little of what it points to: an object's row says where its record begins, and what
+the record is, its header says; a change's row says which version changed a path, and how, that version's
+record says. So it stays small beside packs whose deltas are a few dozen bytes. Records of versions that no pack
+has yet are kept in it as well (`records`): they are read most, and must outlive damage to the segment.
+
 Words: a *place* is a segment or pack file. A *key* is the first 8 bytes of an id, as a signed integer; where
-two ids share a key there are several rows, and the reader tries them all. A *line* is a run of versions in
-which each is the first parent of the next; a version's manifest is found by following its line back, and the
-line that one sprang from, taking for each path its latest change.
+two ids share one, a reader tries both. A *line* is a run of versions in which each is the first parent of the
+next; a version's manifest is found by following its line back, and the line that one sprang from, taking for
+each path its latest change. A version's *weight* is the number of its changes that add nothing new.
 """
 
 from __future__ import annotations
@@ -21,9 +26,10 @@ from memstore import files
 from memstore.errors import DamagedData
 from memstore.ids import ContentId, VersionId
 from memstore.objects.connection import CatalogueDamaged, Connection
-from memstore.objects.record import Encoding, RecordKind
+from memstore.objects.places import PlaceFiles, PlaceKind, path_of
+from memstore.objects.record import Encoding
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 """Of the cache only; another number means: rebuild."""
 DAMAGED_SUFFIX: Final = "-damaged"
 """A file of the catalogue's name and this ending says that it must be made anew."""
@@ -34,40 +40,36 @@ CREATE TABLE places (
     place INTEGER PRIMARY KEY, kind INTEGER NOT NULL, name TEXT NOT NULL UNIQUE, end INTEGER NOT NULL,
     damaged INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE objects (
-    key INTEGER NOT NULL, place INTEGER NOT NULL, offset INTEGER NOT NULL, inner INTEGER NOT NULL,
-    kind INTEGER NOT NULL, encoding INTEGER NOT NULL, header INTEGER NOT NULL, raw INTEGER NOT NULL,
-    stored INTEGER NOT NULL, base INTEGER, rank INTEGER NOT NULL, cost INTEGER NOT NULL,
-    PRIMARY KEY (key, place, offset, inner)) WITHOUT ROWID;
-CREATE INDEX objects_by_place ON objects (place);
+    short INTEGER NOT NULL, place INTEGER NOT NULL, offset INTEGER NOT NULL, inner INTEGER NOT NULL,
+    cost INTEGER NOT NULL, PRIMARY KEY (short, place, offset, inner)) WITHOUT ROWID;
 CREATE TABLE versions (
-    seq INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, time INTEGER NOT NULL, generation INTEGER NOT NULL,
-    line INTEGER NOT NULL, parent INTEGER, meta BLOB, device TEXT NOT NULL, device_id TEXT NOT NULL,
+    seq INTEGER PRIMARY KEY, id BLOB NOT NULL, time INTEGER NOT NULL, generation INTEGER NOT NULL,
+    line INTEGER NOT NULL, parent INTEGER, weight INTEGER NOT NULL,
     place INTEGER NOT NULL, offset INTEGER NOT NULL, inner INTEGER NOT NULL);
-CREATE INDEX versions_by_time ON versions (time, generation);
+CREATE INDEX versions_by_id ON versions (substr(id, 1, 4));
+CREATE INDEX versions_by_time ON versions (time);
+CREATE TABLE records (seq INTEGER PRIMARY KEY, encoded BLOB NOT NULL);
 CREATE TABLE other_parents (seq INTEGER NOT NULL, parent INTEGER NOT NULL, PRIMARY KEY (seq, parent))
     WITHOUT ROWID;
 CREATE TABLE heads (seq INTEGER PRIMARY KEY);
 CREATE TABLE strays (id BLOB PRIMARY KEY, place INTEGER NOT NULL, offset INTEGER NOT NULL, inner INTEGER NOT NULL)
     WITHOUT ROWID;
 CREATE TABLE lines (line INTEGER PRIMARY KEY, parent INTEGER, upto INTEGER, tip INTEGER NOT NULL);
-CREATE TABLE paths (path INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE paths (name TEXT PRIMARY KEY, path INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE changes (
-    path INTEGER NOT NULL, seq INTEGER NOT NULL, change INTEGER NOT NULL, kind INTEGER, size INTEGER,
-    content BLOB, modified INTEGER, archived TEXT, PRIMARY KEY (path, seq)) WITHOUT ROWID;
-CREATE INDEX changes_by_version ON changes (seq);
+    path INTEGER NOT NULL, seq INTEGER NOT NULL, change INTEGER NOT NULL, gone INTEGER NOT NULL, archived,
+    PRIMARY KEY (path, seq)) WITHOUT ROWID;
 CREATE TABLE tree (
     path TEXT PRIMARY KEY, kind INTEGER NOT NULL, size INTEGER NOT NULL, content BLOB NOT NULL,
     modified INTEGER NOT NULL, s_size INTEGER, s_mtime INTEGER, s_ctime INTEGER, s_inode INTEGER) WITHOUT ROWID;
-CREATE TABLE sent (pack TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE mirror (
-    path TEXT PRIMARY KEY, content BLOB NOT NULL, size INTEGER NOT NULL, handle TEXT NOT NULL,
+    path TEXT PRIMARY KEY, content BLOB NOT NULL, size INTEGER NOT NULL, handle TEXT,
     stamp TEXT NOT NULL, state TEXT NOT NULL DEFAULT '') WITHOUT ROWID;
 """
 
 
-class PlaceKind:
-    SEGMENT: Final = 0
-    PACK: Final = 1
+_SHORTENED: Final = 32
+"""Bits of a key that the catalogue leaves out: 4 bytes find a record, and its header says whose it is."""
 
 
 class Location(NamedTuple):
@@ -88,9 +90,6 @@ class Location(NamedTuple):
     cost: int
 
 
-_LOCATION: Final = "key, place, offset, inner, kind, encoding, header, raw, stored, base, rank, cost"
-
-
 def key_of(id: bytes) -> int:
     """The catalogue's key: the first 8 bytes of an id (or a record's base), big-endian, signed."""
     return int.from_bytes(id[:8], "big", signed=True)
@@ -106,6 +105,7 @@ class Catalogue:
         self.fresh = False
         """True when it was made just now and knows nothing yet."""
         self.store = store
+        self.files = PlaceFiles(os.path.dirname(path), self.place_name)
         if files.exists(path + DAMAGED_SUFFIX):
             self._discard()
         try:
@@ -116,6 +116,7 @@ class Catalogue:
 
     def reopen(self) -> None:
         """Begin a new, empty catalogue in place of one that turned out to be damaged."""
+        self.files.close()
         self.db.close()
         self._discard()
         self.db = self._open()
@@ -163,6 +164,7 @@ class Catalogue:
         other = Catalogue.__new__(Catalogue)
         other.path, other.fresh, other.store = self.path, False, self.store
         other.db = self._connect()
+        other.files = PlaceFiles(os.path.dirname(self.path), other.place_name)
         try:
             other.db.execute("BEGIN")
             yield other
@@ -186,6 +188,7 @@ class Catalogue:
         self.fresh = True
 
     def close(self) -> None:
+        self.files.close()
         self.db.close()
 
     # -- facts ---------------------------------------------------------------------------------------------
@@ -227,31 +230,58 @@ class Catalogue:
     # -- objects -------------------------------------------------------------------------------------------
 
     def add_objects(self, rows: Iterable[Location]) -> None:
-        self.db.executemany("INSERT OR REPLACE INTO objects VALUES (?,?,?,?,?,?,?,?,?,?,?,?)", rows)
+        self.db.executemany(
+            "INSERT OR REPLACE INTO objects VALUES (?,?,?,?,?)",
+            [(row.key >> _SHORTENED, row.place, row.offset, row.inner, row.cost >> 10) for row in rows],
+        )
+
+    def remove_object(self, row: Location) -> None:
+        self.db.execute(
+            "DELETE FROM objects WHERE short = ? AND place = ? AND offset = ? AND inner = ?",
+            (row.key >> _SHORTENED, row.place, row.offset, row.inner),
+        )
 
     def locations(self, id: bytes) -> list[Location]:
-        """Every stored form whose key is this id's, the one of lowest rank first."""
-        rows = self.db.execute(
-            f"SELECT {_LOCATION} FROM objects WHERE key = ? ORDER BY rank, cost", (key_of(id),)
+        """Every stored form of the object with that very id, the one of lowest rank first. Raises
+        `FileNotFoundError` where a file that held one has moved."""
+        return sorted(
+            (row for full, row in self._forms(key_of(id)) if full == id), key=lambda row: (row.rank, row.cost)
         )
-        return [Location(*row) for row in rows]
 
-    def best_by_key(self, key: int) -> Location | None:
-        """The stored form of lowest rank under a key."""
-        row = self.db.execute(
-            f"SELECT {_LOCATION} FROM objects WHERE key = ? ORDER BY rank, cost LIMIT 1", (key,)
-        ).fetchone()
-        return Location(*row) if row else None
+    def with_key(self, key: bytes) -> list[Location]:
+        """Every stored form of what has an id that begins with these 8 bytes, the one of lowest rank first."""
+        return sorted((row for _, row in self._forms(key_of(key))), key=lambda row: (row.rank, row.cost))
 
     def cost_of(self, key: int) -> int | None:
-        row = self.db.execute("SELECT min(cost) FROM objects WHERE key = ?", (key,)).fetchone()
-        return row[0] if row else None
+        """What reading an object with this key costs at least; None if there is none."""
+        return min((row.cost for _, row in self._forms(key)), default=None)
 
     def has(self, id: bytes) -> bool:
-        return (
-            self.db.execute("SELECT 1 FROM objects WHERE key = ? LIMIT 1", (key_of(id),)).fetchone()
-            is not None
+        return any(full == id for full, _ in self._forms(key_of(id)))
+
+    def maybe_stored(self, keys: Iterable[int]) -> set[int]:
+        """Those of the keys under which something may be stored; under the others nothing is."""
+        wanted = [(key, key >> _SHORTENED) for key in keys]
+        marks = ",".join("?" * len(wanted))
+        rows = self.db.execute(
+            f"SELECT DISTINCT short FROM objects WHERE short IN ({marks})", [short for _, short in wanted]
         )
+        found = {row[0] for row in rows}
+        return {key for key, short in wanted if short in found}
+
+    def may_lie_in(self, id: bytes) -> set[int]:
+        """The places outside of which nothing of that id is stored."""
+        rows = self.db.execute("SELECT place FROM objects WHERE short = ?", (key_of(id) >> _SHORTENED,))
+        return {row[0] for row in rows}
+
+    def objects_in(self, place: int) -> Iterator[tuple[bytes, Location]]:
+        """(id, location) of all that lies in one file, in its order. Reads each record's header."""
+        rows = self.db.execute(
+            "SELECT place, offset, inner, cost FROM objects WHERE place = ? ORDER BY offset, inner", (place,)
+        )
+        for row in rows.fetchall():
+            with contextlib.suppress(DamagedData):
+                yield self._located(*row)
 
     def holds_objects(self) -> bool:
         return self.db.execute("SELECT 1 FROM objects LIMIT 1").fetchone() is not None
@@ -259,38 +289,53 @@ class Catalogue:
     def chain(self, location: Location, without: Collection[tuple[int, int]] = frozenset()) -> list[Location]:
         """The object, its base, that one's base, … to what decodes alone, by no form that lies at one of the
         given (place, offset). Raises `DamagedData`."""
-        if location.encoding != Encoding.DELTA:
-            return [location]
-        columns = ", ".join("o." + name for name in _LOCATION.split(", "))
-        rows = self.db.execute(
-            f"""WITH RECURSIVE below AS (
-                SELECT {_LOCATION} FROM objects WHERE key = ?
-                UNION SELECT {columns} FROM below JOIN objects o ON o.key = below.base)
-            SELECT {_LOCATION} FROM below ORDER BY rank, cost""",
-            (location.base,),
-        )
-        forms: dict[int, list[Location]] = {}
-        for row in rows:
-            form = Location(*row)
-            if form.kind == location.kind and (form.place, form.offset) not in without:
-                forms.setdefault(form.key, []).append(form)
         links = [location]
         while links[-1].encoding == Encoding.DELTA:
-            base, rank = links[-1].base, links[-1].rank
-            assert base is not None
-            below = next((form for form in forms.get(base, ()) if form.rank < rank), None)
+            last = links[-1]
+            assert last.base is not None
+            below: Location | None = None
+            for _, form in self._forms(last.base):
+                if (
+                    form.kind == location.kind
+                    and form.rank < last.rank
+                    and (below is None or (form.rank, form.cost) < (below.rank, below.cost))
+                    and (form.place, form.offset) not in without
+                ):
+                    below = form
             if below is None:
                 raise DamagedData(
-                    f"the base {base & (1 << 64) - 1:016x} of a delta is missing",
+                    f"the base {last.base & (1 << 64) - 1:016x} of a delta is missing",
                     hint="run 'memsync verify' to see what is affected",
                 )
             links.append(below)
         return links
 
+    def _forms(self, key: int) -> list[tuple[bytes, Location]]:
+        """(id, location) of everything stored whose id begins with the 8 bytes of a key. A header that cannot
+        be read is none."""
+        found = []
+        for row in self.db.execute(
+            "SELECT place, offset, inner, cost FROM objects WHERE short = ?", (key >> _SHORTENED,)
+        ).fetchall():
+            with contextlib.suppress(DamagedData):
+                located = self._located(*row)
+                if located[1].key == key:
+                    found.append(located)
+        return found
+
+    def _located(self, place: int, offset: int, inner: int, cost: int) -> tuple[bytes, Location]:
+        kind, how, id, raw, stored, base, rank, length = self.files.header(place, offset, inner)
+        below = key_of(base) if base else None
+        return id, Location(
+            key_of(id), place, offset, inner, kind, how, length, raw, stored, below, rank, cost << 10
+        )
+
     # -- versions ------------------------------------------------------------------------------------------
 
     def seq(self, id: bytes) -> int | None:
-        row = self.db.execute("SELECT seq FROM versions WHERE id = ?", (bytes(id),)).fetchone()
+        row = self.db.execute(
+            "SELECT seq FROM versions WHERE substr(id, 1, 4) = ? AND id = ?", (id[:4], bytes(id))
+        ).fetchone()
         return row[0] if row else None
 
     def version_id(self, seq: int) -> VersionId:
@@ -298,7 +343,7 @@ class Catalogue:
         return VersionId(row[0])
 
     def generation(self, id: bytes) -> int:
-        row = self.db.execute("SELECT generation FROM versions WHERE id = ?", (bytes(id),)).fetchone()
+        row = self.db.execute("SELECT generation FROM versions WHERE seq = ?", (self.seq(id),)).fetchone()
         return int(row[0])
 
     def heads(self) -> list[VersionId]:
@@ -309,11 +354,21 @@ class Catalogue:
         return [VersionId(row[0]) for row in rows]
 
     def ids_starting(self, prefix: str) -> list[VersionId]:
-        """Versions whose id begins with these hex digits (at most 10 of them)."""
+        """Versions whose id begins with these hex digits, 8 or more (at most 10 of them)."""
         low = bytes.fromhex(prefix + "0" * (64 - len(prefix)))
         high = bytes.fromhex(prefix + "f" * (64 - len(prefix)))
-        rows = self.db.execute("SELECT id FROM versions WHERE id BETWEEN ? AND ? LIMIT 10", (low, high))
+        rows = self.db.execute(
+            "SELECT id FROM versions WHERE substr(id, 1, 4) = ? AND id BETWEEN ? AND ? LIMIT 10",
+            (low[:4], low, high),
+        )
         return [VersionId(row[0]) for row in rows]
+
+    def where(self, seq: int) -> tuple[VersionId, int, int, int]:
+        """(id, place, offset, inner) of a version's record."""
+        id, *rest = self.db.execute(
+            "SELECT id, place, offset, inner FROM versions WHERE seq = ?", (seq,)
+        ).fetchone()
+        return VersionId(id), *rest
 
     def version_count(self) -> int:
         return int(self.db.execute("SELECT count(*) FROM versions").fetchone()[0])
@@ -332,22 +387,22 @@ class Catalogue:
         """The lines a version's manifest is made of: (line, last seq of it that counts), nearest first."""
         return self.db.execute(self._LINEAGE + "SELECT line, upto FROM lineage", {"seq": seq}).fetchall()
 
-    def entry_at(self, seq: int, path: str) -> tuple[int, int, bytes, int, int] | None:
-        """(kind, size, content, modified, seq of the change) of one path in a version; None if not there."""
+    def last_change(self, seq: int, path: str) -> int | None:
+        """The version (its seq) whose change of a path counts in this one; None if it has no such path."""
         row = self.db.execute(
             self._LINEAGE
-            + """SELECT changes.kind, changes.size, changes.content, changes.modified, changes.seq
+            + """SELECT changes.seq, gone
                 FROM paths CROSS JOIN changes USING (path) CROSS JOIN versions USING (seq)
                 CROSS JOIN lineage USING (line)
                 WHERE paths.name = :path AND changes.seq <= lineage.upto
                 ORDER BY changes.seq DESC LIMIT 1""",
             {"seq": seq, "path": path},
         ).fetchone()
-        return row if row and row[2] is not None else None
+        return None if row is None or row[1] else row[0]
 
-    def entries_at(self, seq: int, under: str = "") -> Iterator[tuple[str, int, int, bytes, int]]:
-        """(path, kind, size, content, modified) of a version, in the order of the paths' UTF-8 bytes; under a
-        folder (or of one file) only, where given."""
+    def last_changes(self, seq: int, under: str = "") -> Iterator[tuple[str, int]]:
+        """(path, version whose change of it counts) for all that a version holds, in the order of the paths'
+        UTF-8 bytes; under a folder (or of one file) only, where given."""
         lines = self.lineage(seq)
         bounds, values = _under("paths.name", under)
         if len(lines) == 1:
@@ -358,20 +413,20 @@ class Catalogue:
                 if self._single_line()
                 else ("AND changes.seq IN (SELECT seq FROM versions WHERE line = :line)")
             )
-            query = f"""SELECT name, kind, size, content, modified, max(changes.seq)
+            query = f"""SELECT name, max(changes.seq), gone
                 FROM paths CROSS JOIN changes USING (path)
                 WHERE changes.seq <= :upto {only} {bounds}
-                GROUP BY changes.path HAVING content IS NOT NULL ORDER BY name"""
+                GROUP BY name HAVING NOT gone ORDER BY name"""
             values |= {"line": lines[0][0], "upto": lines[0][1]}
         else:
-            query = f"""{self._LINEAGE} SELECT name, kind, size, content, modified, max(changes.seq)
+            query = f"""{self._LINEAGE} SELECT name, max(changes.seq), gone
                 FROM paths CROSS JOIN changes USING (path) CROSS JOIN versions USING (seq)
                 CROSS JOIN lineage USING (line)
                 WHERE changes.seq <= lineage.upto {bounds}
-                GROUP BY changes.path HAVING content IS NOT NULL ORDER BY name"""
+                GROUP BY name HAVING NOT gone ORDER BY name"""
             values |= {"seq": seq}
         for row in self.db.execute(query, values):
-            yield row[:5]
+            yield row[:2]
 
     def _single_line(self) -> bool:
         return bool(self.db.execute("SELECT count(*) FROM lines").fetchone()[0] == 1)
@@ -416,14 +471,13 @@ def as_content(row: Sequence[object]) -> ContentId:
     return ContentId(blob)
 
 
-def path_of(folder: str, name: str, kind: int) -> str:
-    """Where a place's file lies in `.memsync`."""
-    if kind == PlaceKind.PACK:
-        return os.path.join(folder, "packs", name + ".pack")
-    return os.path.join(folder, "segments", name + ".seg")
-
-
-METADATA_KINDS: Final = frozenset(
-    {RecordKind.VERSION, RecordKind.MANIFEST, RecordKind.RECIPE, RecordKind.TOMBSTONE}
-)
-"""Record kinds that lie in a pack's metadata groups."""
+__all__ = [
+    "DAMAGED_SUFFIX",
+    "SCHEMA",
+    "Catalogue",
+    "Location",
+    "PlaceKind",
+    "as_content",
+    "key_of",
+    "path_of",
+]

@@ -66,7 +66,8 @@ class Encoded(NamedTuple):
 
 
 def own_cost(raw_length: int) -> int:
-    return raw_length + LINK_COST
+    """In bytes, rounded up to whole KiB: the catalogue counts in these."""
+    return (raw_length + 1023 & -1024) + LINK_COST
 
 
 def encode(raw: bytes, base: Base | None = None) -> Encoded:

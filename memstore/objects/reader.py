@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import threading
 from collections.abc import Iterator, Sequence
 from typing import Final
 
 from blake3 import blake3
 
-from memstore import files
 from memstore.errors import DamagedData
 from memstore.ids import ID_BYTES, ContentId, Id, ManifestId, VersionId
 from memstore.objects import encoding
-from memstore.objects.catalogue import Catalogue, Location, path_of
-from memstore.objects.pack import read_group
-from memstore.objects.record import HEADER_LIMIT, PIECE_LIMIT, Encoding, Header, RecordKind, parse_header
+from memstore.objects.catalogue import Catalogue, Location
+from memstore.objects.record import PIECE_LIMIT, Encoding, RecordKind
 
 Piece = tuple[ContentId, int]
 """A piece of a large file: (content id, plain bytes)."""
@@ -85,22 +81,12 @@ def _no_recipe() -> DamagedData:
 class ObjectReader:
     """Reads from the segments and packs of one store. `load` may be called from several threads."""
 
-    def __init__(self, folder: str, catalogue: Catalogue) -> None:
-        self._folder = folder
+    def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
-        self._open: dict[int, int] = {}
-        self._names: dict[int, tuple[str, int]] = {}
-        self._lock = threading.Lock()
-        self._group: tuple[tuple[int, int], bytes] = ((0, -1), b"")
 
     def close(self) -> None:
         """Let go of the files; they are opened again when needed."""
-        with self._lock:
-            for descriptor in self._open.values():
-                os.close(descriptor)
-            self._open.clear()
-            self._names.clear()
-            self._group = ((0, -1), b"")
+        self._catalogue.files.close()
 
     # -- by id ---------------------------------------------------------------------------------------------
 
@@ -129,11 +115,7 @@ class ObjectReader:
 
     def recipe(self, id: ContentId) -> list[Piece] | None:
         """The pieces of a large content; None if it is one object."""
-        found = [
-            row
-            for row in self._catalogue.locations(id)
-            if row.kind == RecordKind.RECIPE and self.is_of(row, id)
-        ]
+        found = [row for row in self._catalogue.locations(id) if row.kind == RecordKind.RECIPE]
         if not found:
             return None
         for location in found:
@@ -163,15 +145,6 @@ class ObjectReader:
                     if data is not None:
                         return data
             raise
-
-    def is_of(self, location: Location, id: Id) -> bool:
-        """Whether the record at a location is this id's, and not another's with the same key."""
-        try:
-            if location.inner >= 0:
-                return self._in_group(location.place, location.offset, location.inner)[0].id == id
-            return parse_header(self._read(location.place, location.offset, HEADER_LIMIT), 0).id == id
-        except (DamagedData, FileNotFoundError):
-            return False
 
     def plans(self, id: Id, kind: RecordKind) -> list[list[Location]]:
         """For each stored form that may be it, the chain to read; best first. Needs the catalogue."""
@@ -223,7 +196,7 @@ class ObjectReader:
             for link in reversed(chain):
                 try:
                     data = encoding.decode(Encoding(link.encoding), self._payload(link), link.raw, data)
-                    head = parse_header(self._read(link.place, link.offset, HEADER_LIMIT), 0)
+                    head = self._catalogue.files.header(link.place, link.offset, link.inner)
                 except DamagedData:
                     data = None
                 if data is None or ContentId.of(data) != head.id:
@@ -238,28 +211,18 @@ class ObjectReader:
         """The plain bytes of a chain's first member, checked against the id in its own header: a delta made
         against bytes that are not what they claim to be could never be read again."""
         first = plan[0]
-        header = parse_header(self._read(first.place, first.offset, HEADER_LIMIT), 0)
+        header = self._catalogue.files.header(first.place, first.offset, first.inner)
         return self.load(ContentId(header.id), [plan])
 
     # -- by place ------------------------------------------------------------------------------------------
 
     def version_record(self, id: VersionId, place: int, offset: int, inner: int) -> bytes:
-        """A version's encoded form."""
-        if inner >= 0:
-            header, payload = self._in_group(place, offset, inner)
-        else:
-            data = self._read(place, offset, HEADER_LIMIT)
-            header = parse_header(data, 0)
-            payload = self._read(place, offset + header.length, header.stored)
-        if header.kind != RecordKind.VERSION:
-            raise DamagedData(
-                f"version {str(id)[:12]} is not where it should be", hint="run 'memsync verify'"
-            )
-        return encoding.decode(header.encoding, payload, header.raw)
+        """A version's encoded bytes, not compared with its id yet."""
+        return self._catalogue.files.version_record(id, place, offset, inner)
 
     def record(self, place: int, offset: int, length: int) -> bytes:
         """A stretch of a segment or pack as it is."""
-        return self._read(place, offset, length)
+        return self._catalogue.files.read(place, offset, length)
 
     def _decode(self, plan: Sequence[Location]) -> bytes:
         data: bytes | None = None
@@ -271,38 +234,13 @@ class ObjectReader:
 
     def _payload(self, location: Location) -> bytes:
         if location.inner >= 0:
-            return self._in_group(location.place, location.offset, location.inner)[1]
-        payload = self._read(location.place, location.offset + location.header, location.stored)
+            return self._catalogue.files.in_group(location.place, location.offset, location.inner)[1]
+        payload = self._catalogue.files.read(
+            location.place, location.offset + location.header, location.stored
+        )
         if len(payload) != location.stored:
             raise DamagedData("a segment or pack is shorter than it was", hint="run 'memsync verify'")
         return payload
-
-    def _in_group(self, place: int, offset: int, inner: int) -> tuple[Header, bytes]:
-        where, raw = self._group
-        if where != (place, offset):
-            data = self._read(place, offset, HEADER_LIMIT)
-            header = parse_header(data, 0)
-            if header.kind != RecordKind.GROUP:
-                raise DamagedData("no metadata group begins where one should", hint="run 'memsync verify'")
-            payload = self._read(place, offset + header.length, header.stored)
-            raw = encoding.decode(header.encoding, payload, header.raw)
-            self._group = ((place, offset), raw)
-        record = next(iter(read_group(raw[inner:], offset)))
-        return record.header, record.payload
-
-    def _read(self, place: int, offset: int, length: int) -> bytes:
-        return files.read_at(self._descriptor(place), offset, length)
-
-    def _descriptor(self, place: int) -> int:
-        with self._lock:
-            descriptor = self._open.get(place)
-            if descriptor is None:
-                known = self._names.get(place) or self._catalogue.place_name(place)
-                if known is None:
-                    raise FileNotFoundError(f"place {place}")
-                self._names[place] = known
-                descriptor = self._open[place] = files.open_read(path_of(self._folder, *known))
-            return descriptor
 
 
 __all__ = ["Missing", "ObjectReader", "Piece", "parse_recipe"]

@@ -1,0 +1,160 @@
+"""What versions changed, read from their records: the catalogue only knows which version to ask.
+
+A record that no pack has yet is kept in the catalogue; the others lie in the packs' metadata groups, in the
+order in which they were made, so that reading many of them decodes each group once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Final
+
+from memstore.errors import DamagedData
+from memstore.ids import ContentId, VersionId
+from memstore.manifest.version import Change, Meta, Version, decode, unpack, unpack_change
+from memstore.objects.catalogue import Catalogue
+
+Row = tuple[int, int, bytes, int]
+"""kind, size, content, modified (milliseconds since the epoch)."""
+
+AT_ONCE: Final = 50_000
+"""Paths of a manifest whose rows are gathered together: what bounds memory."""
+LOST_NOTE: Final = "(this version's record is damaged; what it changed is not known)"
+_REMOVES: Final = 3
+"""A change of up to so many members removes its path (docs/format.md, "Versions")."""
+
+
+def encoded(catalogue: Catalogue, seq: int) -> bytes:
+    """A version's encoded bytes. Raises `DamagedData`, also where the file that holds them is gone."""
+    kept = catalogue.db.execute("SELECT encoded FROM records WHERE seq = ?", (seq,)).fetchone()
+    if kept is not None:
+        return bytes(kept[0])
+    id, *where = catalogue.where(seq)
+    try:
+        record = catalogue.files.version_record(id, *where)
+    except FileNotFoundError:
+        raise DamagedData(
+            f"the file that holds version {str(id)[:12]} is gone",
+            hint="run the command again; if it stays so, 'memsync verify'",
+        ) from None
+    if VersionId.of(record) != id:
+        raise DamagedData(f"version {str(id)[:12]} does not match its id", hint="run 'memsync verify'")
+    return record
+
+
+# -- versions ----------------------------------------------------------------------------------------------
+
+
+def versions_of(
+    catalogue: Catalogue,
+    where: str = "1",
+    values: Iterable[object] = (),
+    *,
+    path: str | None = None,
+    lost: bool = False,
+) -> Iterator[Version]:
+    """Versions in log order, newest first. `where` is SQL on `versions`; with `path` (a file or a folder) only
+    those that changed it, with only these changes.
+
+    Raises `DamagedData` for a record that cannot be read; for whoever only shows history (`lost`), a version
+    without changes stands there instead, whose note says so.
+    """
+    only, names = "", tuple[str, ...]()
+    if path:
+        only = (
+            "AND seq IN (SELECT seq FROM changes JOIN paths USING (path) WHERE name = ? "
+            "OR (name >= ? AND name < ?))"
+        )
+        names = (path, path + "/", path + "0")
+    rows = catalogue.db.execute(
+        f"SELECT seq, id FROM versions WHERE {where} {only} ORDER BY time DESC, generation DESC, id",
+        (*values, *names),
+    )
+    for seq, id in rows:
+        try:
+            yield decode(encoded(catalogue, seq), known_id=VersionId(id), under=path or "")
+        except DamagedData:
+            if not lost:
+                raise
+            yield _stand_in(catalogue, seq)
+
+
+def _stand_in(catalogue: Catalogue, seq: int) -> Version:
+    """What the catalogue alone knows of a version."""
+    id, generation, time_ms, parent = catalogue.db.execute(
+        "SELECT id, generation, time, parent FROM versions WHERE seq = ?", (seq,)
+    ).fetchone()
+    parents = () if parent is None else (catalogue.version_id(parent),)
+    return Version(VersionId(id), parents, generation, time_ms, "", "", Meta(note=LOST_NOTE), ())
+
+
+def changes_of(catalogue: Catalogue, seq: int) -> Iterator[Change]:
+    """The changes of one version, sorted by path."""
+    _, _, time_ms, *_, changes, _ = unpack(encoded(catalogue, seq))
+    for row in changes:
+        yield unpack_change(row, time_ms)
+
+
+def path_history(catalogue: Catalogue, path: str) -> Iterator[tuple[int, Change]]:
+    """(time in ms, change) of each version that changed that very path, the one entered last first."""
+    rows = catalogue.db.execute(
+        "SELECT seq FROM paths JOIN changes USING (path) WHERE name = ? ORDER BY seq DESC", (path,)
+    ).fetchall()
+    for (seq,) in rows:
+        _, _, time_ms, *_, changes, _ = unpack(encoded(catalogue, seq))
+        for row in changes:
+            if row[1] == path:
+                yield time_ms, unpack_change(row, time_ms)
+
+
+def contents(catalogue: Catalogue, *, lost: bool = False) -> set[ContentId]:
+    """Every content that some version names. Raises `DamagedData` for a record that cannot be read, unless it
+    is to be passed over (`lost`)."""
+    found: set[bytes] = set()
+    for (seq,) in catalogue.db.execute("SELECT seq FROM versions ORDER BY place, offset, inner").fetchall():
+        try:
+            changes = unpack(encoded(catalogue, seq))[6]
+        except DamagedData:
+            if not lost:
+                raise
+            continue
+        found.update(row[4] for row in changes if len(row) > _REMOVES)
+    return {ContentId(content) for content in found}
+
+
+# -- manifests ---------------------------------------------------------------------------------------------
+
+
+def entry_at(catalogue: Catalogue, seq: int, path: str) -> tuple[int, int, bytes, int, int] | None:
+    """(kind, size, content, modified, seq of the change) of one path in a version; None if not there."""
+    changed = catalogue.last_change(seq, path)
+    if changed is None:
+        return None
+    row = _rows(catalogue, changed, {path}).get(path)
+    return None if row is None else (*row, changed)
+
+
+def entries_at(catalogue: Catalogue, seq: int, under: str = "") -> Iterator[tuple[str, int, int, bytes, int]]:
+    """(path, kind, size, content, modified) of a version, in the order of the paths' UTF-8 bytes; under a
+    folder (or of one file) only, where given."""
+    changed = catalogue.last_changes(seq, under)
+    while some := list(islice(changed, AT_ONCE)):
+        wanted: dict[int, set[str]] = {}
+        for path, at in some:
+            wanted.setdefault(at, set()).add(path)
+        rows: dict[str, Row] = {}
+        for at in sorted(wanted):
+            rows.update(_rows(catalogue, at, wanted[at]))
+        for path, _ in some:
+            yield path, *rows[path]
+
+
+def _rows(catalogue: Catalogue, seq: int, paths: set[str]) -> dict[str, Row]:
+    """What these paths hold since a version that changed all of them."""
+    _, _, time_ms, *_, changes, _ = unpack(encoded(catalogue, seq))
+    return {
+        row[1]: (row[2], row[3], row[4], time_ms + row[5])
+        for row in changes
+        if len(row) > _REMOVES and row[1] in paths
+    }
