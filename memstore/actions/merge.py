@@ -248,13 +248,15 @@ class _Changes:
     def last(self, path: str) -> LastChange:
         """Of the versions that only this side has, merges by the rules left out: they only pass changes on. Where
         none of them changed the path, the side's newest version."""
-        rows = self._maker.catalogue.db.execute(
-            "SELECT seq, time, id, device FROM changes JOIN paths USING (path) JOIN versions USING (seq) "
-            "WHERE name = ? AND device_id <> ?",
-            (path, merging.DEVICE_ID),
-        )
+        catalogue = self._maker.catalogue
+        rows = catalogue.db.execute(
+            "SELECT seq FROM paths JOIN changes USING (path) WHERE name = ?", (path,)
+        ).fetchall()
+        changed = [history.version_of(catalogue, seq, under=path) for (seq,) in rows if seq in self._only]
         found = [
-            LastChange(time, VersionId(id), device) for seq, time, id, device in rows if seq in self._only
+            LastChange(version.time_ms, version.id, version.device)
+            for version in changed
+            if version.device_id != merging.DEVICE_ID
         ]
         if not found:
             for tip in self._node.tips:
@@ -264,10 +266,8 @@ class _Changes:
 
 
 def _facts(repository: Repository, version: VersionId) -> tuple[int, str]:
-    row = repository.catalogue.db.execute(
-        "SELECT time, device FROM versions WHERE id = ?", (bytes(version),)
-    ).fetchone()
-    return int(row[0]), str(row[1])
+    facts = history.version_of(repository.catalogue, repository.seq(version))
+    return facts.time_ms, facts.device
 
 
 def _and(joined: Joined, version: VersionId, merged: Merged) -> Joined:

@@ -13,7 +13,15 @@ from typing import Final
 import msgpack
 
 from memstore.ids import ManifestId
-from memstore.manifest.records import changes_of, contents, entries_at, entry_at, path_history, versions_of
+from memstore.manifest.records import (
+    changes_of,
+    contents,
+    entries_at,
+    entry_at,
+    path_history,
+    version_of,
+    versions_of,
+)
 from memstore.manifest.version import Change, ChangeKind, Version, archive_name, encode_again
 from memstore.objects.catalogue import Catalogue
 from memstore.objects.connection import CatalogueDamaged
@@ -289,5 +297,6 @@ __all__ = [
     "remember_stat",
     "replace_tree",
     "tree_against",
+    "version_of",
     "versions_of",
 ]

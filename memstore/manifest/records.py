@@ -73,11 +73,17 @@ def versions_of(
     )
     for seq, id in rows:
         try:
-            yield decode(encoded(catalogue, seq), known_id=VersionId(id), under=path or "")
+            yield version_of(catalogue, seq, VersionId(id), under=path or "")
         except DamagedData:
             if not lost:
                 raise
             yield _stand_in(catalogue, seq)
+
+
+def version_of(catalogue: Catalogue, seq: int, id: VersionId | None = None, *, under: str = "") -> Version:
+    """One version, with its changes of a file or folder only where `under` names one. `id` saves a look where it
+    is known. Raises `DamagedData`."""
+    return decode(encoded(catalogue, seq), known_id=id or catalogue.version_id(seq), under=under)
 
 
 def _stand_in(catalogue: Catalogue, seq: int) -> Version:

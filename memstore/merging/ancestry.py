@@ -83,5 +83,6 @@ def _seq(catalogue: Catalogue, version: VersionId) -> int:
 
 
 def _time(catalogue: Catalogue, version: VersionId) -> int:
-    row = catalogue.db.execute("SELECT time FROM versions WHERE id = ?", (bytes(version),)).fetchone()
+    seq = _seq(catalogue, version)
+    row = catalogue.db.execute("SELECT time FROM versions WHERE seq = ?", (seq,)).fetchone()
     return int(row[0])
