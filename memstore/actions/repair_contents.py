@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from memstore.errors import BadInput, DamagedData, DiskTrouble
 from memstore.gather import Gathering
 from memstore.ids import ContentId
-from memstore.manifest.version import Kind
+from memstore.manifest import history
+from memstore.manifest.version import Change, Kind, decode
 from memstore.objects import chunker, encoding
 from memstore.objects.record import PIECE_LIMIT, RecordKind
 from memstore.worktree import found, materialise, names, reading
@@ -65,21 +66,31 @@ class Search:
 
     def _wanted(self) -> dict[ContentId, list[tuple[str, int, int]]]:
         """content → (path, kind, size) of what names it."""
-        rows = self._repository.catalogue.db.execute(
-            "SELECT DISTINCT content, name, kind, size FROM changes JOIN paths USING (path) "
-            "WHERE content IS NOT NULL ORDER BY content, seq DESC"
-        ).fetchall()
         wanted: dict[ContentId, list[tuple[str, int, int]]] = {}
-        good: set[bytes] = set()
-        for content, name, kind, size in rows:
-            if content in good:
+        good: set[ContentId] = set()
+        for path, kind, size, id in dict.fromkeys(self._named()):
+            if id in good:
                 continue
-            id = ContentId(content)
             if id in wanted or not self._readable(id):
-                wanted.setdefault(id, []).append((name, kind, size))
+                wanted.setdefault(id, []).append((path, kind, size))
             else:
-                good.add(content)
+                good.add(id)
         return wanted
+
+    def _named(self) -> Iterator[tuple[str, int, int, ContentId]]:
+        """(path, kind, size, content) of what HEAD has, then of what versions brought, the newest first: those
+        whose records can be read, and those that are proven."""
+        catalogue = self._repository.catalogue
+        for path, kind, size, content, *_ in list(catalogue.tree()):
+            yield path, kind, size, ContentId(content)
+        for (seq,) in catalogue.db.execute("SELECT seq FROM versions ORDER BY seq DESC").fetchall():
+            try:
+                changes = list(history.changes_of(catalogue, seq))
+            except DamagedData:
+                continue
+            yield from _contents(changes)
+        for record in self._gathering.versions.values():
+            yield from _contents(decode(record).changes)
 
     def _readable(self, id: ContentId) -> bool:
         """Whether the store has it or, with what is proven, will."""
@@ -155,3 +166,10 @@ class Search:
                     writer.add(RecordKind.CONTENT, piece_id, len(piece), encoding.encode(piece))
             if not file.changed():
                 writer.add_recipe(id, pieces)
+
+
+def _contents(changes: Iterable[Change]) -> Iterator[tuple[str, int, int, ContentId]]:
+    for change in changes:
+        if change.entry is not None:
+            path, kind, size, content, _ = change.entry
+            yield path, kind, size, content
