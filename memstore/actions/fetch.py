@@ -121,13 +121,14 @@ def last_seq(repository: Repository) -> int:
 def lacks_contents(repository: Repository, since: int) -> bool:
     """Whether a version with a greater number names a content that is not here: a list that lags may have shown
     the last of several packs that came with a head, and not the first."""
+    from memstore.manifest import history
     from memstore.objects.catalogue import key_of
 
-    db = repository.catalogue.db
-    rows = db.execute("SELECT DISTINCT content FROM changes WHERE seq > ? AND content IS NOT NULL", (since,))
+    catalogue = repository.catalogue
+    named = [key_of(content) for content in history.contents(catalogue, since=since, lost=True)]
+    some = range(0, len(named), 1000)  # what SQLite is given at a time
     return any(
-        db.execute("SELECT 1 FROM objects WHERE key = ? LIMIT 1", (key_of(content),)).fetchone() is None
-        for (content,) in rows.fetchall()
+        len(catalogue.maybe_stored(keys)) < len(set(keys)) for keys in (named[at : at + 1000] for at in some)
     )
 
 

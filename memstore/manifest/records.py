@@ -114,11 +114,14 @@ def path_history(catalogue: Catalogue, path: str) -> Iterator[tuple[int, Change]
                 yield time_ms, unpack_change(row, time_ms)
 
 
-def contents(catalogue: Catalogue, *, lost: bool = False) -> set[ContentId]:
-    """Every content that some version names. Raises `DamagedData` for a record that cannot be read, unless it
-    is to be passed over (`lost`)."""
+def contents(catalogue: Catalogue, *, since: int = 0, lost: bool = False) -> set[ContentId]:
+    """Every content that some version names, of those entered after `since` (a seq). Raises `DamagedData` for a
+    record that cannot be read, unless it is to be passed over (`lost`)."""
     found: set[bytes] = set()
-    for (seq,) in catalogue.db.execute("SELECT seq FROM versions ORDER BY place, offset, inner").fetchall():
+    rows = catalogue.db.execute(
+        "SELECT seq FROM versions WHERE seq > ? ORDER BY place, offset, inner", (since,)
+    ).fetchall()
+    for (seq,) in rows:
         try:
             changes = unpack(encoded(catalogue, seq))[6]
         except DamagedData:
