@@ -144,6 +144,11 @@ def identity(descriptor: int) -> tuple[int, int]:
     return facts.st_dev, facts.st_ino
 
 
+def machine() -> str:
+    """What this machine calls itself; '' where nothing says."""
+    return os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")
+
+
 # -- durability --------------------------------------------------------------------------------------------
 
 

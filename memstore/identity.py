@@ -15,6 +15,9 @@ from memstore.objects.segment import FEATURES, FORMAT
 
 FORMAT_NAME: Final = "format"
 DEVICE_NAME: Final = "device"
+CATALOGUE_NAME: Final = "catalogue.sqlite"
+_LARGEST_DEVICE: Final = 1 << 16
+"""Bytes; a device file above this is something else."""
 
 
 class StoreFormat(NamedTuple):
@@ -85,13 +88,96 @@ def load_format(state: str) -> StoreFormat:
 
 
 def load_device(state: str, name: str) -> Device:
-    """This clone's id, made on first use, under the name that the configuration gives it."""
+    """This clone's id, made on first use, under the name that the configuration gives it.
+
+    The file remembers itself: its own device and inode number, as segments do, and the machine and folder it
+    was written in. Where both are others now, the folder is a copy, or one that a sync program laid over ours:
+    it gets an id of its own. One of them may change alone: a folder that was moved keeps its inodes, and some
+    file systems (FAT, network shares) give out new numbers at each mount.
+    """
     path = os.path.join(state, DEVICE_NAME)
+    here = _place(state)
+    while True:
+        found = _read_device(path)
+        if found is None:
+            id = secrets.token_hex(4)
+            if _write_device(path, id, here, new=True):
+                return Device(id, name)
+            continue  # another process was quicker
+        id, file, place, now = found
+        if file != now and place != here:
+            id = _derived(id, here, now)
+            _forget_catalogues(state, Device(id, name))
+            _write_device(path, id, here)
+        elif file == now and place != here:  # it was moved: a copy that comes here later is one all the same
+            _write_device(path, id, here)
+        return Device(id, name)
+
+
+def renew_device(state: str) -> None:
+    """Another id, because versions that were made elsewhere bear ours: a copy of the whole machine."""
+    id = secrets.token_hex(4)
+    _write_device(os.path.join(state, DEVICE_NAME), id, _place(state))
+
+
+def catalogue_name(device: Device) -> str:
+    """Of the catalogue in `.memsync`: one for each device, so that a sync program never mixes the files of two."""
+    return f"{CATALOGUE_NAME}.{device.id}"
+
+
+def _read_device(path: str) -> tuple[str, list[int], str, list[int]] | None:
+    """(id, numbers it had, place it was in, numbers it has now); None for what is absent or no such file."""
     try:
-        id = str(json.loads(files.read(path))["id"])
+        descriptor = files.open_read(path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise files.disk_error(error, "could not read", path) from error
+    try:
+        now = files.identity(descriptor)
+        facts = json.loads(files.read_at(descriptor, 0, _LARGEST_DEVICE))
+        id = str(facts["id"])
         if len(bytes.fromhex(id)) != 4:
             raise ValueError(id)
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        id = secrets.token_hex(4)
-        files.write_atomic(path, (json.dumps({"id": id}) + "\n").encode())
-    return Device(id, name)
+        return id, facts.get("file", []), facts.get("place", ""), list(now)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        files.discard(path)
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def _write_device(path: str, id: str, place: str, *, new: bool = False) -> bool:
+    """Durable when this returns. False if it was to be `new` and another process made one meanwhile."""
+    with files.new_file(os.path.dirname(path)) as (descriptor, temporary):
+        facts = {"id": id, "file": files.identity(descriptor), "place": place}
+        files.write_all(descriptor, (json.dumps(facts) + "\n").encode(), temporary)
+        files.sync(descriptor, temporary)
+    if not new:
+        files.publish(temporary, path)
+        return True
+    try:
+        files.rename_new(temporary, path)
+    except FileExistsError:
+        files.discard(temporary)
+        return False
+    files.sync_dir(os.path.dirname(path))
+    return True
+
+
+def _place(state: str) -> str:
+    return f"{files.machine()}:{os.path.realpath(state)}"
+
+
+def _derived(id: str, place: str, now: list[int]) -> str:
+    """The new id of a copy: the same for two processes that notice at once."""
+    from blake3 import blake3
+
+    return blake3(f"{id}\n{place}\n{now}".encode(), derive_key_context="memsync device 1").hexdigest(4)
+
+
+def _forget_catalogues(state: str, but: Device) -> None:
+    """Caches of the folder that this one was copied from."""
+    for name in files.names(state):
+        if name.startswith(CATALOGUE_NAME) and not name.startswith(catalogue_name(but)):
+            files.remove(os.path.join(state, name))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from memstore import files, recovery
 from memstore.errors import BadInput, DamagedData, StoreLocked
-from memstore.identity import Device, StoreFormat, load_device, load_format
+from memstore.identity import StoreFormat, catalogue_name, load_device, load_format
 from memstore.ids import SHORTEST_PREFIX, ContentId, VersionId
 from memstore.manifest import history
 from memstore.manifest.version import Entry, Kind, Version, decode
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from memstore.writer import Writer
 
 LOCK_NAME: Final = "lock"
-CATALOGUE_NAME: Final = "catalogue.sqlite"
 
 
 class Repository:
@@ -40,11 +39,11 @@ class Repository:
         self.workspace = workspace
         self.state = workspace.state
         self.format = format or load_format(self.state)
-        self.catalogue = Catalogue(os.path.join(self.state, CATALOGUE_NAME), self.format.store)
+        self.device = load_device(self.state, workspace.config.device_name)
+        self.catalogue = Catalogue(os.path.join(self.state, catalogue_name(self.device)), self.format.store)
         self.reader = ObjectReader(self.catalogue)
         self.warnings: list[str] = []
         """What was noticed while catching up, for a person."""
-        self._device: Device | None = None
         self._held = 0
 
     @classmethod
@@ -64,12 +63,6 @@ class Repository:
     def close(self) -> None:
         self.reader.close()
         self.catalogue.close()
-
-    @property
-    def device(self) -> Device:
-        if self._device is None:
-            self._device = load_device(self.state, self.workspace.config.device_name)
-        return self._device
 
     # -- the lock ------------------------------------------------------------------------------------------
 

@@ -40,6 +40,9 @@ SINGLE_LINE = 256
 FORGOTTEN = b"a content that was to be forgotten"
 
 
+DEVICE = "89cda0c7"
+
+
 class Clock:
     """Stands still unless it is told to go on."""
 
@@ -84,6 +87,9 @@ class Golden:
         self.random = random.Random(20250423)
         self.folder = folder
         self.data = folder / "workspace" / "Data"
+        state = folder / "workspace" / ".memsync"
+        state.mkdir(parents=True)
+        (state / "device").write_text(json.dumps({"id": DEVICE, "file": [1, 1]}))
         environ = {"MEMSYNC_DEVICE": "golden", "XDG_CONFIG_HOME": str(folder), "APPDATA": str(folder)}
         self.store = Store.init(folder / "workspace", environ=environ)
         self.data.mkdir(exist_ok=True)
@@ -238,12 +244,13 @@ def make(folder: Path) -> dict[str, Any]:
         two_devices(golden)
         expected = {"remote_head": remote_head, **described(golden.store)}
         golden.store.close()
-    for name in ("format", "device", "reflog", "packs", "segments"):
+    (folder / "store").mkdir()
+    (folder / "store" / "device").write_text(json.dumps({"id": DEVICE}) + "\n")  # not where it was made
+    for name in ("format", "reflog", "packs", "segments"):
         source = place / "workspace" / ".memsync" / name
         if source.is_dir():
             shutil.copytree(source, folder / "store" / name)
         else:
-            (folder / "store").mkdir(exist_ok=True)
             shutil.copy(source, folder / "store" / name)
     shutil.rmtree(place)
     return expected

@@ -277,8 +277,8 @@ def test_one_that_cannot_be_used_is_made_anew(memory: Memory, how: str) -> None:
         memory.save("a.txt", f"turn {number}\n" * 300)
     before = meaning(memory.store)
     memory.store.close()
-    place = memory.state / "catalogue.sqlite"
-    for path in memory.state.glob("catalogue.sqlite-*"):
+    place = Path(memory.repository.catalogue.path)
+    for path in memory.state.glob("catalogue.sqlite.*-*"):
         path.unlink()
     if how == "garbage":
         place.write_bytes(b"this is no database" * 1000)
@@ -307,8 +307,8 @@ def test_damaged_in_the_middle_it_costs_one_command_at_most(memory: Memory, seed
     before = meaning(memory.store)
     memory.repository.catalogue.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     memory.store.close()
-    place = memory.state / "catalogue.sqlite"
-    for path in memory.state.glob("catalogue.sqlite-*"):
+    place = Path(memory.repository.catalogue.path)
+    for path in memory.state.glob("catalogue.sqlite.*-*"):
         path.unlink()
     content = bytearray(place.read_bytes())
     choice = random.Random(seed)
@@ -339,7 +339,7 @@ def test_a_catalogue_that_another_process_holds_is_a_lock_and_not_deleted(
 ) -> None:
     memory.save("a.txt", "one")
     memory.store.close()
-    place = memory.state / "catalogue.sqlite"
+    place = Path(memory.repository.catalogue.path)
     before = place.stat().st_ino
     holder = sqlite3.connect(place, isolation_level=None)
     holder.execute("PRAGMA locking_mode = EXCLUSIVE")

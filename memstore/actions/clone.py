@@ -11,13 +11,13 @@ from memstore import files
 from memstore.actions import fetch, remote_state
 from memstore.actions.remote_state import RemoteState
 from memstore.errors import BadInput, DamagedData, MemsyncError, RemoteMissing
-from memstore.identity import StoreFormat
+from memstore.identity import CATALOGUE_NAME, StoreFormat
 from memstore.ids import VersionId
 from memstore.progress import SILENT, Progress
 from memstore.remotes.base import OpenRemote
 from memstore.remotes.open import open_remote
 from memstore.remotes.url import parse_url
-from memstore.repository import CATALOGUE_NAME, Repository
+from memstore.repository import Repository
 from memstore.workspace import Workspace
 from memstore.worktree.found import Found, racy
 from memstore.worktree.materialise import FreshTree

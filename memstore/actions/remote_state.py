@@ -34,6 +34,8 @@ class RemoteState:
     """Times are milliseconds since the epoch, UTC."""
 
     url: str
+    device: str = ""
+    """The id of the clone that wrote this."""
     store: str | None = None
     """Hex of the store id found there; None before the first contact."""
     sent: tuple[str, ...] = ()
@@ -65,7 +67,12 @@ def load(repository: Repository) -> RemoteState | None:
         known = {name: facts[name] for name in RemoteState.__dataclass_fields__ if name in facts}
         for name in ("sent", "unpublished", "unlogged", "heads"):
             known[name] = tuple(known.get(name, ()))
-        return RemoteState(**_checked(known))
+        state = RemoteState(**_checked(known))
+        if state.device != repository.device.id:
+            # Of the folder that this one was copied from, or that a sync program laid over it: where the remote
+            # is holds here too, but not what was sent or seen.
+            return RemoteState(state.url, repository.device.id)
+        return state
     except FileNotFoundError:
         return None
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -113,6 +120,7 @@ def said_url(repository: Repository) -> str | None:
 
 def save(repository: Repository, state: RemoteState) -> RemoteState:
     """Replace it, durably."""
+    state = replace(state, device=repository.device.id)
     path = os.path.join(repository.state, STATE_NAME)
     facts = asdict(state)
     files.write_atomic(path, (json.dumps(facts | {"check": _check(facts)}, indent=1) + "\n").encode())

@@ -14,6 +14,7 @@ from typing import Any, Final, Self
 
 from memstore import files
 from memstore.errors import BadInput, DamagedData, RemoteMissing, RemoteTrouble
+from memstore.identity import Device, load_device
 from memstore.progress import Progress
 from memstore.remotes.base import MirrorFile, RemoteFile, Source, check_name
 from memstore.remotes.drive.api import FIELDS, DriveApi
@@ -72,9 +73,9 @@ class DriveRemote:
         limiter = writes or limiter_for(f"{root_url} writes")
         api = DriveApi(root_url, credentials, retry, limiter, timeout=config.drive_timeout)
         files.make_dir(workspace.state)
-        return cls(
-            api, Journal(journal_path(workspace.state, root_url, place)), place, config.drive_chunk_size
-        )
+        device = load_device(workspace.state, config.device_name)
+        journal = Journal(journal_path(workspace.state, root_url, place, device))
+        return cls(api, journal, place, config.drive_chunk_size)
 
     # -- the store's half ----------------------------------------------------------------------------------
 
@@ -299,12 +300,14 @@ class DriveRemote:
         return row
 
     def _landed(self, name: str, identity: str) -> dict[str, Any] | None:
-        """What an earlier try with this id left; None if that is in the trash or gone."""
+        """What an earlier try with this id left; None if that is in the trash or gone, or if the id stands for
+        another thing: a journal that came back from a backup gives out ids twice."""
         try:
             row = self._layout.get(f"looking whether {name} arrived", identity)
         except RemoteMissing:
             return None
-        return None if row.get("trashed") else row
+        ours = row.get("name") == name.rpartition("/")[2] and not row.get("trashed")
+        return row if ours else None
 
     def _create_format(self, source: Source, notes: Mapping[str, str] | None) -> dict[str, Any]:
         """With the id that all machines agreed on, so that two first pushes make one."""
@@ -368,9 +371,9 @@ def checked(notes: Mapping[str, str]) -> dict[str, str]:
     return dict(notes)
 
 
-def journal_path(state: str, root_url: str, place: RemoteUrl) -> str:
-    """One journal for each server and folder, so that another `remote set` begins one of its own."""
+def journal_path(state: str, root_url: str, place: RemoteUrl, device: Device) -> str:
+    """One journal for each server and folder, so that another `remote set` begins one of its own; and for each
+    device, so that a copied workspace never creates anything with the ids that were reserved for another."""
     where = f"{root_url}\n{place.folder_id or ''}\n{'/'.join(place.folder or ())}"
-    return os.path.join(
-        state, f"drive-journal.{hashlib.blake2b(where.encode(), digest_size=6).hexdigest()}.jsonl"
-    )
+    digest = hashlib.blake2b(where.encode(), digest_size=6).hexdigest()
+    return os.path.join(state, f"drive-journal.{digest}.{device.id}.jsonl")
