@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
-from memstore import files
+from memstore import files, reflog
 from memstore.errors import DamagedData
 from memstore.ids import VersionId
 from memstore.manifest import history
@@ -24,7 +24,6 @@ from memstore.objects.reader import ObjectReader
 from memstore.objects.record import Encoding, Header, RecordKind
 from memstore.objects.segment import Group, Segment
 
-REFLOG_NAME: Final = "reflog"
 _COSTS_UNSURE: Final = "costs unsure"
 """A fact of the catalogue, while some object's base has not been met yet."""
 
@@ -107,7 +106,7 @@ def _stand_in(
     from memstore import salvage
 
     lost = []
-    for head in {*(list(heads) or read_reflog(state)[-1:])}:
+    for head in {*(list(heads) or [stand.head for stand in reflog.read(state)[-1:]])}:
         lost += salvage.stand_in(catalogue, reader, head)
         adopt_strays(catalogue, reader)
     return [f"the record of version {str(id)[:12]} is damaged or gone: run 'memsync verify'" for id in lost]
@@ -389,9 +388,9 @@ def _find_head(
         return _newest(catalogue, known)
     if said and all(head is None for head in said):
         return None
-    for head in reversed(read_reflog(state)):
-        if catalogue.seq(head) is not None:
-            return head
+    for stand in reversed(reflog.read(state)):
+        if catalogue.seq(stand.head) is not None:
+            return stand.head
     return next(iter(catalogue.heads()), None)
 
 
@@ -411,21 +410,6 @@ def _set_head(catalogue: Catalogue, head: VersionId | None) -> None:
         return
     catalogue.set_fact("head", head)
     history.replace_tree(catalogue, None if head is None else catalogue.seq(head))
-
-
-def read_reflog(state: str) -> list[VersionId]:
-    """Earlier HEADs, oldest first; a line that is no id is passed over."""
-    try:
-        lines = files.read(os.path.join(state, REFLOG_NAME)).decode("ascii", "replace").split("\n")
-    except FileNotFoundError:
-        return []
-    heads = []
-    for line in lines:
-        try:
-            heads.append(VersionId.from_hex(line.split(" ")[0]))
-        except ValueError:
-            continue
-    return heads
 
 
 __all__ = ["Encoding", "Found", "MetadataRecord", "catch_up", "enter_tail", "enter_versions", "is_current"]

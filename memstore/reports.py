@@ -123,6 +123,18 @@ class RestoreReport(NamedTuple):
         }
 
 
+class UndoReport(NamedTuple):
+    """What an undo did, as a restore tells it, and which version it backed out."""
+
+    restore: RestoreReport
+    undone: VersionId
+    back_to: VersionId | None
+    """What this device had before it; None for a first version."""
+
+    def as_json(self) -> dict[str, object]:
+        return {**self.restore.as_json(), "undone": str(self.undone), "back_to": _text(self.back_to)}
+
+
 class MirrorCounts(NamedTuple):
     """What a push did to the mirror, in files."""
 
@@ -359,5 +371,6 @@ __all__ = [
     "RestoreReport",
     "Restored",
     "StatusReport",
+    "UndoReport",
     "VerifyReport",
 ]

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         RepairReport,
         RestoreReport,
         StatusReport,
+        UndoReport,
         VerifyReport,
     )
     from memstore.repository import Repository
@@ -264,6 +265,14 @@ class Store:
             self.repository.refresh()
             return restore_to(self.repository, paths, to, at=at)
         return restore(self.repository, paths, at=at, exact=exact, actor=actor, progress=self.progress)
+
+    def undo(self, *, actor: str = "") -> UndoReport:
+        """Back out the last commit, restore, undo, pull or merge as a new version: each path that it changed gets
+        what this device had there before. What is not committed is committed first. Raises `BadInput` where there
+        is no version yet."""
+        from memstore.actions.undo import undo
+
+        return undo(self.repository, actor=actor, progress=self.progress)
 
     # -- looking -------------------------------------------------------------------------------------------
 

@@ -88,7 +88,7 @@ def test_a_mistyped_command_suggests_the_near_one() -> None:
     assert (code, out) == (2, "")
     assert err == "memsync: no such command: comit\n  hint: did you mean 'memsync commit'?\n"
     assert "'memsync --help' lists" in run("xyzzy")[2]
-    assert "'memsync restore'" in run("undo")[2]
+    assert "'memsync undo'" in run("revert")[2]
     assert "'memsync commit'" in run("add")[2]
     assert "'memsync push'" in run("sync")[2]
 

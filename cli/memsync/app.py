@@ -25,6 +25,7 @@ SECTIONS: Final[tuple[tuple[str, tuple[tuple[str, str], ...]], ...]] = (
             ("commit", "Record what changed in the memory folder."),
             ("archive", "Put files away: out of the folder, safe in history."),
             ("restore", "Bring back any version of a file or folder."),
+            ("undo", "Back out the last commit, restore, pull or merge."),
         ),
     ),
     (
@@ -70,7 +71,7 @@ _WHAT_FOR: Final = """Every save of a memory folder is a version that can't be l
 
 
 _FOREIGN: Final = {
-    "undo": "restore", "rollback": "restore", "revert": "restore", "checkout": "restore",
+    "rollback": "undo", "revert": "undo", "checkout": "restore",
     "add": "commit", "save": "commit", "sync": "push",
 }  # fmt: skip
 """Verbs of other tools, and the one of ours that does their job."""

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from memstore import reflog
 from memstore.actions import checkout, fetch, remote_state
 from memstore.actions.checkout import Step
 from memstore.actions.commit import finish_checkout, log_archived, record
@@ -23,6 +24,7 @@ from memstore.manifest import history
 from memstore.manifest.version import Entry, Kind, Meta
 from memstore.objects.catalogue import PlaceKind
 from memstore.progress import SILENT, Progress
+from memstore.reflog import Stand
 from memstore.remotes.base import OpenRemote
 from memstore.reports import PullConflict, PullReport
 
@@ -78,6 +80,7 @@ def forward(
     """Move HEAD to a version that descends from it (or to any, in a store that has none), and `Data/` with
     it, under a checkout record. Returns warnings."""
     steps = list(_steps(repository, target))
+    reflog.append(repository.state, [Stand(target, reflog.PULLED, repository.head())])
     checkout.begin(repository, target, steps)
     writer.move_head(target)
     warnings = checkout.apply(repository, writer, steps, progress)

@@ -51,21 +51,39 @@ def restore(
         elif not chosen or _any_here(repository):
             check_data_folder(repository)
         later = _later_files(repository, paths, chosen) if exact else []
-        warnings = _leave_out_damaged(repository, chosen)
-        removed = sorted({*_in_the_way(repository, chosen), *later})
-        saved, left_out = _save_first(repository, writer, [*chosen, *removed])
-        warnings += left_out
-        steps = [Step(path, _head_entry(repository, path), chosen[path].entry) for path in sorted(chosen)]
-        steps += [Step(path, _head_entry(repository, path), None) for path in sorted(removed)]
-        done = [step for step in steps if _differs_on_disk(repository, step)]
-        changes = [change for step in steps if (change := _change(repository, step)) is not None]
-        if not done and not changes:
-            return RestoreReport(None, (), saved, _already(paths, at), tuple(warnings))
-        version = _record(repository, writer, steps, changes, _meta(chosen, at, actor))
-        warnings += checkout.apply(repository, writer, done, progress)
-        checkout.close(repository)
-        wanted = {step.path for step in done} | {change.path for change in changes}
-        return RestoreReport(version, _restored(chosen, removed, wanted, version), saved, (), tuple(warnings))
+        report = bring_back(
+            repository, writer, chosen, later, meta=_meta(chosen, at, actor), progress=progress
+        )
+        return report if report.restored else report._replace(notes=_already(paths, at))
+
+
+def bring_back(
+    repository: Repository,
+    writer: Writer,
+    chosen: dict[str, Chosen],
+    gone: Sequence[str],
+    *,
+    meta: Meta,
+    progress: Progress = SILENT,
+) -> RestoreReport:
+    """Make paths hold what was chosen, and those `gone` nothing, as a new version; what stands uncommitted there
+    is committed first. `restored` is empty where all was so already. What can't be read back is taken out of
+    `chosen` and left as it is; raises `DamagedData` where that is everything."""
+    warnings = _leave_out_damaged(repository, chosen)
+    removed = sorted({*_in_the_way(repository, chosen), *gone})
+    saved, left_out = _save_first(repository, writer, [*chosen, *removed])
+    warnings += left_out
+    steps = [Step(path, _head_entry(repository, path), chosen[path].entry) for path in sorted(chosen)]
+    steps += [Step(path, _head_entry(repository, path), None) for path in removed]
+    done = [step for step in steps if _differs_on_disk(repository, step)]
+    changes = [change for step in steps if (change := _change(repository, step)) is not None]
+    if not done and not changes:
+        return RestoreReport(None, (), saved, (), tuple(warnings))
+    version = _record(repository, writer, steps, changes, meta)
+    warnings += checkout.apply(repository, writer, done, progress)
+    checkout.close(repository)
+    wanted = {step.path for step in done} | {change.path for change in changes}
+    return RestoreReport(version, _restored(chosen, removed, wanted, version), saved, (), tuple(warnings))
 
 
 def restore_to(

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from memstore import files, recovery, salvage
+from memstore import files, recovery, reflog, salvage
 from memstore.errors import DamagedData
 from memstore.ids import VersionId
 from memstore.objects import encoding
@@ -19,6 +19,7 @@ from memstore.objects.catalogue import PlaceKind
 from memstore.objects.pack import PackWriter, Tail, read_tail
 from memstore.objects.record import Encoding, Header, RecordKind
 from memstore.objects.segment import Placed, Scan, Segment
+from memstore.reflog import Stand
 
 if TYPE_CHECKING:
     from memstore.repository import Repository
@@ -215,18 +216,9 @@ def _swap(
 
 def _note_heads(repository: Repository, heads: set[VersionId]) -> None:
     """Lines for the reflog, HEAD's last; durable when this returns."""
-    reflog = os.path.join(repository.state, recovery.REFLOG_NAME)
-    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     current = repository.head()
-    lines = "".join(
-        f"{head} {now} sealed\n" for head in sorted(heads, key=lambda head: (head == current, head))
-    )
-    if not lines:
-        return
-    # A line that a crash cut short must not swallow the next one.
-    cut = files.exists(reflog) and files.read(reflog)[-1:] not in (b"\n", b"")
-    files.append_line(reflog, ("\n" * cut + lines).encode(), durable=True)
-    files.sync_dir(repository.state)
+    ordered = sorted(heads, key=lambda head: (head == current, head))
+    reflog.append(repository.state, [Stand(head, reflog.SEALED, None) for head in ordered])
 
 
 def _tail(pack: Sealed) -> Tail:

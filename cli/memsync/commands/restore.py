@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import click
 
 from memstore.errors import BadInput
-from memsync import render
 from memsync.invocation import Invocation
+from memsync.restore_report import show_restored
 from memsync.revision import NEITHER, means_version
 from memsync.verb import verb
-
-if TYPE_CHECKING:
-    from memstore.reports import RestoreReport
-    from memstore.store import Store
 
 
 @verb(
@@ -55,33 +50,7 @@ def command(
         if call.json:
             call.answer(report.as_json())
         else:
-            _show(call, store, report, to)
+            with call.page() as page:
+                did = "wrote" if to else "restored"
+                show_restored(page, store, report, did, where=f" to {to}" if to else "")
     return call.warn(report.warnings)
-
-
-def _show(call: Invocation, store: Store, report: RestoreReport, to: str | None) -> None:
-    with call.page() as page:
-        if report.saved_first is not None:
-            page.line(f"{page.id(report.saved_first)} saved first: what was not committed there")
-        back = [row for row in report.restored if row.content is not None]
-        removed = len(report.restored) - len(back)
-        did = f"{'wrote' if to else 'restored'} {render.plural(len(back), 'file')}"
-        if to:
-            did += f" to {to}"
-        if removed:
-            did += f", removed {removed:,}"
-        if report.restored:
-            page.line(f"{page.id(report.version)} {did}" if report.version else did)
-        elif not report.notes:
-            page.line("nothing to restore: the memory folder has that already")
-        times: dict[str, str] = {}
-        for row in report.restored[: render.SHOWN_CHANGES]:
-            if row.content is None:
-                page.line(f"  {page.word('delete')}  {render.name(row.path)}")
-                continue
-            if row.source not in times:
-                times[row.source] = render.local_time(store.version(row.source).time_ms)
-            page.line(f"  {render.name(row.path)}  ← {page.id(row.source)}  {times[row.source]}")
-        page.more(len(report.restored) - render.SHOWN_CHANGES)
-        for note in report.notes:
-            page.line(render.visible(note))

@@ -1,0 +1,35 @@
+"""`memsync undo`"""
+
+from __future__ import annotations
+
+from memsync import render
+from memsync.invocation import Invocation
+from memsync.restore_report import show_restored
+from memsync.verb import verb
+
+
+@verb(
+    "undo",
+    examples=[
+        ("memsync undo", "the last commit, restore, pull or merge had better not been"),
+        ("memsync undo && memsync undo", "… or perhaps it had: all is as before"),
+    ],
+)
+def command(call: Invocation) -> int | None:
+    """Back out the last commit, restore, pull or merge.
+
+    Each path that it changed gets what it held here before; all others stay as they are. That is a new
+    version: history only grows, so a second undo takes the first one back. What is not committed is
+    committed first. To go further back: 'memsync log', and 'memsync restore . --at ID'.
+    """
+    with call.store() as store:
+        report = store.undo()
+        if call.json:
+            call.answer(report.as_json())
+        else:
+            with call.page() as page:
+                if report.restore.restored:
+                    note = next(iter(render.visible(store.version(report.undone).note).splitlines()), "")
+                    page.line(f"undid {page.id(report.undone)}  {page.paint(note, 'bold')}".rstrip())
+                show_restored(page, store, report.restore, "brought back")
+    return call.warn(report.restore.warnings)
