@@ -219,6 +219,19 @@ class PushReport(NamedTuple):
         return document
 
 
+class MergedPath(NamedTuple):
+    """Where a path of a merge came from."""
+
+    path: str
+    change: ChangeKind
+    """How the merge differs from the parents that have it otherwise: `add`, `replace` or `delete`."""
+    sources: tuple[VersionId, ...]
+    """The parents that have it as the merge has it; none: the merge made it of theirs."""
+
+    def as_json(self) -> dict[str, object]:
+        return {"path": self.path, "change": self.change.word, "from": [str(id) for id in self.sources]}
+
+
 class Problem(NamedTuple):
     """Something `verify` found."""
 
@@ -360,6 +373,7 @@ __all__ = [
     "FileDifference",
     "ListedFile",
     "Mended",
+    "MergedPath",
     "MirrorCounts",
     "PendingChange",
     "Problem",

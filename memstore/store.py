@@ -322,6 +322,13 @@ class Store:
         path = None if path is None else _clean(path)
         return look.versions(self.repository, path, limit=limit, tag=tag, chat=chat, since=since, until=until)
 
+    def family(self) -> Iterator[tuple[VersionId, tuple[VersionId, ...]]]:
+        """Every version's id with those of its parents, newest first, children before parents."""
+        from memstore.manifest import history
+
+        self.repository.refresh()
+        return history.family(self.repository.catalogue)
+
     def read(self, path: str, at: At | None = None) -> bytes:
         """The content of a path (or an archive reference) in a version, HEAD's by default."""
         return b"".join(self.read_stream(path, at))

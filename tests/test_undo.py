@@ -247,7 +247,7 @@ def test_undo_of_anything_gives_what_was_there_before_it(
     for turn in range(12):
         before = memory.tree()
         verb = dice.choice(("commit", "commit", "restore", "archive"))
-        made = None
+        made: object = None
         if verb == "restore":
             version = dice.choice(memory.versions())
             made = memory.store.restore(["."], at=version, exact=dice.random() < 0.5).version

@@ -6,11 +6,12 @@ from files, remotes and other devices: `visible` shows what a terminal would oth
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -81,11 +82,25 @@ class Page:
         self.terminal = sys.stdout is not None and sys.stdout.isatty()
         self._waiting: list[str] = []
         self._length = 0
+        self._marks: list[str] = []
 
     def paint(self, text: str, colour: str) -> str:
         return f"\x1b[{_CODES[colour]}m{text}\x1b[0m" if self.coloured else text
 
+    @contextlib.contextmanager
+    def beside(self, marks: Sequence[str]) -> Iterator[None]:
+        """Inside, each line stands to the right of a mark. The last one goes on; every one is shown."""
+        width = max(map(len, marks)) + 2
+        self._marks = [mark.ljust(width) for mark in marks]
+        yield
+        while len(self._marks) > 1:
+            self.line()
+        self._marks = []
+
     def line(self, text: str = "") -> None:
+        if self._marks:
+            text = (self._marks[0] + text).rstrip()
+            del self._marks[: len(self._marks) > 1]
         self._waiting.append(text)
         self._length += len(text) + 1
         if self.terminal or self._length > _PAGE_BYTES:  # a person reads while the rest is found

@@ -140,6 +140,21 @@ def _add_paths(catalogue: Catalogue, names: Iterable[str]) -> None:
         catalogue.set_fact(_PATHS, number)
 
 
+def family(catalogue: Catalogue) -> Iterator[tuple[VersionId, tuple[VersionId, ...]]]:
+    """Every version with its parents, in log order: children before parents, for no version is older than one of
+    its parents, and of two of one time the greater generation comes first."""
+    others: dict[int, list[int]] = {}
+    for seq, parent in catalogue.db.execute("SELECT seq, parent FROM other_parents"):
+        others.setdefault(seq, []).append(parent)
+    rows = catalogue.db.execute(
+        "SELECT seq, id, parent FROM versions ORDER BY time DESC, generation DESC, id"
+    ).fetchall()
+    ids = {seq: VersionId(id) for seq, id, _ in rows}
+    for seq, _, parent in rows:
+        first = () if parent is None else (ids[parent],)
+        yield ids[seq], (*first, *sorted(ids[other] for other in others.get(seq, ())))
+
+
 def archived_name(path: str, time_ms: int, stored: str | int | None) -> str | None:
     """The archive reference that a row of the catalogue stands for."""
     return archive_name(path, time_ms) if stored == _DEFAULT_NAME else stored  # type: ignore[return-value]

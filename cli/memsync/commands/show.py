@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -16,7 +16,7 @@ from memsync.verb import verb
 
 if TYPE_CHECKING:
     from memstore.manifest.version import Version
-    from memstore.reports import FileDifference
+    from memstore.reports import FileDifference, MergedPath
     from memstore.store import Store
 
 SHOWN_BYTES = 1 << 20
@@ -35,7 +35,8 @@ def command(call: Invocation, *, what: str | None) -> int | None:
     """Show a version, or a file as a version has it.
 
     ID is 8 or more digits of a version's id, or a time. Without an ID: HEAD. 'memsync cat' writes the
-    exact bytes; this shows what is safe to show on a terminal.
+    exact bytes; this shows what is safe to show on a terminal. Of a merge it shows which path came from
+    which side, and what it made of both.
     """
     with call.store() as store:
         at, path = (None, None) if what is None else split_file(call, store, what)
@@ -57,10 +58,44 @@ def _show_version(call: Invocation, store: Store, version: Version) -> None:
     parent = str(version.parents[0])[:12] if version.parents else ""
     with call.page() as page:
         page.version(version, head=version.id == store.head())
+        if len(version.parents) > 1:
+            _show_merge(page, store, version)
+            return
         page.changes(version.changes, limit=None)
         for row in _differences(store, version):
             page.line()
             show_difference(page, row, parent, str(version.id)[:12])
+
+
+def _show_merge(page: render.Page, store: Store, version: Version) -> None:
+    """What came from where, and what came from nowhere as it is against each parent."""
+    from memstore.actions.origin import made, origins
+
+    rows = origins(store.repository, version)
+    for parent in version.parents:
+        other = store.version(parent)
+        page.line(
+            f"  from {page.id(parent)}  {render.local_time(other.time_ms)}  {render.name(other.device)}"
+        )
+        _show_paths(page, [row for row in rows if parent in row.sources])
+    combined = [row for row in rows if not row.sources]
+    if combined:
+        page.line("  of both")
+        _show_paths(page, combined)
+    for parent in version.parents:
+        for difference in made(store.repository, version, parent, rows):
+            page.line()
+            show_difference(page, difference, str(parent)[:12], str(version.id)[:12])
+    for parent in version.parents:
+        page.line()
+        page.line(f"all of it against that side: memsync diff {str(parent)[:12]} {str(version.id)[:12]}")
+
+
+def _show_paths(page: render.Page, rows: Sequence[MergedPath]) -> None:
+    for row in rows:
+        page.line(f"    {page.word(row.change.word)}  {render.name(row.path)}")
+    if not rows:
+        page.line("    nothing of its own")
 
 
 def _answer_version(call: Invocation, store: Store, version: Version) -> None:
@@ -72,7 +107,12 @@ def _answer_version(call: Invocation, store: Store, version: Version) -> None:
         }
         for row in _differences(store, version)
     ]
-    call.answer({**version.as_json(), "differences": rows})
+    document = {**version.as_json(), "differences": rows}
+    if len(version.parents) > 1:
+        from memstore.actions.origin import origins
+
+        document["origins"] = [row.as_json() for row in origins(store.repository, version)]
+    call.answer(document)
 
 
 def _differences(store: Store, version: Version) -> Iterator[FileDifference]:
