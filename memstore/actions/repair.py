@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from memstore import files, recovery, salvage
+from memstore import files, recovery, reflog, salvage
 from memstore.actions import remote_state, repair_remote, state_files
 from memstore.actions.fetch import HEADER_SPACE
 from memstore.actions.repair_contents import Search
@@ -261,7 +261,7 @@ def _named_versions(repository: Repository) -> set[VersionId]:
     db = repository.catalogue.db
     named = {VersionId(row[0]) for row in db.execute("SELECT id FROM versions").fetchall()}
     named |= {VersionId(row[0]) for row in db.execute("SELECT id FROM strays").fetchall()}
-    named |= set(recovery.read_reflog(repository.state))
+    named |= {stand.head for stand in reflog.read(repository.state)}
     state = remote_state.load_or_none(repository)
     if state is not None:
         named |= set(remote_state.head_ids(state.heads))

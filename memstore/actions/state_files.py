@@ -21,13 +21,14 @@ from memstore.objects.catalogue import PlaceKind, path_of
 from memstore.objects.pack import MAGIC as PACK_MAGIC
 from memstore.objects.segment import MAGIC as SEGMENT_MAGIC
 from memstore.objects.segment import parse_file_header
+from memstore.reflog import REFLOG_NAME
 from memstore.reports import Mended, Problem
 
 if TYPE_CHECKING:
     from memstore.repository import Repository
 
 TORN: Final = "torn"
-_REFLOG_LINE: Final = re.compile(r"[0-9a-f]{64} \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ \w+")
+_REFLOG_LINE: Final = re.compile(r"[0-9a-f]{64} \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ \w+( -| [0-9a-f]{64})?")
 _MEND: Final = "run 'memsync repair'"
 
 
@@ -38,7 +39,7 @@ def check(repository: Repository) -> Iterator[Problem]:
     damaged = len(_reflog(repository)[1])
     if damaged:
         hint = f"{damaged} of its lines name no version of this store; {_MEND}"
-        yield Problem("damaged_reflog", recovery.REFLOG_NAME, (), hint)
+        yield Problem("damaged_reflog", REFLOG_NAME, (), hint)
     try:
         remote_state.load(repository)
     except DamagedData as error:
@@ -61,8 +62,8 @@ def mend(repository: Repository, *, dry_run: bool) -> Iterator[Mended]:
         elif problem.kind == "damaged_reflog":
             good = _reflog(repository)[0]
             text = "".join(f"{line}\n" for line in good).encode()
-            _replace(repository, recovery.REFLOG_NAME, text, dry_run)
-            yield Mended("reflog", recovery.REFLOG_NAME, "written anew without the lines that name nothing")
+            _replace(repository, REFLOG_NAME, text, dry_run)
+            yield Mended("reflog", REFLOG_NAME, "written anew without the lines that name nothing")
         elif problem.kind == "damaged_checkout":
             _replace(repository, CHECKOUT_NAME, None, dry_run)
             how = "put aside: an unfinished restore stays as far as it came; 'memsync status' shows what differs"
@@ -145,7 +146,7 @@ def _reflog(repository: Repository) -> tuple[list[str], list[str]]:
     """(lines that name a version of this store, lines that were damaged). A line that a crash cut short is
     neither."""
     try:
-        text = files.read(os.path.join(repository.state, recovery.REFLOG_NAME)).decode("ascii", "replace")
+        text = files.read(os.path.join(repository.state, REFLOG_NAME)).decode("ascii", "replace")
     except FileNotFoundError:
         return [], []
     good: list[str] = []
@@ -161,5 +162,5 @@ def _reflog(repository: Repository) -> tuple[list[str], list[str]]:
 
 def _is_beginning(line: str) -> bool:
     """Whether a line could go on to be one of ours."""
-    model = "0" * 64 + " 2000-01-01T00:00:00Z word"
+    model = "0" * 64 + " 2000-01-01T00:00:00Z pulled " + "0" * 64
     return len(line) < len(model) and bool(_REFLOG_LINE.fullmatch(line + model[len(line) :]))
