@@ -109,7 +109,7 @@ class Apart:
         if base is not None:
             self.go_to(base)
         id = f"{sum(device.encode()) % 2**32:08x}"
-        self.repository._device = identity.Device(id, device)
+        self.repository.device = identity.Device(id, device)
         change(self)
         self.store.commit(allow_deletions=True)
         head = self.store.head()
