@@ -12,7 +12,7 @@ from typing import Final
 
 import msgpack
 
-from memstore.ids import ManifestId
+from memstore.ids import ManifestId, VersionId
 from memstore.manifest.records import (
     changes_of,
     contents,
