@@ -29,6 +29,7 @@ from memstore.objects.segment import Segment
 
 if TYPE_CHECKING:
     from memstore.repository import Repository
+    from memstore.worktree.still import Still
 
 
 NO_STATS: Final[Mapping[str, history.Stat | None]] = MappingProxyType({})
@@ -337,6 +338,14 @@ class Writer:
             return
         self._begin()
         history.remember_stat(self._catalogue, rows)
+
+    def keep_still(self, folders: Mapping[str, Still], not_still: Collection[str], rules: str) -> None:
+        """Note folders whose files all have HEAD's content, as found under the ignore rules with that fingerprint;
+        forget those that no longer are as they were."""
+        if folders or not_still:
+            self._begin()
+            self._catalogue.forget_still(not_still)
+            self._catalogue.keep_still(((name, found.packed()) for name, found in folders.items()), rules)
 
     def finish(self) -> None:
         """Keep what was noted in the catalogue though no version was made."""

@@ -137,6 +137,8 @@ def _record(
         for change in changes:
             stats.pop(change.path, None)
     writer.remember(stats.items())
+    safe = {path: found for path, found in comparison.still.items() if not worktree.racy(found.key, clock)}
+    writer.keep_still(safe, comparison.not_still, ignore.fingerprint)
     writer.finish()
     _remember_data_folder(repository)
     return CommitReport(version, tuple(warnings))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Final
 
 from memstore import files
 from memstore.actions.ingest import Candidate, Old
@@ -12,11 +12,17 @@ from memstore.errors import BadInput
 from memstore.ids import ContentId
 from memstore.manifest.version import Change, ChangeKind, Kind
 from memstore.worktree import found as worktree
+from memstore.worktree import still
 from memstore.worktree.ignore import Ignore
 from memstore.worktree.scan import Scan
+from memstore.worktree.still import Still
 
 if TYPE_CHECKING:
     from memstore.repository import Repository
+    from memstore.worktree.found import Found
+
+MANY: Final = 2000
+"""Files in HEAD from which on folders are remembered that are still: a table of a fifth of their rows' size."""
 
 TreeRow = tuple[str, int, int, bytes, int, int | None, int | None, int | None, int | None]
 
@@ -31,6 +37,10 @@ class Comparison:
         """Files that are new, or may differ: to be read. In path order; they come while the scan goes on."""
         self.gone: list[Change] = []
         """Deletes, without their archive references yet. Complete when `candidates` is exhausted."""
+        self.still: dict[str, Still] = {}
+        """Folders whose files all have HEAD's content, and that were not known for it."""
+        self.not_still: list[str] = []
+        """Folders that are no longer as they were known to be. Both complete with `candidates`."""
         self._repository = repository
         self._scanned = scanned
         self._ignore = ignore
@@ -39,7 +49,8 @@ class Comparison:
     def _compared(self) -> Iterator[Candidate]:
         missing: list[str] = []
         if self._paths is None:
-            yield from self._merged(missing)
+            by_folder = still.POSSIBLE and self._repository.catalogue.tree_size() >= MANY
+            yield from self._by_folder(missing) if by_folder else self._merged(missing)
             self._note_gone(missing)
             return
         candidates = list(self._merged(missing))
@@ -47,11 +58,67 @@ class Comparison:
         self._all_known(self._paths, candidates)
         yield from candidates
 
+    # -- folder by folder ----------------------------------------------------------------------------------
+
+    def _by_folder(self, missing: list[str]) -> Iterator[Candidate]:
+        """As `_merged`, but what lies in a folder that is still is not looked at one by one."""
+        catalogue, data = self._repository.catalogue, self._repository.workspace.data
+        known = catalogue.still(self._ignore.fingerprint)
+        waiting = [""]
+        while waiting:
+            prefix = waiting.pop()
+            packed = known.pop(prefix, None)
+            if packed is not None:
+                before = still.unpack(packed)
+                if still.is_still(data, prefix, before):
+                    waiting += reversed(before.folders)
+                    continue
+                self.not_still.append(prefix)
+            folders: list[str] = []
+            yield from self._in_folder(prefix, folders, missing)
+            waiting += reversed(folders)
+        self.not_still += known
+
+    def _in_folder(self, prefix: str, folders: list[str], missing: list[str]) -> Iterator[Candidate]:
+        """One folder's own files against HEAD's; its folders go into `folders`."""
+        scanned, data = self._scanned, self._repository.workspace.data
+        noted, said = len(missing), len(scanned.warnings) + len(scanned.unseen)
+        before = still.look(data, prefix, ())
+        items: list[Found] = []
+        for item in scanned.folder(prefix):
+            if isinstance(item, str):
+                folders.append(item)
+            else:
+                items.append(item)
+        differ = list(self._against(items, self._rows_in(prefix, folders), missing))
+        yield from differ
+        if differ or len(missing) > noted or len(scanned.warnings) + len(scanned.unseen) > said:
+            return
+        if before is not None:
+            found = still.found(data, prefix, before[0], items, folders)
+            if found is not None:
+                self.still[prefix] = found
+
+    def _rows_in(self, prefix: str, folders: Sequence[str]) -> Iterator[TreeRow]:
+        """HEAD's rows below a folder, but for what lies in these folders of it."""
+        lower = prefix
+        for folder in folders:
+            yield from self._repository.catalogue.tree_rows(lower, folder)
+            lower = _beyond(folder)
+        yield from self._repository.catalogue.tree_rows(lower, _beyond(prefix) if prefix else None)
+
+    # -- row by row ----------------------------------------------------------------------------------------
+
     def _merged(self, missing: list[str]) -> Iterator[Candidate]:
-        """Merge the scan with the table of HEAD's manifest, row by row, both in path order."""
-        rows = self._tree_rows()
+        """Merge the scan with the table of HEAD's manifest."""
+        yield from self._against(self._scanned.files, self._tree_rows(), missing)
+
+    def _against(
+        self, items: Iterable[Found], rows: Iterator[TreeRow], missing: list[str]
+    ) -> Iterator[Candidate]:
+        """Files found and HEAD's rows, row by row, both in path order."""
         row = next(rows, None)
-        for item in self._scanned.files:
+        for item in items:
             path = item.path
             while row is not None and row[0] < path:
                 missing.append(row[0])
@@ -119,3 +186,9 @@ class Comparison:
                     f"{path} is neither in Data/ nor in the last version",
                     hint="'memsync status' shows what changed; 'memsync ls' what the last version holds",
                 )
+
+
+def _beyond(folder: str) -> str:
+    """The first path, in the order of their bytes, that comes after all in a folder given as `a/b/`: '0' follows
+    '/' in UTF-8."""
+    return folder[:-1] + "0"

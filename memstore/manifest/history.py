@@ -6,7 +6,7 @@ after the other, in the order of the paths' UTF-8 bytes (docs/format.md, "Manife
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
@@ -173,6 +173,7 @@ def advance_tree(
 ) -> None:
     """Apply the changes of a child of HEAD to HEAD's manifest. What changed and is not in `stats` (see
     `remember_stat`) has no safe stat."""
+    catalogue.forget_still(_folder_of(change.path) for change in changes)
     gone = [(change.path,) for change in changes if change.entry is None]
     catalogue.db.executemany("DELETE FROM tree WHERE path = ?", gone)
     stat_of = stats.get
@@ -194,6 +195,7 @@ def replace_tree(catalogue: Catalogue, seq: int | None) -> None:
     db.execute("DELETE FROM wanted")
     if seq is not None:
         db.executemany("INSERT INTO wanted VALUES (?, ?, ?, ?, ?)", entries_at(catalogue, seq))
+    catalogue.forget_still()
     db.execute("DELETE FROM tree WHERE path NOT IN (SELECT path FROM wanted)")
     db.execute(
         "INSERT OR REPLACE INTO tree (path, kind, size, content, modified) "
@@ -203,8 +205,13 @@ def replace_tree(catalogue: Catalogue, seq: int | None) -> None:
     db.execute("DELETE FROM wanted")
 
 
-def remember_stat(catalogue: Catalogue, rows: Iterable[tuple[str, Stat | None]]) -> None:
+def _folder_of(path: str) -> str:
+    return path[: path.rfind("/") + 1]
+
+
+def remember_stat(catalogue: Catalogue, rows: Collection[tuple[str, Stat | None]]) -> None:
     """Note what `lstat` said of files that have HEAD's content; None where that is not safe to believe."""
+    catalogue.forget_still(_folder_of(path) for path, _ in rows)
     catalogue.db.executemany(
         "UPDATE tree SET s_size = ?, s_mtime = ?, s_ctime = ?, s_inode = ? WHERE path = ?",
         ((*(stat or _UNSAFE), path) for path, stat in rows),

@@ -20,7 +20,7 @@ import contextlib
 import os
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from memstore import files
 from memstore.errors import DamagedData
@@ -29,7 +29,7 @@ from memstore.objects.connection import CatalogueDamaged, Connection
 from memstore.objects.places import PlaceFiles, PlaceKind, path_of
 from memstore.objects.record import Encoding
 
-SCHEMA: Final = 2
+SCHEMA: Final = 3
 """Of the cache only; another number means: rebuild."""
 DAMAGED_SUFFIX: Final = "-damaged"
 """A file of the catalogue's name and this ending says that it must be made anew."""
@@ -62,6 +62,7 @@ CREATE TABLE changes (
 CREATE TABLE tree (
     path TEXT PRIMARY KEY, kind INTEGER NOT NULL, size INTEGER NOT NULL, content BLOB NOT NULL,
     modified INTEGER NOT NULL, s_size INTEGER, s_mtime INTEGER, s_ctime INTEGER, s_inode INTEGER) WITHOUT ROWID;
+CREATE TABLE still (folder TEXT PRIMARY KEY, facts BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE mirror (
     path TEXT PRIMARY KEY, content BLOB NOT NULL, size INTEGER NOT NULL, handle TEXT,
     stamp TEXT NOT NULL, state TEXT NOT NULL DEFAULT '') WITHOUT ROWID;
@@ -70,6 +71,8 @@ CREATE TABLE mirror (
 
 _SHORTENED: Final = 32
 """Bits of a key that the catalogue leaves out: 4 bytes find a record, and its header says whose it is."""
+_STILL_RULES: Final = "still rules"
+"""A fact: the fingerprint of the ignore rules under which folders were found still."""
 
 
 class Location(NamedTuple):
@@ -449,6 +452,37 @@ class Catalogue:
             "SELECT kind, size, content, modified FROM tree WHERE path = ?", (path,)
         ).fetchone()
         return tuple(row) if row else None
+
+    def tree_rows(self, lower: str, upper: str | None) -> list[tuple[Any, ...]]:
+        """The same rows for the paths from `lower` on and before `upper`; None: to the end."""
+        columns = "path, kind, size, content, modified, s_size, s_mtime, s_ctime, s_inode"
+        below, values = ("", [lower]) if upper is None else ("AND path < ?", [lower, upper])
+        return self.db.execute(
+            f"SELECT {columns} FROM tree WHERE path >= ? {below} ORDER BY path", values
+        ).fetchall()
+
+    # -- folders that are still ----------------------------------------------------------------------------
+
+    def still(self, rules: str) -> dict[str, bytes]:
+        """Folder ('' or ending in `/`) → what `worktree.still` knows of it, found under these ignore rules."""
+        if self.fact(_STILL_RULES) != rules:
+            return {}
+        return dict(self.db.execute("SELECT folder, facts FROM still"))
+
+    def keep_still(self, rows: Iterable[tuple[str, bytes]], rules: str) -> None:
+        if self.fact(_STILL_RULES) != rules:
+            self.forget_still()
+            self.set_fact(_STILL_RULES, rules)
+        self.db.executemany("INSERT OR REPLACE INTO still VALUES (?, ?)", rows)
+
+    def forget_still(self, folders: Iterable[str] | None = None) -> None:
+        """Of these folders, or of all."""
+        if self.db.execute("SELECT 1 FROM still LIMIT 1").fetchone() is None:
+            return
+        if folders is None:
+            self.db.execute("DELETE FROM still")
+        else:
+            self.db.executemany("DELETE FROM still WHERE folder = ?", [(folder,) for folder in {*folders}])
 
     def tree_size(self) -> int:
         return int(self.db.execute("SELECT count(*) FROM tree").fetchone()[0])

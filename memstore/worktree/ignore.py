@@ -119,6 +119,16 @@ class Ignore:
         return cls(GitIgnoreSpec.from_lines([*built_in_patterns(), *(line for _, line in rules)]))
 
     @property
+    def fingerprint(self) -> str:
+        """The same for the same rules, whoever knows them."""
+        from blake3 import blake3
+
+        rules = (
+            [str(pattern.pattern) for pattern in self._spec.patterns] if self._spec else built_in_patterns()
+        )
+        return blake3("\n".join(rules).encode(errors="surrogateescape")).hexdigest()[:16]
+
+    @property
     def only_built_in(self) -> bool:
         """Whether `built_in` alone decides."""
         return self._spec is None

@@ -40,19 +40,19 @@ class Scan:
         self._data = data
         self._ignore = ignore
 
-    def walk(self, folder: str) -> Iterator[Found]:
-        """The files below `folder`, which is '' or ends in `/`."""
-        stack: list[Iterator[Found | str]] = [iter(self._list(folder))]
+    def walk(self, prefix: str) -> Iterator[Found]:
+        """The files below a folder: '' or its path and `/`."""
+        stack: list[Iterator[Found | str]] = [iter(self.folder(prefix))]
         while stack:
             for item in stack[-1]:
                 if isinstance(item, str):
-                    stack.append(iter(self._list(item)))
+                    stack.append(iter(self.folder(item)))
                     break
                 yield item
             else:
                 stack.pop()
 
-    def _list(self, prefix: str) -> list[Found | str]:
+    def folder(self, prefix: str) -> list[Found | str]:
         """One folder in path order: its files, and its folders as their own prefixes."""
         rows: dict[str, Found | str] = {}
         descriptor: int | None = None
