@@ -7,8 +7,7 @@ commit record, one fsync; only then the catalogue, which is a cache and may lag.
 from __future__ import annotations
 
 import time
-from array import array
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -35,46 +34,6 @@ if TYPE_CHECKING:
 NO_STATS: Final[Mapping[str, history.Stat | None]] = MappingProxyType({})
 
 
-class _Contents:
-    """Where very many new contents lie, in columns: a tenth of the memory that as many `Location`s take."""
-
-    def __init__(self) -> None:
-        self.keys = array("q")
-        self._offsets = array("q")
-        self._raws = array("q")
-        self._stored = array("q")
-        self._headers = bytearray()
-        self._encodings = bytearray()
-
-    def add(self, id: bytes, offset: int, raw: int, header: int, stored: int, how: int) -> None:
-        self.keys.append(int.from_bytes(id[:8], "big", signed=True))
-        self._offsets.append(offset)
-        self._raws.append(raw)
-        self._stored.append(stored)
-        self._headers.append(header)
-        self._encodings.append(how)
-
-    def in_order_of_keys(self, place: int) -> Iterator[Location]:
-        """A table that is filled in its own order takes half the time, and its pages are full."""
-        kind, own = int(RecordKind.CONTENT), encoding.own_cost(0)
-        for number in sorted(range(len(self.keys)), key=self.keys.__getitem__):
-            raw = self._raws[number]
-            yield Location(
-                self.keys[number],
-                place,
-                self._offsets[number],
-                -1,
-                kind,
-                self._encodings[number],
-                self._headers[number],
-                raw,
-                self._stored[number],
-                None,
-                0,
-                raw + own,
-            )
-
-
 class Writer:
     """For the holder of the store's lock, for one commit after another. Holds a transaction of the catalogue
     while something is open."""
@@ -85,7 +44,8 @@ class Writer:
         self._segment = segment
         self._place = place
         self._rows: list[Location] = []
-        self._many = _Contents()
+        self._many: list[tuple[int, int, int]] = []
+        """Key, offset and cost of contents that came many at a time."""
         self._new: set[bytes] = set()
         self._open = False
 
@@ -143,12 +103,12 @@ class Writer:
 
     def add_contents(
         self,
-        contents: Sequence[tuple[ContentId, int, int, int, int]],
+        contents: Sequence[tuple[ContentId, int, int]],
         records: bytes,
         wanted: set[ContentId],
     ) -> None:
-        """Append many contents that decode alone, of each (id, raw length, bytes of its header, bytes stored,
-        encoding), whose records follow one another in `records`. Only those in `wanted` are taken, and one that
+        """Append many contents that decode alone, of each (id, raw length, length of its record); the records
+        follow one another in `records`. Only those in `wanted` are taken, and one that
         comes twice is taken once: `wanted` is empty afterwards."""
         if not contents:
             return
@@ -156,15 +116,13 @@ class Writer:
         whole = len(wanted) == len(contents)
         offset = self._segment.append(b"", records) if whole else 0
         at = 0
-        for id, raw, header, stored, how in contents:
-            length = header + stored
+        for id, raw, length in contents:
+            cost = encoding.own_cost(raw)
             if whole:
-                self._many.add(id, offset + at, raw, header, stored, how)
+                self._many.append((key_of(id), offset + at, cost))
             elif id in wanted:
                 wanted.remove(id)
-                self._many.add(
-                    id, self._segment.append(b"", records[at : at + length]), raw, header, stored, how
-                )
+                self._many.append((key_of(id), self._segment.append(b"", records[at : at + length]), cost))
             at += length
         self._new.update([content[0] for content in contents])
 
@@ -189,8 +147,8 @@ class Writer:
         """Make a version of HEAD (or of `parents`) with these changes and commit it, HEAD moving there.
 
         `time_ms` is now by default, and never earlier than the parents' times. `stats` is for the cache, of paths
-        that changed: see `history.remember_stat`. `announce` is told the id just
-        before the version becomes durable. When this returns, the version survives a power cut.
+        that changed: see `history.remember_stat`. `announce` is told the id just before the version becomes
+        durable. When this returns, the version survives a power cut.
         """
         self._begin()
         catalogue, repository = self._catalogue, self.repository
@@ -363,7 +321,7 @@ class Writer:
     def _finish(self, how: str) -> None:
         self._open = False
         self._rows.clear()
-        self._many = _Contents()
+        self._many.clear()
         self._new.clear()
         db = self._catalogue.db
         if how == "COMMIT" or db.in_transaction:  # a full disk makes SQLite roll back by itself
@@ -371,10 +329,9 @@ class Writer:
 
     def _flush_rows(self) -> None:
         self._catalogue.add_objects(self._rows)
-        if self._many.keys:
-            self._catalogue.add_objects(self._many.in_order_of_keys(self._place))
+        self._catalogue.add_contents(self._place, self._many)
         self._rows.clear()
-        self._many = _Contents()
+        self._many.clear()
 
     def _append_version(self, encoded: bytes) -> int:
         payload, how = encoded, Encoding.RAW

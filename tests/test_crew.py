@@ -192,7 +192,7 @@ def test_what_can_not_be_read_is_told_and_the_rest_is_taken(tmp_path: Path) -> N
     taken = bulk.unpack_answer(answer.facts)
     assert [row.what for row in taken] == [bulk.UNREADABLE] * 3 + [bulk.READ]
     assert all(row.reason for row in taken[:3])
-    assert len(answer.body) == taken[3].header + taken[3].stored
+    assert len(answer.body) == taken[3].record
 
 
 def segments(memory: Memory) -> dict[str, int]:

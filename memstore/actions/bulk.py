@@ -44,10 +44,8 @@ class Taken(NamedTuple):
     content: ContentId
     raw: int
     """Bytes of the content."""
-    header: int
-    """Bytes of the record's header in the body; 0 without a record."""
-    stored: int
-    encoding: int
+    record: int
+    """Bytes of its record in the body; 0 where there is none."""
     stat: tuple[int, int, int, int] | None
     """A `StatKey`, where it is another than the scan saw."""
     reason: str = ""
@@ -79,17 +77,17 @@ def take_in(job: bytes) -> Answer:
                 read = reading.read_link if kind == _SYMLINK else reading.read_small
                 raw, stat = read(place)
         except (OSError, DiskTrouble) as error:
-            facts.append((UNREADABLE, b"", 0, 0, 0, 0, None, reason(error)))
+            facts.append((UNREADABLE, b"", 0, 0, None, reason(error)))
             continue
         content = blake3(raw).digest()
         other = None if stat == seen else tuple(stat)
         if old is not None:
-            facts.append((AS_BEFORE if content == old else CHANGED, content, len(raw), 0, 0, 0, other))
+            facts.append((AS_BEFORE if content == old else CHANGED, content, len(raw), 0, other))
             continue
         how, payload = encode_quickly(raw)
         header = pack_header(RecordKind.CONTENT, how, content, len(raw), len(payload))
         records += (header, payload)
-        facts.append((READ, content, len(raw), len(header), len(payload), int(how), other))
+        facts.append((READ, content, len(raw), len(header) + len(payload), other))
     return Answer(marshal.dumps(facts), b"".join(records))
 
 

@@ -172,7 +172,7 @@ def _taken(
     from memstore.actions import bulk
 
     taken = bulk.unpack_answer(answer.facts)
-    new = [row[1:6] for row in taken if row.what == bulk.READ]
+    new = [row[1:4] for row in taken if row.what == bulk.READ]
     writer.add_contents(new, answer.body, writer.missing([row[0] for row in new]))
     for candidate, row in zip(group, taken, strict=True):
         found, old = candidate

@@ -121,10 +121,22 @@ def change_rows(version: Version) -> Iterator[tuple[str, int, int, object]]:
 
 
 def _add_changes(catalogue: Catalogue, version: Version, seq: int) -> None:
+    db, rows = catalogue.db, change_rows(version)
+    if catalogue.fact(_PATHS) is None:  # a first version: its paths are all new, and come in their order
+        db.executemany(
+            "INSERT INTO paths VALUES (?, ?)",
+            ((change.path, number) for number, change in enumerate(version.changes, start=1)),
+        )
+        catalogue.set_fact(_PATHS, len(version.changes))
+        db.executemany(
+            "INSERT INTO changes (path, seq, change, gone, archived) VALUES (?, ?, ?, ?, ?)",
+            ((number, seq, *row[1:]) for number, row in enumerate(rows, start=1)),
+        )
+        return
     _add_paths(catalogue, [change.path for change in version.changes])
-    catalogue.db.executemany(
+    db.executemany(
         "INSERT INTO changes (path, seq, change, gone, archived) SELECT path, ?, ?, ?, ? FROM paths WHERE name = ?",
-        ((seq, change, gone, archived, path) for path, change, gone, archived in change_rows(version)),
+        ((seq, change, gone, archived, path) for path, change, gone, archived in rows),
     )
 
 

@@ -238,6 +238,14 @@ class Catalogue:
             [(row.key >> _SHORTENED, row.place, row.offset, row.inner, row.cost >> 10) for row in rows],
         )
 
+    def add_contents(self, place: int, contents: Iterable[tuple[int, int, int]]) -> None:
+        """Very many contents that lie in one file, of each (key, offset, cost): in the order of the keys, which
+        fills the table in half the time."""
+        self.db.executemany(
+            "INSERT OR REPLACE INTO objects VALUES (?,?,?,-1,?)",
+            ((key >> _SHORTENED, place, offset, cost >> 10) for key, offset, cost in sorted(contents)),
+        )
+
     def remove_object(self, row: Location) -> None:
         self.db.execute(
             "DELETE FROM objects WHERE short = ? AND place = ? AND offset = ? AND inner = ?",
