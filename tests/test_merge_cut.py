@@ -11,7 +11,7 @@ from memstore import files
 from tests.folder_place import without_waiting
 from tests.merge_places import Clock, Device
 
-FAST = 7
+FAST = 11
 """Every so manieth step is tried in the fast suite."""
 
 

@@ -54,7 +54,7 @@ def test_lines_that_stand_for_themselves_overlap_with_no_neighbour(
     assert merged(base, earlier, later, apart=True) == both
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(base=LISTS, other=LISTS)
 def test_the_difference_rebuilds_the_other_side(base: list[str], other: list[str]) -> None:
     built: list[str] = []
@@ -67,7 +67,7 @@ def test_the_difference_rebuilds_the_other_side(base: list[str], other: list[str
     assert built + base[at:] == other
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(base=LISTS, other=LISTS, apart=st.booleans())
 def test_a_side_that_changed_nothing_has_no_say(base: list[str], other: list[str], apart: bool) -> None:
     assert lines.merge(base, other, base, apart=apart) == other
@@ -75,7 +75,7 @@ def test_a_side_that_changed_nothing_has_no_say(base: list[str], other: list[str
     assert lines.merge(base, other, other, apart=apart) == other
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(base=LISTS, one=LISTS, two=LISTS)
 def test_a_line_that_a_side_added_is_in_the_merge(base: list[str], one: list[str], two: list[str]) -> None:
     earlier, later = [*base, "one", *one], ["two", *two, *base]

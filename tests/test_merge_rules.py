@@ -262,8 +262,8 @@ def test_of_large_binary_content_only_the_later_side_stays(here: Apart) -> None:
 
 
 def test_large_text_is_merged_like_any_other(here: Apart) -> None:
-    base = here.saved("laptop", None, {"log.txt": b"a line of a log\n" * 100_000})
-    whole = b"a line of a log\n" * 100_000
+    base = here.saved("laptop", None, {"log.txt": b"a line of a log\n" * 70_000})
+    whole = b"a line of a log\n" * 70_000
     one = here.saved("laptop", base, {"log.txt": whole + b"one\n"})
     two = here.saved("server", base, {"log.txt": whole + b"two\n"})
     joined = here.merged(one, two)
