@@ -25,6 +25,7 @@ from memstore.merging import ancestry
 from memstore.mirror import apply as mirror_apply
 from memstore.mirror import plan as mirror_plan
 from memstore.mirror.apply import Outcome
+from memstore.mirror.others import learn_of_others
 from memstore.objects.catalogue import PlaceKind, path_of
 from memstore.progress import SILENT, Progress
 from memstore.remotes.base import BytesSource, FileSource, OpenRemote, ToldSource
@@ -371,7 +372,7 @@ def _mirror(
             mirror_apply.relearn(repository, remote, last)
         repository.catalogue.set_fact("mirror known", remote.url)
     elif not remote.listing_is_free and remote_state.others_pushed(repository):
-        mirror_apply.learn_of_others(repository, remote)
+        learn_of_others(repository, remote)
     remote_state.note_others(repository, False)
     if mirror_plan.is_current(repository, state.mirrored) and not remote.listing_is_free:
         return state, False
