@@ -72,13 +72,10 @@ class Repository:
         if self._held:
             yield
             return
-        import filelock
-
         seconds = self.workspace.config.lock_timeout if timeout is None else timeout
-        lock = filelock.FileLock(os.path.join(self.state, LOCK_NAME))
         try:
-            lock.acquire(timeout=seconds)
-        except filelock.Timeout:
+            lock = files.take_lock(os.path.join(self.state, LOCK_NAME), seconds)
+        except TimeoutError:
             raise StoreLocked(
                 f"another process has held the store for {seconds:g} s",
                 hint="wait for it to end, or give a longer lock_timeout (MEMSYNC_LOCK_TIMEOUT)",
@@ -90,7 +87,7 @@ class Repository:
             yield
         finally:
             self._held -= 1
-            lock.release()
+            files.release_lock(lock)
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Writer]:
