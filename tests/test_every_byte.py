@@ -1,0 +1,196 @@
+"""Whatever bit of whatever file flips, wherever a file is cut off: it is found, no read gives anything else than
+was written, and repair brings back all that something still has."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from memstore import Store
+from memstore.errors import MemsyncError
+from tests.damaged_place import Damaged, Harm, add_checkout, one_file_system, told
+from tests.folder_place import forget_catalogue, without_waiting
+
+HERE = "assistant/.memsync/"
+THERE = "remote/.memsync/"
+FILES = ("packs/", "segments/", "format", "reflog", "remote.json")
+SEED = int(os.environ.get("MEMSYNC_TEST_SEED", "1"))
+
+
+@pytest.fixture(scope="module")
+def damaged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Damaged]:
+    with pytest.MonkeyPatch.context() as patch:
+        without_waiting(patch)
+        one_file_system(patch)
+        yield Damaged(tmp_path_factory.mktemp("damaged") / "base")
+
+
+def sample(harms: Iterator[Harm], number: int, seed: int = 0) -> list[Harm]:
+    all_of_them = list(harms)
+    return random.Random(f"{SEED}{seed}").sample(all_of_them, min(number, len(all_of_them)))
+
+
+def of_kind(path: str) -> str:
+    return next((name.rstrip("/") for name in FILES if f".memsync/{name}" in path), path.rpartition("/")[2])
+
+
+# -- a sample, each time ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_damage_is_found_and_mended(damaged: Damaged, name: str) -> None:
+    for path in damaged.paths(HERE + name):
+        for number, harm in enumerate(sample(damaged.harms(path), 8)):
+            assert try_here(damaged, harm, forgotten=number % 2 == 1) is not None, harm
+
+
+def test_damage_on_the_remote_is_found_and_mended(damaged: Damaged) -> None:
+    for path in damaged.paths(THERE):
+        for harm in sample(damaged.harms(path), 4):
+            try_there(damaged, harm)
+
+
+def test_a_damaged_catalogue_is_found_and_built_anew(damaged: Damaged) -> None:
+    for path in damaged.paths(HERE + "catalogue.sqlite"):
+        for harm in sample(damaged.harms(path), 6):
+            try_catalogue(damaged, harm)
+
+
+def test_a_damaged_checkout_record_is_never_followed(damaged: Damaged) -> None:
+    for harm in sample(checkout_harms(damaged), 12):
+        try_checkout(damaged, harm)
+
+
+# -- all of it, in the long runs -------------------------------------------------------------------------------
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", FILES)
+def test_every_bit_and_every_length_here(damaged: Damaged, name: str) -> None:
+    counts: dict[str, Counter[str]] = {}
+    for path in damaged.paths(HERE + name):
+        for number, harm in enumerate(damaged.harms(path)):
+            count = counts.setdefault(f"{of_kind(path)} {'cut' if harm.cut else 'flipped'}", Counter())
+            damaged.harm(harm)
+            if number % 7 == 6:
+                forget_catalogue(damaged.place)
+            count[damaged.outcome()] += 1
+            if number % 11 == 0:
+                count["all back" if try_here(damaged, harm, forgotten=number % 2 == 1) else "named"] += 1
+    report(told(counts))
+
+
+@pytest.mark.soak
+def test_every_bit_and_every_length_on_the_remote(damaged: Damaged) -> None:
+    counts: dict[str, Counter[str]] = {}
+    for path in damaged.paths(THERE):
+        for number, harm in enumerate(damaged.harms(path)):
+            count = counts.setdefault(f"{path.split('/')[2]} {'cut' if harm.cut else 'flipped'}", Counter())
+            damaged.harm(harm)
+            count[damaged.outcome(remote=True)] += 1
+            if number % 11 == 0:
+                try_there(damaged, harm)
+                count["mended"] += 1
+    report(told(counts))
+
+
+@pytest.mark.soak
+def test_many_bits_of_the_catalogue(damaged: Damaged) -> None:
+    counts: dict[str, Counter[str]] = {"catalogue": Counter()}
+    for path in damaged.paths(HERE + "catalogue.sqlite"):
+        for harm in sample(damaged.harms(path), 1500):
+            counts["catalogue"][try_catalogue(damaged, harm)] += 1
+    report(told(counts))
+
+
+@pytest.mark.soak
+def test_every_bit_and_every_length_of_a_checkout_record(damaged: Damaged) -> None:
+    count = Counter(try_checkout(damaged, harm) for harm in checkout_harms(damaged))
+    report(told({"checkout": count}))
+
+
+def report(text: str) -> None:
+    path = os.environ.get("MEMSYNC_TEST_REPORT")
+    if path:
+        with Path(path).open("a", encoding="utf-8") as file:
+            file.write(text + "\n")
+
+
+# -- one harm --------------------------------------------------------------------------------------------------
+
+
+def try_here(damaged: Damaged, harm: Harm, *, forgotten: bool) -> bool:
+    """Found, mended from the remote, and without a remote mended or named. Whether the latter was mended."""
+    damaged.harm(harm)
+    if forgotten:
+        forget_catalogue(damaged.place)
+    damaged.outcome()
+    damaged.harm(harm)
+    back = damaged.repaired(with_remote=True)
+    if not ("segments" in harm.path or "remote.json" in harm.path):
+        assert back or "newer" in refused(damaged), harm
+    damaged.harm(harm)
+    if forgotten:
+        forget_catalogue(damaged.place)
+    return damaged.repaired(with_remote=False)
+
+
+def refused(damaged: Damaged) -> str:
+    """What opening says: a format file that was flipped into a newer format's is a person's to judge."""
+    try:
+        Store.open(damaged.place.root, environ={}).close()
+    except MemsyncError as error:
+        return error.message
+    return ""
+
+
+def try_there(damaged: Damaged, harm: Harm) -> None:
+    damaged.harm(harm)
+    found = damaged.outcome(remote=True)
+    with damaged.place.open() as store:
+        mended = store.repair()
+    if found == "found" and not mended.warnings:
+        assert mended.ok, (harm, mended)
+        assert damaged.outcome(remote=True) == "harmless", harm
+    else:
+        assert found == "harmless" or "newer" in mended.warnings[0], (harm, mended)
+
+
+def try_catalogue(damaged: Damaged, harm: Harm) -> str:
+    """A cache: what it says wrongly `verify` finds, and repair leaves nothing of it."""
+    damaged.harm(harm)
+    with Store.open_damaged(damaged.place.root, environ={}) as store:
+        found = not store.verify().ok
+    damaged.harm(harm)
+    assert damaged.repaired(with_remote=True), harm
+    return "found" if found else "harmless"
+
+
+def checkout_harms(damaged: Damaged) -> Iterator[Harm]:
+    damaged.reset()
+    add_checkout(damaged.place)
+    path = damaged.base / HERE / "checkout"
+    whole = path.read_bytes()
+    (damaged._saved / HERE / "checkout").write_bytes(whole)
+    harms = list(damaged.harms(HERE + "checkout"))
+    yield from harms
+
+
+def try_checkout(damaged: Damaged, harm: Harm) -> str:
+    data = damaged.file(harm.path)
+    (damaged.base / harm.path).write_bytes(harm.done_to(data))
+    try:
+        outcome = damaged.outcome()
+    finally:
+        (damaged._saved / harm.path).unlink(missing_ok=True)
+        damaged.reset()
+        (damaged._saved / harm.path).write_bytes(data)
+    (damaged._saved / harm.path).unlink()
+    damaged.reset()
+    (damaged._saved / harm.path).write_bytes(data)
+    return outcome
