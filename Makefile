@@ -21,7 +21,7 @@ DEVELOPING := $(VENV)/.developing
 READY      := $(if $(wildcard $(DEVELOPING)),$(DEVELOPING),$(INSTALLED))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint build soak crashtest drive-live replay peers clean
+.PHONY: help demo test lint build soak crashtest fuzz drive-live replay peers clean
 
 help:
 	@echo 'make demo        see memsync at work on a sample memory folder'
@@ -30,6 +30,7 @@ help:
 	@echo 'make build       wheel and sdist in dist/'
 	@echo 'make soak        the long runs'
 	@echo 'make crashtest   every crash point'
+	@echo 'make fuzz        ten minutes of coverage-guided fuzzing, every parser'
 	@echo 'make drive-live  the contract suite against a real Google Drive (needs a token)'
 	@echo 'make replay      a git history through memsync: make replay REPO=path/of/a/repository'
 	@echo 'make peers       beside git, restic and borg: make peers PEERS="--write docs/benchmarks.md" (an hour)'
@@ -55,6 +56,11 @@ soak: $(DEVELOPING)
 
 crashtest: $(DEVELOPING)
 	@$(PYTEST) -n $(JOBS) -m crash
+
+# Ten minutes: make fuzz FUZZ='--seconds 3600 record segment'
+fuzz: $(DEVELOPING)
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(PIP) install --editable '.[fuzz]'
+	@$(BIN)/python -m tests.fuzz $(FUZZ)
 
 drive-live: $(DEVELOPING)
 	@test -n "$$MEMSYNC_LIVE_TOKEN" || { echo 'name a token file first: MEMSYNC_LIVE_TOKEN=drive_token.json make drive-live'; exit 2; }

@@ -140,7 +140,7 @@ def _read_device(path: str) -> tuple[str, list[int], str, list[int]] | None:
         if len(bytes.fromhex(id)) != 4:
             raise ValueError(id)
         return id, facts.get("file", []), facts.get("place", ""), list(now)
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         files.discard(path)
         return None
     finally:

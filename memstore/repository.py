@@ -262,6 +262,25 @@ class Repository:
             for path, kind, size, content, modified in rows:
                 yield Entry(path, Kind(kind), size, ContentId(content), modified)
 
+    def lost_before(self, version: VersionId, path: str) -> VersionId | None:
+        """The version, lost for good, that may have changed the path after the change that the catalogue knows
+        as its last one in `version`; None if there is none, as nearly always."""
+        db = self.catalogue.db
+        stand_ins = db.execute(
+            "SELECT seq, line, id FROM versions WHERE place = ? AND seq NOT IN (SELECT seq FROM changes)",
+            (history.NOWHERE,),
+        ).fetchall()
+        if not stand_ins:
+            return None
+        seq = self.seq(version)
+        row = self.catalogue.entry_at(seq, path)
+        since = 0 if row is None else row[4]
+        upto = dict(self.catalogue.lineage(seq))
+        for stand_in, line, id in stand_ins:
+            if since < stand_in <= upto.get(line, 0):
+                return VersionId(id)
+        return None
+
     def seq(self, version: VersionId) -> int:
         found = self.catalogue.seq(version)
         if found is None:

@@ -22,7 +22,7 @@ from memstore.errors import MemsyncError
 from memstore.ids import ContentId, ManifestId
 from memstore.manifest import history
 from memstore.objects.encoding import encode
-from memstore.objects.record import RecordKind
+from memstore.objects.record import Encoding, RecordKind
 from tests.folder_place import Place
 
 ALWAYS_MENDED = ("packs", "segments", "format", "reflog", "remote.json", "catalogue")
@@ -160,12 +160,8 @@ def _more_kinds(place: Place, pieces: list[bytes]) -> None:
         import msgpack
 
         tombstone = msgpack.packb({"content": bytes(gone), "why": "forgotten", "time": 1_745_416_800_000})
-        writer.add(
-            RecordKind.TOMBSTONE,
-            gone,
-            len(tombstone),
-            encode(tombstone)._replace(encoding=0, payload=tombstone),
-        )
+        plain = encode(tombstone)._replace(encoding=Encoding.RAW, payload=tombstone)
+        writer.add(RecordKind.TOMBSTONE, gone, len(tombstone), plain)
         canonical = b"".join(history.canonical(row[:5] for row in store.repository.catalogue.tree()))
         writer.add(RecordKind.MANIFEST, ManifestId.of(canonical), len(canonical), encode(canonical))
         writer.commit(store.head())

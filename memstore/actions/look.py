@@ -285,6 +285,7 @@ def read_stream(repository: Repository, path: str, at: At | None = None) -> Iter
             f"{path} is not in version {str(version)[:12]}",
             hint=f"'memsync log {path}' shows which versions have it",
         )
+    select.require_known(repository, path, version, entry)
     yield from repository.stream(entry.content)
 
 

@@ -193,6 +193,7 @@ def _leave_out_damaged(repository: Repository, chosen: dict[str, Chosen]) -> lis
         if not _differs_on_disk(repository, Step(path, None, item.entry)):
             continue
         try:
+            select.require_known(repository, item.path, item.source, item.entry)
             for _ in repository.stream(item.entry.content):
                 pass
         except DamagedData as error:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from memstore.errors import BadInput
+from memstore.errors import BadInput, DamagedData
 from memstore.ids import VersionId
 from memstore.manifest import references
 from memstore.manifest.version import Entry, Version
@@ -83,6 +83,27 @@ def files_at(repository: Repository, path: str, at: At | None) -> Iterator[Chose
     )
 
 
+def require_known(repository: Repository, path: str, version: VersionId, entry: Entry) -> None:
+    """Raises `DamagedData` if a version that is lost for good stands between the one asked for and the one that
+    gave the path this entry: it may have changed it, and then this would be another content than was asked for.
+
+    Where HEAD is asked for and `Data/` holds the same, a later commit has compared the two.
+    """
+    lost = repository.lost_before(version, path)
+    if lost is None:
+        return
+    if version == repository.head():
+        from memstore.actions.checkout import content_at
+
+        here = content_at(repository, path)
+        if here is not None and here.content == entry.content:
+            return
+    raise DamagedData(
+        f"what {path} held in version {str(version)[:12]} is not known: version {str(lost)[:12]}, before it, is lost",
+        hint=f"'memsync repair' may bring it back; 'memsync log {path}' shows versions whose content is known",
+    )
+
+
 def one_reference(repository: Repository, name: str) -> Chosen | None:
     """The archive reference of that name; None if there is none. Raises `BadInput` if two contents have it."""
     found = references.find(repository.catalogue, name)
@@ -99,7 +120,9 @@ def one_reference(repository: Repository, name: str) -> Chosen | None:
     parent = repository.catalogue.db.execute("SELECT parent FROM versions WHERE seq = ?", (seq,)).fetchone()[
         0
     ]
-    return Chosen(reference.path, reference.entry, repository.catalogue.version_id(parent))
+    before = repository.catalogue.version_id(parent)
+    require_known(repository, reference.path, before, reference.entry)
+    return Chosen(reference.path, reference.entry, before)
 
 
 def _last_contents(repository: Repository, path: str) -> Iterator[Chosen]:

@@ -22,5 +22,5 @@ def milliseconds(text: object) -> int:
     """The same read back; 0 for what is no time."""
     try:
         return round(datetime.fromisoformat(str(text)).timestamp() * 1000)
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0

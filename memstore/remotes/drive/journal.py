@@ -259,7 +259,7 @@ class Journal:
         for line in whole.splitlines():
             try:
                 self._take_in(json.loads(line))
-            except (ValueError, TypeError, KeyError, AttributeError):
+            except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
                 continue  # torn, or of a newer memsync
         self._offset += len(whole)
 

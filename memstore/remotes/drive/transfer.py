@@ -309,7 +309,7 @@ def parsed(answer: Answer, doing: str) -> dict[str, Any]:
 
     try:
         row = json.loads(answer.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         row = None
     if not isinstance(row, dict):
         raise TryAgain(RemoteTrouble(f"{doing}: the answer can't be read", hint="run the command again"))
@@ -318,7 +318,7 @@ def parsed(answer: Answer, doing: str) -> dict[str, Any]:
 
 def arrived(row: Mapping[str, Any], source: Source) -> bool:
     """Whether the file on Drive has the source's size and md5."""
-    return int(row.get("size", -1)) == source.size and row.get("md5Checksum") == source.md5()
+    return str(row.get("size")) == str(source.size) and row.get("md5Checksum") == source.md5()
 
 
 def md5_of(content: bytes) -> str:

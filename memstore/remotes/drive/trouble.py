@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isfinite
 from typing import Final
 
 from memstore.errors import MemsyncError, NotLoggedIn, RemoteFull, RemoteMissing, RemoteTrouble
@@ -133,14 +134,15 @@ class Answer:
         if not text:
             return None
         try:
-            return max(0.0, float(text))
+            seconds = float(text)
         except ValueError:
             from email.utils import parsedate_to_datetime
 
             try:
-                return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-            except ValueError:
+                seconds = parsedate_to_datetime(text).timestamp() - time.time()
+            except (ValueError, TypeError, OverflowError, IndexError):
                 return None
+        return max(0.0, seconds) if isfinite(seconds) else None
 
 
 def judge(answer: Answer, doing: str, *, skew: float = 0.0) -> Exception:
