@@ -273,7 +273,7 @@ class Repository:
         if not stand_ins:
             return None
         seq = self.seq(version)
-        row = self.catalogue.entry_at(seq, path)
+        row = history.entry_at(self.catalogue, seq, path)
         since = 0 if row is None else row[4]
         upto = dict(self.catalogue.lineage(seq))
         for stand_in, line, id in stand_ins:

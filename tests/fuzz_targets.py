@@ -186,7 +186,7 @@ def version(data: bytes) -> None:
 
         history.add_version(catalogue, made._replace(parents=()), 1, 0, -1)
         list(history.versions_of(catalogue))
-        list(catalogue.entries_at(1))
+        list(history.entries_at(catalogue, 1))
         list(references.between(catalogue, made.time_ms, made.time_ms))
 
 
