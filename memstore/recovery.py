@@ -28,6 +28,16 @@ _COSTS_UNSURE: Final = "costs unsure"
 """A fact of the catalogue, while some object's base has not been met yet."""
 
 
+class SegmentCut(CatalogueDamaged):
+    """A segment lost commits that the catalogue has seen."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"segment {name} is shorter than it was; what it lost 'memsync repair' brings back where it can"
+        )
+        self.segment = name
+
+
 class Found(NamedTuple):
     """A version's record met while reading a file."""
 
@@ -330,9 +340,7 @@ def _enter_segment(
         heads[segment.name] = VersionId(head) if isinstance(head, bytes) else None
         return [], []
     if known is not None and known[2] > size:
-        raise CatalogueDamaged(
-            f"segment {segment.name} is shorter than it was; what it lost is gone unless a remote has it"
-        )
+        raise SegmentCut(segment.name)
     scan = segment.scan(known[2] if known else None)
     if scan.groups:
         segment.make_durable()

@@ -2,9 +2,11 @@
 
     <version id> <UTC time> sealed
     <version id> <UTC time> pulled <the HEAD before, or ->
+    <version id> <UTC time> lost
 
 A line is written when sealing takes a HEAD out of a segment, and before a pull or merge moves HEAD to a version
-that has other parents than the HEAD before, so that `undo` knows the way back.
+that has other parents than the HEAD before, so that `undo` knows the way back; and when a
+segment is shorter than it was, of the newest version that it lost.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from memstore.ids import VersionId
 REFLOG_NAME: Final = "reflog"
 SEALED: Final = "sealed"
 PULLED: Final = "pulled"
+LOST: Final = "lost"
 
 
 class Stand(NamedTuple):

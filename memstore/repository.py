@@ -135,6 +135,10 @@ class Repository:
         self.warnings.append(
             f"{error.message}: the catalogue was built anew; 'memsync verify' checks the rest"
         )
+        if isinstance(error, recovery.SegmentCut):
+            from memstore import salvage
+
+            salvage.keep_known(self.state, self.catalogue, error.segment)
         self.read_anew()
 
     def read_anew(self) -> None:

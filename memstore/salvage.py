@@ -7,9 +7,11 @@ empty *stand-in* takes its place in the catalogue, so that the versions after it
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from memstore import files, reflog
 from memstore.errors import DamagedData
 from memstore.ids import ContentId, VersionId
 from memstore.manifest import history
@@ -18,7 +20,7 @@ from memstore.manifest.version import Meta, Version, decode
 from memstore.objects import encoding
 from memstore.objects.catalogue import Catalogue, Location, key_of
 from memstore.objects.reader import ObjectReader
-from memstore.objects.record import Encoding, Header, RecordKind
+from memstore.objects.record import Encoding, Header, RecordKind, pack_header
 from memstore.objects.segment import Placed, Scan, Segment
 from memstore.recovery import Found
 
@@ -200,6 +202,26 @@ def kept(catalogue: Catalogue, seq: int) -> bytes:
     """A version's encoded form, if the catalogue keeps it: of a version that no pack has; else nothing."""
     row = catalogue.db.execute("SELECT encoded FROM records WHERE seq = ?", (seq,)).fetchone()
     return b"" if row is None else bytes(row[0])
+
+
+def keep_known(state: str, catalogue: Catalogue, segment: str) -> None:
+    """Before the catalogue is made anew: keep the versions that it knows of a segment which was cut, in `torn/`,
+    and note the newest in the reflog, so that `verify` goes on naming what is lost and `repair` finds it."""
+    rows = catalogue.db.execute(
+        "SELECT id, encoded FROM versions JOIN records USING (seq) JOIN places USING (place) "
+        "WHERE places.name = ? ORDER BY seq",
+        (segment,),
+    ).fetchall()
+    if not rows:
+        return
+    torn = os.path.join(state, "torn")
+    files.make_dir(torn)
+    data = b"".join(
+        pack_header(RecordKind.VERSION, Encoding.RAW, b"", len(record), len(record)) + record
+        for _, record in rows
+    )
+    files.write_atomic(os.path.join(torn, f"{segment}-known-{os.urandom(4).hex()}"), data)
+    reflog.append(state, [reflog.Stand(VersionId(rows[-1][0]), reflog.LOST, None)])
 
 
 def note_lost(catalogue: Catalogue) -> None:

@@ -483,7 +483,7 @@ def test_a_log_that_lost_commits_which_the_catalogue_knew_is_told_of_and_gone_on
     first = memory.save("a.txt", "one")
     path = segment_path(memory)
     shorter = path.read_bytes()
-    memory.save("a.txt", "two")
+    lost = memory.save("a.txt", "two")
     overwrite(path, shorter)
     memory.reopen()
     assert memory.store.head() == first.id
@@ -494,7 +494,10 @@ def test_a_log_that_lost_commits_which_the_catalogue_knew_is_told_of_and_gone_on
     assert report.version.parents == (first.id,)
     assert any("shorter" in warning for warning in report.warnings)
     assert memory.store.read("a.txt") == b"two"
-    assert memory.store.verify().problems == ()
+    assert [problem.id for problem in memory.store.verify().problems] == [str(lost.id)]
+    assert memory.store.repair().ok
+    assert memory.store.read("a.txt", at=lost) == b"two"
+    assert memory.store.head() == report.version.id
 
 
 # -- HEAD --------------------------------------------------------------------------------------------------

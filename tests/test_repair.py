@@ -483,3 +483,19 @@ def test_the_command_says_what_it_did_and_exits_6_for_what_is_lost(place: Place)
     result = run.invoke(app, ["-C", str(place.root), "repair"])
     assert result.exit_code == 6
     assert "Core/gone.txt" in result.stdout and "in version" in result.stdout
+
+
+def test_commits_that_a_cut_segment_lost_are_named_and_come_back_from_the_catalogue_and_data(
+    place: Place,
+) -> None:
+    before = everything(place)
+    path = segment_of(place)
+    path.write_bytes(path.read_bytes()[:400])
+    for _ in range(2):
+        assert not whole(place), "named each time, until it is mended"
+    report = repair(place)
+    assert report.ok, report
+    assert everything(place) == before
+    assert whole(place)
+    place.commit({"later.bin": b"and on"})
+    assert [v for v, _ in everything(place)][1:] == [v for v, _ in before]

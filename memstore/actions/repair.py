@@ -23,6 +23,7 @@ from memstore.actions.verify import hash_pack, paths_in, verify
 from memstore.errors import DamagedData, MemsyncError
 from memstore.gather import Gathering
 from memstore.ids import ContentId, VersionId
+from memstore.manifest.version import decode
 from memstore.objects import encoding
 from memstore.objects.catalogue import PlaceKind, path_of
 from memstore.objects.encoding import Encoded
@@ -60,12 +61,8 @@ def repair(
     repository.refresh()
     before = verify(repository, progress=progress)
     damaged = damaged_packs(repository)
-    if (
-        not before.ok
-        and not dry_run
-        and not damaged
-        and not {row.kind for row in before.problems} & _OF_FILES
-    ):
+    kinds = {problem.kind for problem in before.problems}
+    if kinds & (_LOSSES | _CATALOGUE) and not (damaged or dry_run or kinds & _OF_FILES):
         # Every file is whole: then it is the catalogue that is not.
         with repository.locked():
             repository.read_anew()
@@ -87,6 +84,10 @@ def repair(
                 repository.read_anew()
                 writer.switch(*repository.own_segment())
             mended += _mend_local(repository, writer, local, before.problems, dry_run)
+            if {row.kind for row in mended} & {"missing_version", "damaged_version"} and not dry_run:
+                # Versions that came back name contents that nobody had missed.
+                again = verify(repository, progress=progress).problems
+                mended += _mend_local(repository, writer, [], again, dry_run)
             mended += state_files.mend(repository, dry_run=dry_run)
         left: list[Problem] = []
         if remote is not None and not warnings:
@@ -208,7 +209,7 @@ class _Salvage:
                 writer.rollback()
             else:
                 # Always: with a good commit record behind it, a damaged last group is no torn tail.
-                writer.commit(repository.head())
+                writer.commit(self._head())
         finally:
             for wreck in wrecks:
                 wreck.close()
@@ -223,6 +224,20 @@ class _Salvage:
             for problem in problems
             if problem.id in hows and problem.kind in _LOSSES
         ]
+
+    def _head(self) -> VersionId | None:
+        """HEAD, or the version after it that a segment lost and that is back."""
+        head = self._repository.head()
+        for lost in reversed(state_files.lost_heads(self._repository)):
+            below: VersionId | None = lost
+            while below is not None and below != head:
+                record = self._gathering.versions.get(below)
+                below = next(iter(decode(record).parents), None) if record is not None else None
+                if below is None and head is None and record is not None:
+                    return lost
+            if below is not None:
+                return lost
+        return head
 
     def records_of(self, pack: str) -> int:
         return sum(remnant.wreck.path == pack for remnant in self._gathering.objects.values())

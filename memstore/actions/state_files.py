@@ -21,7 +21,7 @@ from memstore.objects.catalogue import PlaceKind, path_of
 from memstore.objects.pack import MAGIC as PACK_MAGIC
 from memstore.objects.segment import MAGIC as SEGMENT_MAGIC
 from memstore.objects.segment import parse_file_header
-from memstore.reflog import REFLOG_NAME
+from memstore.reflog import LOST, REFLOG_NAME
 from memstore.reports import Mended, Problem
 
 if TYPE_CHECKING:
@@ -36,7 +36,12 @@ def check(repository: Repository) -> Iterator[Problem]:
     """What is wrong with them."""
     if files.read(_format_path(repository)) != repository.format.encoded():
         yield Problem("damaged_format", FORMAT_NAME, (), f"it is not what it must be; {_MEND}")
-    damaged = len(_reflog(repository)[1])
+    _, wrong = _reflog(repository)
+    for line in wrong:
+        if _names_lost(line):
+            hint = f"the segment that held it was cut; {_MEND}"
+            yield Problem("missing_version", line[:64], (), hint)
+    damaged = sum(not _names_lost(line) for line in wrong)
     if damaged:
         hint = f"{damaged} of its lines name no version of this store; {_MEND}"
         yield Problem("damaged_reflog", REFLOG_NAME, (), hint)
@@ -60,8 +65,9 @@ def mend(repository: Repository, *, dry_run: bool) -> Iterator[Mended]:
             _replace(repository, FORMAT_NAME, repository.format.encoded(), dry_run)
             yield Mended("format", FORMAT_NAME, how)
         elif problem.kind == "damaged_reflog":
-            good = _reflog(repository)[0]
-            text = "".join(f"{line}\n" for line in good).encode()
+            good, wrong = _reflog(repository)
+            kept = [*good, *(line for line in wrong if _names_lost(line))]
+            text = "".join(f"{line}\n" for line in kept).encode()
             _replace(repository, REFLOG_NAME, text, dry_run)
             yield Mended("reflog", REFLOG_NAME, "written anew without the lines that name nothing")
         elif problem.kind == "damaged_checkout":
@@ -158,6 +164,15 @@ def _reflog(repository: Repository) -> tuple[list[str], list[str]]:
         elif line.strip("\0") and not _is_beginning(line):
             damaged.append(line)
     return good, damaged
+
+
+def _names_lost(line: str) -> bool:
+    return bool(_REFLOG_LINE.fullmatch(line)) and line.endswith(f" {LOST}")
+
+
+def lost_heads(repository: Repository) -> list[VersionId]:
+    """Versions that segments lost, the newest last."""
+    return [VersionId.from_hex(line[:64]) for line in _reflog(repository)[1] if _names_lost(line)]
 
 
 def _is_beginning(line: str) -> bool:
