@@ -373,3 +373,19 @@ class Lagging(Watched):
         return [
             file for file in self._inner.list(prefix) if prefix != "packs/" or self._hidden not in file.name
         ]
+
+
+def test_what_another_device_sent_of_a_path_does_not_count_as_ours(
+    two: tuple[Device, Device], clock: Clock
+) -> None:
+    _, server = apart(two, clock)
+    with server.open() as store:
+        assert store.is_on_remote("Rules.txt") is False, "its mirror waits for the merge"
+    server.save({"Rules.txt": b"server again\n"})
+    with pytest.raises(Conflict):
+        server.pull(on_conflict="fail")
+    server.environ["MEMSYNC_MIRROR_ENABLED"] = "false"
+    with server.open() as store:
+        assert store.is_on_remote("Rules.txt") is False
+        store.push()
+        assert store.is_on_remote("Rules.txt") is True

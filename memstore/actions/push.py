@@ -113,15 +113,12 @@ def push(
 def has_content(repository: Repository, state: RemoteState, path: str) -> bool:
     """Whether a pack that was sent holds HEAD's version of a path, and the mirror has it where it should."""
     head = repository.head()
-    entry = None if head is None else repository.entry(path, head)
-    if entry is None or not state.heads:
+    if head is None or repository.entry(path, head) is None or not state.heads:
         return False
-    row = repository.catalogue.db.execute(
-        "SELECT places.name FROM changes JOIN paths USING (path) JOIN versions USING (seq) "
-        "JOIN places USING (place) WHERE paths.name = ? ORDER BY seq DESC LIMIT 1",
-        (path,),
-    ).fetchone()
-    if row is None or row[0] not in remote_state.published(state):
+    catalogue = repository.catalogue
+    seq = catalogue.last_change(repository.seq(head), path)
+    place = None if seq is None else catalogue.place_name(catalogue.where(seq)[1])
+    if place is None or place[0] not in remote_state.published(state):
         return False
     if not repository.workspace.config.mirror_enabled:
         return True
