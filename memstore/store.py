@@ -73,6 +73,8 @@ class Store:
         self.workspace = workspace
         self.progress = progress
         self.repository = repository or Repository(workspace)
+        self.joined: PullReport | None = None
+        """What `clone` made of files that were in `Data/` before."""
         if repository is None and _checkout_is_open(self.repository):
             self._finish_checkout()
 
@@ -134,10 +136,14 @@ class Store:
         environ: Mapping[str, str] | None = None,
         progress: Progress = SILENT,
     ) -> Store:
-        """A new workspace with all that the remote at `url` has, its newest version in `Data/`."""
+        """A new workspace with all that the remote at `url` has, its newest version in `Data/`. Files that are in
+        `Data/` already are committed and merged with it: `joined` says what came of them."""
         from memstore.actions.clone import clone
 
-        return cls(clone(url, os.fspath(folder), environ=environ, progress=progress), progress)
+        cloned = clone(url, os.fspath(folder), environ=environ, progress=progress)
+        store = cls(cloned.workspace, progress)
+        store.joined = cloned.joined
+        return store
 
     def close(self) -> None:
         self.repository.close()

@@ -282,6 +282,12 @@ class Writer:
         history.replace_tree(self._catalogue, self.repository.seq(target))
         self.commit(target)
 
+    def forget_head(self) -> None:
+        """Have no HEAD; durable when this returns. No version goes."""
+        self._begin()
+        history.replace_tree(self._catalogue, None)
+        self.commit(None)
+
     def rollback(self) -> None:
         """Forget what was added since the last commit."""
         try:

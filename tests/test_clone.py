@@ -16,7 +16,7 @@ from memstore.actions import clone as clone_module
 from memstore.errors import BadInput, DamagedData, MemsyncError, RemoteTrouble
 from memstore.remotes.base import OpenRemote
 from memstore.store import Store
-from tests.folder_place import Cut, Death, Place, Watched, put, tree, trouble, without_waiting
+from tests.folder_place import Cut, Death, Place, Watched, tree, trouble, without_waiting
 
 
 @pytest.fixture(autouse=True)
@@ -145,23 +145,6 @@ def test_a_paths_json_that_is_there_decides_where_the_files_go(place: Place) -> 
 # -- folders that are taken ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "there",
-    [
-        {"Data/mine.txt": b"mine"},
-        {"paths.json": b'{"local_data_dir": "memory/"}', "memory/mine.txt": b"mine"},
-    ],
-)
-def test_a_folder_that_holds_files_is_refused_and_left_as_it_is(
-    place: Place, there: dict[str, bytes]
-) -> None:
-    root = place.base / "other"
-    put(root, dict(there))
-    with pytest.raises(BadInput, match="holds files already"):
-        Store.clone(str(place.remote), root, environ={})
-    assert tree(root) == there
-
-
 def test_a_workspace_is_refused_and_left_as_it_is(place: Place) -> None:
     other = place.clone("other")
     other.write({"later.txt": b"not committed\n"})
@@ -238,17 +221,6 @@ def test_a_clone_that_dies_at_any_step_on_the_disk_can_be_repeated(
         whole = (state / "format").exists() and not (state / "clone").exists()
         assert_equal(place, Place.at(place.base / "dead", place.remote) if whole else place.clone("dead"))
         shutil.rmtree(place.base / "dead")
-
-
-def test_an_interrupted_clone_does_not_take_a_persons_files_for_its_own(place: Place) -> None:
-    with files.watch(dies_after(12)), pytest.raises(Death):
-        place.clone("dead")
-    put(place.base / "dead/Data", {"mine.txt": b"mine"})
-    with pytest.raises(BadInput, match="holds files already"):
-        place.clone("dead")
-    assert tree(place.base / "dead/Data") == {"mine.txt": b"mine"}
-    (place.base / "dead/Data/mine.txt").unlink()
-    assert_equal(place, place.clone("dead"))
 
 
 def test_a_repeated_clone_fetches_only_what_is_missing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

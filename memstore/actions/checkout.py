@@ -98,11 +98,12 @@ def apply(
 def finish(repository: Repository, writer: Writer) -> list[str]:
     """Finish a checkout that a crash left open, if there is one; what a person should know about it."""
     try:
-        target, steps = load(repository)
+        before, target, steps = load(repository)
     except FileNotFoundError:
         return []
-    if target is not None and repository.catalogue.seq(target) is None:
-        # The version it was for never became durable, and Data/ is only written after: nothing happened.
+    unmoved = target != before and repository.head() == before
+    if target is not None and (unmoved or repository.catalogue.seq(target) is None):
+        # HEAD never moved to the version it was for, and Data/ is only written after: nothing happened.
         close(repository)
         return []
     if not os.path.isdir(repository.workspace.data):
@@ -117,16 +118,16 @@ def finish(repository: Repository, writer: Writer) -> list[str]:
     return [f"an interrupted restore or pull of {len(steps)} path(s) was finished", *notes]
 
 
-def load(repository: Repository) -> tuple[bytes | None, list[Step]]:
-    """(the version that must exist for it to count, its steps) of the record. Raises `FileNotFoundError`, and
-    `DamagedData` for one that can't be read."""
+def load(repository: Repository) -> tuple[bytes | None, bytes | None, list[Step]]:
+    """(HEAD when it was begun, the version that must be HEAD for it to count, its steps) of the record. Raises
+    `FileNotFoundError`, and `DamagedData` for one that can't be read."""
     data = files.read(_record_path(repository))
     body, check = data[:-CHECK_BYTES], data[-CHECK_BYTES:]
     if blake3(body).digest()[:CHECK_BYTES] != check:
         body = data  # as memsync wrote it once, without its hash; with a hash that does not fit it does not parse
     try:
         document = msgpack.unpackb(body)
-        target = document["to"]
+        before, target = document["from"], document["to"]
         steps = [
             Step(row[0], _unpacked(row[0], row[1]), _unpacked(row[0], row[2])) for row in document["steps"]
         ]
@@ -138,7 +139,7 @@ def load(repository: Repository) -> tuple[bytes | None, list[Step]]:
             hint="'memsync repair' puts it aside; then 'memsync status' shows what an unfinished restore left in "
             "Data/",
         ) from error
-    return target, steps
+    return before, target, steps
 
 
 def settle(

@@ -1,22 +1,30 @@
-"""clone: a new workspace with everything a remote has, its newest version in `Data/`."""
+"""clone: a new workspace with everything a remote has, its newest version in `Data/`.
+
+Where `Data/` holds files already this is *joining*: they are committed, as a version without a parent, and merged
+with what the remote has, no common version between them. Nothing in `Data/` is replaced before that.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from memstore import files
 from memstore.actions import fetch, remote_state
+from memstore.actions.commit import finish_checkout
+from memstore.actions.pull import unite
 from memstore.actions.remote_state import RemoteState
 from memstore.errors import BadInput, DamagedData, MemsyncError, RemoteMissing
 from memstore.identity import CATALOGUE_NAME, StoreFormat
 from memstore.ids import VersionId
+from memstore.manifest.version import Meta
 from memstore.progress import SILENT, Progress
 from memstore.remotes.base import OpenRemote
 from memstore.remotes.open import open_remote
 from memstore.remotes.url import parse_url
+from memstore.reports import PullReport
 from memstore.repository import Repository
 from memstore.workspace import Workspace
 from memstore.worktree.found import Found, racy
@@ -26,18 +34,23 @@ from memstore.writer import Writer
 STAGING_SUFFIX: Final = ".memsync-clone"
 """Beside `Data/`: where it is written until it is whole."""
 MARKER_NAME: Final = "clone"
-"""In `.memsync`, until the clone is whole: `filling`, then `placing` once all files lie beside `Data/`."""
+"""In `.memsync`, until the clone is whole: `filling`, then `placing` once all files lie beside `Data/`, or
+`joining` where they are merged with what is there."""
+
+
+class Cloned(NamedTuple):
+    workspace: Workspace
+    joined: PullReport | None
+    """What came of the files that were there; None where there were none."""
 
 
 def clone(
     url: str, folder: str, *, environ: Mapping[str, str] | None = None, progress: Progress = SILENT
-) -> Workspace:
-    """Make a workspace in `folder`, which must be absent or empty (a `paths.json`, a token and a
-    `config.toml` may be there). Interrupted, the same call goes on where it stopped.
+) -> Cloned:
+    """Make a workspace in `folder`. A `paths.json`, a token and a `config.toml` may be there, a workspace without
+    versions, and files in its `Data/`, which are joined. Interrupted, the same call goes on where it stopped.
 
-    A workspace without versions counts as empty.
-
-    Raises `BadInput` for a folder that holds something, and where no store is.
+    Raises `BadInput` for a workspace that has versions, and where no store is.
     """
     root = os.path.abspath(os.path.expanduser(folder))
     if os.path.lexists(root) and not os.path.isdir(root):
@@ -67,7 +80,7 @@ def clone(
             files.write_atomic(marker, b"filling")
         repository = Repository.create(workspace, format)
         try:
-            _fill(repository, remote, url, heads, progress)
+            joined = _fill(repository, remote, url, heads, progress)
         finally:
             repository.close()
     except DamagedData:
@@ -76,7 +89,7 @@ def clone(
         raise
     finally:
         remote.close()
-    return workspace
+    return Cloned(workspace, joined)
 
 
 def _refuse_occupied(workspace: Workspace) -> None:
@@ -85,10 +98,9 @@ def _refuse_occupied(workspace: Workspace) -> None:
     if files.exists(os.path.join(workspace.state, "format")) and not _has_no_versions(workspace):
         raise BadInput(
             f"{workspace.root} is a workspace already, with versions of its own",
-            hint="use 'memsync pull' there, or clone into a folder of its own",
+            hint="if they are of that very store, use 'memsync pull' there; else clone into a folder of its own, and "
+            "copy the files of this Data/ into that one, which then commits them",
         )
-    if files.names(workspace.data):
-        raise _holds_files(workspace.data)
 
 
 def _has_no_versions(workspace: Workspace) -> bool:
@@ -110,12 +122,6 @@ def _clear_empty_store(workspace: Workspace) -> None:
             shutil.rmtree(os.path.join(workspace.state, name))
         elif name in ("format", "reflog", remote_state.STATE_NAME) or name.startswith(CATALOGUE_NAME):
             files.remove(os.path.join(workspace.state, name))
-
-
-def _holds_files(data: str) -> BadInput:
-    return BadInput(
-        f"{data} holds files already", hint="clone into a folder of its own, then copy them into its Data/"
-    )
 
 
 def _remove_all(root: str, *, itself: bool) -> None:
@@ -144,7 +150,7 @@ def _first_look(remote: OpenRemote) -> tuple[StoreFormat, list[VersionId]]:
 
 def _fill(
     repository: Repository, remote: OpenRemote, url: str, heads: list[VersionId], progress: Progress
-) -> None:
+) -> PullReport | None:
     there, _ = fetch.fetch_packs(
         repository.state,
         remote,
@@ -167,12 +173,39 @@ def _fill(
     )
     remote_state.save(repository, state)
     with repository.writing() as writer:
+        finish_checkout(repository, writer)
         newest = repository.catalogue.heads()
-        if newest:
+        joined = None
+        if _holds_others(repository):
+            joined = _join(repository, writer, heads, progress)
+        elif newest:
             writer.move_head(newest[0])
             _materialise(repository, writer, progress)
     files.remove(os.path.join(repository.state, MARKER_NAME))
     files.sync_dir(repository.state)
+    return joined
+
+
+def _holds_others(repository: Repository) -> bool:
+    """Whether `Data/` holds files that no clone put there."""
+    data = repository.workspace.data
+    marker = files.read(os.path.join(repository.state, MARKER_NAME))
+    ours = marker == b"placing" and not os.path.isdir(data + STAGING_SUFFIX)
+    return marker == b"joining" or (bool(files.names(data)) and not ours)
+
+
+def _join(repository: Repository, writer: Writer, heads: list[VersionId], progress: Progress) -> PullReport:
+    """Commit what is in `Data/`, and merge it with what the remote has."""
+    marker = os.path.join(repository.state, MARKER_NAME)
+    if files.read(marker) != b"joining":
+        if repository.head() is not None:  # of a clone that was cut off before its files had their place
+            writer.forget_head()
+        files.write_atomic(marker, b"joining")
+    staging = repository.workspace.data + STAGING_SUFFIX
+    if os.path.isdir(staging):
+        shutil.rmtree(staging)
+    meta = Meta(note="files that were there before", reason="saved before joining")
+    return unite(repository, writer, heads, meta, progress=progress)
 
 
 def _materialise(repository: Repository, writer: Writer, progress: Progress) -> None:
@@ -182,9 +215,7 @@ def _materialise(repository: Repository, writer: Writer, progress: Progress) -> 
     staging = data + STAGING_SUFFIX
     marker = os.path.join(repository.state, MARKER_NAME)
     if files.names(data):
-        if files.read(marker) == b"placing" and not os.path.isdir(staging):
-            return  # cut off after they had their place
-        raise _holds_files(data)
+        return  # cut off after they had their place
     if os.path.isdir(staging):
         shutil.rmtree(staging)
     head = repository.head()

@@ -58,20 +58,34 @@ def pull(
         heads = [*heads, *_apart_here(repository, heads)]
         if all(_contains(repository, ours, head) for head in heads):
             return PullReport("nothing", ours)
-        saved = record(repository, writer, None, meta=Meta(reason="saved before a pull"))
-        log_archived(repository, saved.version)
-        ours = repository.head()
-        known = [*heads] if ours is None else [ours, *heads]
-        joined = merge(repository, writer, known, ours=ours, on_conflict=on_conflict)
-        warnings = forward(repository, writer, joined.version, progress)
-        return PullReport(
-            "conflict" if joined.clashes else "success",
-            joined.version,
-            merged=joined.combined,
-            conflicts=tuple(PullConflict(clash.path, clash.kept_as) for clash in joined.clashes),
-            notes=joined.notes,
-            warnings=(*saved.warnings, *warnings),
-        )
+        meta = Meta(reason="saved before a pull")
+        return unite(repository, writer, heads, meta, on_conflict=on_conflict, progress=progress)
+
+
+def unite(
+    repository: Repository,
+    writer: Writer,
+    heads: Sequence[VersionId],
+    meta: Meta,
+    *,
+    on_conflict: str = "keep-both",
+    progress: Progress = SILENT,
+) -> PullReport:
+    """Commit what stands in `Data/`, with that meta, and bring HEAD and `Data/` to what unites it with the heads."""
+    saved = record(repository, writer, None, meta=meta, progress=progress)
+    log_archived(repository, saved.version)
+    ours = repository.head()
+    known = [*heads] if ours is None else [ours, *heads]
+    joined = merge(repository, writer, known, ours=ours, on_conflict=on_conflict)
+    warnings = forward(repository, writer, joined.version, progress)
+    return PullReport(
+        "conflict" if joined.clashes else "success",
+        joined.version,
+        merged=joined.combined,
+        conflicts=tuple(PullConflict(clash.path, clash.kept_as) for clash in joined.clashes),
+        notes=joined.notes,
+        warnings=(*saved.warnings, *warnings),
+    )
 
 
 def forward(

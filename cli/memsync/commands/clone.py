@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import click
 
 from memsync import render
 from memsync.invocation import Invocation
+from memsync.merge_report import show_pull
 from memsync.verb import verb
+
+if TYPE_CHECKING:
+    from memstore.reports import PullReport
 
 
 @verb(
@@ -16,6 +21,7 @@ from memsync.verb import verb
     examples=[
         ("memsync clone /mnt/backup/memory assistant", "from a folder remote"),
         ("memsync clone drive:MemoryVDB ~/assistant", "from Google Drive"),
+        ("memsync clone drive: .", "join with the Data/ of this folder"),
     ],
 )
 @click.argument("url", metavar="URL", type=click.Path(path_type=str))
@@ -23,8 +29,9 @@ from memsync.verb import verb
 def command(call: Invocation, *, url: str, folder: str) -> int | None:
     """Make a workspace from all that a remote has.
 
-    DIR gets the whole history, and the newest version in its 'Data/'. Work on both machines then, and
-    exchange with 'memsync push' and 'memsync pull'.
+    DIR gets the whole history, and the newest version in its 'Data/'. What 'Data/' holds already is committed
+    first, and merged: where a file is there and on the remote with other content, both are kept. Work on
+    both machines then, and exchange with 'memsync push' and 'memsync pull'.
     """
     from memstore.store import Store
 
@@ -36,17 +43,17 @@ def command(call: Invocation, *, url: str, folder: str) -> int | None:
             for row in store.ls("", head):
                 count, total = count + 1, total + row.size
             versions = sum(1 for _ in store.history())
+    joined = store.joined
     if call.json:
-        call.answer(
-            {
-                "workspace": root,
-                "version": str(head) if head else None,
-                "versions": versions,
-                "files": count,
-                "bytes": total,
-            }
-        )
-        return None
+        document = {
+            "workspace": root,
+            "version": str(head) if head else None,
+            "versions": versions,
+            "files": count,
+            "bytes": total,
+        }
+        call.answer(document if joined is None else {**document, "joined": joined.as_json()})
+        return _code(call, joined)
     with call.page() as page:
         brought = (
             f"{render.plural(versions, 'version')}, {render.plural(count, 'file')} ({render.size(total)})"
@@ -54,5 +61,15 @@ def command(call: Invocation, *, url: str, folder: str) -> int | None:
         page.line(f"cloned {brought} into {folder}")
         if head is not None:
             page.line(f"newest: {page.id(head)}")
-        page.line(f"next: cd {folder} && memsync status")
-    return None
+        if joined is not None:
+            page.line("joined with the files that were there:")
+            show_pull(page, joined)
+        page.line(f"next: cd {folder} && memsync {'status' if joined is None else 'push'}")
+    return _code(call, joined)
+
+
+def _code(call: Invocation, joined: PullReport | None) -> int:
+    """As for a pull: 1 where both sides of something were kept, or something was left out."""
+    if joined is None:
+        return 0
+    return max(call.warn(joined.warnings), int(bool(joined.conflicts)))
