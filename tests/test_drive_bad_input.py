@@ -319,6 +319,24 @@ def test_a_clone_of_a_newer_format_is_refused_and_leaves_nothing(memory: DriveMe
     assert [path.name for path in (memory.base / "other").iterdir()] == ["drive_token.json"]
 
 
+def test_verify_sees_the_format_that_a_clone_would_find(memory: DriveMemory) -> None:
+    memory.commit({NOTE: b"a\n"})
+    memory.push()
+    identity = memory.emulator.person.find(f"{STORE}format")
+    whole = json.loads(memory.emulator.read(identity))
+    memory.emulator.person.edit(identity, json.dumps({**whole, "format": 99}).encode())
+    with memory.open() as store, pytest.raises(BadInput, match="newer memsync"):
+        store.verify(remote=True)
+    memory.emulator.person.edit(identity, b"{")
+    with memory.open() as store:
+        assert [row.kind for row in store.verify(remote=True).problems] == ["remote_damaged_format"]
+    memory.emulator.person.delete(identity)
+    with memory.open() as store:
+        assert [row.kind for row in store.verify(remote=True).problems] == ["remote_missing_format"]
+        store.repair()
+        assert store.verify(remote=True, read_data=True).ok
+
+
 def test_a_clone_of_a_folder_in_the_trash_says_where_it_is(memory: DriveMemory) -> None:
     memory.commit({NOTE: b"a\n"})
     memory.push()

@@ -140,12 +140,37 @@ def test_a_push_cut_in_a_large_pack_sends_only_the_rest_the_next_time(
 # -- between the packs and the end -----------------------------------------------------------------------------
 
 
+def test_another_drive_root_in_paths_json_is_another_remote_and_the_first_one_stays_known(
+    memory: DriveMemory, emulator: DriveEmulator
+) -> None:
+    def root(folder: str) -> None:
+        paths = memory.root / "paths.json"
+        paths.write_text(json.dumps({**json.loads(paths.read_text()), "drive_root": f"Drive/{folder}/"}))
+
+    started(memory)
+    root("Elsewhere")
+    with memory.open() as store:
+        assert store.status().unpushed == 2
+    report = memory.push()
+    assert (report.status, report.versions, report.mirror.created) == ("success", 2, 3)
+    there = emulator.tree()
+    assert there["Elsewhere/Core/Rules.txt"] == there["MemoryVDB/Core/Rules.txt"] == b"newer\n"
+    memory.commit({"Core/log.txt": b"one\ntwo\n"})
+    assert costs(memory) <= 6
+    root("MemoryVDB")
+    report = memory.push()
+    assert (report.versions, report.packs, report.mirror.created, report.mirror.updated) == (1, 1, 0, 1)
+    assert memory.mirror["Core/log.txt"] == b"one\ntwo\n"
+    assert memory.push().status == "nothing"
+
+
 def test_a_version_whose_pack_went_but_whose_head_did_not_counts_as_unpushed(
     memory: DriveMemory, emulator: DriveEmulator
 ) -> None:
     memory.commit({"a.txt": b"a\n"})
     emulator.fault("files.create.multipart nth=3.. status=503")  # the format, the pack, then the head
-    assert memory.push().exit_code == 5
+    report = memory.push()
+    assert (report.exit_code, report.versions, report.packs) == (5, 0, 1)
     with memory.open() as store:
         assert store.status().unpushed == 1
         assert not store.is_on_remote("a.txt")

@@ -179,7 +179,7 @@ def _send(
         heads = repository.catalogue.heads()
     work.carrying = carried.of_unsent(repository, state)
     pending = _unsent_packs(repository, state)
-    work.versions += remote_state.unpushed(repository, state)[0]
+    versions = remote_state.unpushed(repository, state)[0]
     progress.begin("sending", sum(size for _, _, size, _ in pending), "B")
     try:
         for name, path, _, objects in pending:
@@ -192,6 +192,7 @@ def _send(
     finally:
         progress.end()
     state = _publish(repository, state, remote, listed, heads, work)
+    work.versions += versions
     work.carried |= work.carrying
     work.carrying = {}
     if work.heads or pending:
@@ -362,12 +363,13 @@ def _mirror(
     """One round on the mirror: (state, whether something came home and must be pushed)."""
     from memstore.actions.bring_home import bring_home
 
-    if repository.catalogue.fact("mirror known") != remote.url:
+    where = state.folder or remote.url
+    if repository.catalogue.fact("mirror known") != where:
         repository.catalogue.db.execute("DELETE FROM mirror")
         if len(state.sent) > work.packs or state.mirrored is not None:
             last = mirror_plan.finished_version(repository, state.mirrored)
             mirror_apply.relearn(repository, remote, last)
-        repository.catalogue.set_fact("mirror known", remote.url)
+        repository.catalogue.set_fact("mirror known", where)
     elif not remote.listing_is_free and remote_state.others_pushed(repository):
         learn_of_others(repository, remote)
     remote_state.note_others(repository, False)

@@ -51,6 +51,8 @@ class RemoteState:
     last_error_ms: int | None = None
     mirrored: str | None = None
     """The version whose mirror was finished last, and how it was chosen; None if it has work left."""
+    folder: str | None = None
+    """The folder that paths.json named for `drive:` at the first contact; None for other addresses."""
 
     def status(self) -> RemoteStatus:
         return RemoteStatus(self.url, self.last_push_ms, self.last_error, self.last_error_ms)
@@ -72,7 +74,7 @@ def load(repository: Repository) -> RemoteState | None:
             # Of the folder that this one was copied from, or that a sync program laid over it: where the remote
             # is holds here too, but not what was sent or seen.
             return RemoteState(state.url, repository.device.id)
-        return state
+        return _where_paths_say(repository, state)
     except FileNotFoundError:
         return None
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -101,6 +103,17 @@ def _checked(facts: dict[str, Any]) -> dict[str, Any]:
     return facts
 
 
+def _where_paths_say(repository: Repository, state: RemoteState) -> RemoteState:
+    """If paths.json names another folder for `drive:` by now, that is another remote, of which nothing is known."""
+    if state.folder in (None, _folder(repository, state.url)):
+        return state
+    return RemoteState(state.url, repository.device.id)
+
+
+def _folder(repository: Repository, url: str) -> str | None:
+    return "/".join(repository.workspace.drive_folder) if url == "drive:" else None
+
+
 def load_or_none(repository: Repository) -> RemoteState | None:
     """As `load`, where a damaged file is about to be written anew."""
     try:
@@ -120,7 +133,8 @@ def said_url(repository: Repository) -> str | None:
 
 def save(repository: Repository, state: RemoteState) -> RemoteState:
     """Replace it, durably."""
-    state = replace(state, device=repository.device.id)
+    folder = None if state.store is None else _folder(repository, state.url)
+    state = replace(state, device=repository.device.id, folder=folder)
     path = os.path.join(repository.state, STATE_NAME)
     facts = asdict(state)
     files.write_atomic(path, (json.dumps(facts | {"check": _check(facts)}, indent=1) + "\n").encode())

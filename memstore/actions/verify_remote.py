@@ -31,15 +31,16 @@ def verify_remote(
     read_data: bool = False,
     progress: Progress = SILENT,
 ) -> list[Problem]:
-    """Compare the remote's listing with what was sent: names, sizes, md5 where the remote knows it.
+    """Compare the remote's listing with what was sent: names, sizes, md5 where the remote knows it; and see whether
+    its format is ours. Raises `BadInput` for that of a newer memsync.
     `read_data` downloads every pack and decodes all that is in it."""
     remote.prepare(create=False)
     problems: list[Problem] = []
     heads = remote.list("heads/")
     listed = {file.name.rpartition("/")[2]: file for file in remote.list("packs/")}
     hint = MEND
+    problems += _check_format(repository, remote, bool(heads or listed))
     if read_data or remote.listing_is_free:
-        problems += _check_format(repository, remote, bool(heads or listed))
         problems += _check_heads(remote, heads)
     problems += [
         Problem("remote_missing_pack", name, paths_in(repository, name), hint)
@@ -85,6 +86,8 @@ def _check_format(repository: Repository, remote: Remote, needed: bool) -> Itera
         if needed:
             yield Problem("remote_missing_format", "format", (), MEND)
     except (DamagedData, BadInput, RemoteTrouble) as error:  # the remote was there just now: it is this file
+        if error.code == "newer_format":
+            raise
         yield Problem("remote_damaged_format", "format", (), f"{error.message}; {MEND}")
     else:
         if theirs.store != repository.format.store:
