@@ -176,7 +176,7 @@ def test_trouble_ends_in_a_sentence_with_its_mend_and_a_log_line_and_nothing_is_
 def test_a_read_only_shared_drive_is_refused_with_its_mend(
     tmp_path: Path, emulator: DriveEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = emulator.add_shared_drive("Look only", read_only=True)
+    folder = emulator.add_shared_drive("Look only", role="reader")
     memory = DriveMemory(tmp_path, emulator, scope=SCOPE_FULL, url=f"drive://{folder}")
     memory.commit({NOTE: b"a\n"})
     report = memory.push()

@@ -833,9 +833,33 @@ def test_shared_drives_are_seen_only_by_those_who_ask(emulator: DriveEmulator, f
 
 
 def test_a_read_only_shared_drive(emulator: DriveEmulator, full: Any) -> None:
-    team = emulator.add_shared_drive("Team", read_only=True)
+    team = emulator.add_shared_drive("Team", role="reader")
     request = full.files().create(body={"name": "n", "parents": [team]}, supportsAllDrives=True)
     assert refusal(request) == (403, "insufficientFilePermissions")
+
+
+@pytest.mark.parametrize(
+    ("role", "delete", "trash"),
+    [("organizer", 200, 200), ("fileOrganizer", 403, 200), ("writer", 403, 403), ("reader", 403, 403)],
+)
+def test_what_may_be_removed_from_a_shared_drive_goes_by_the_role_there(
+    emulator: DriveEmulator, full: Any, role: Any, delete: int, trash: int
+) -> None:
+    team = emulator.add_shared_drive("Team", role)
+    file_id = emulator.person.add_file("n", b"n", parent=team)
+    call = {"fileId": file_id, "supportsAllDrives": True}
+    may = full.files().get(**call, fields="capabilities(canDelete,canTrash)").execute()["capabilities"]
+    assert may == {"canDelete": delete == 200, "canTrash": trash == 200}
+    request = full.files().update(**call, body={"trashed": True})
+    if trash == 200:
+        assert request.execute()
+    else:
+        assert refusal(request) == (403, "insufficientFilePermissions")
+    request = full.files().delete(**call)
+    if delete == 200:
+        assert request.execute() == ""
+    else:
+        assert refusal(request) == (403, "insufficientFilePermissions")
 
 
 # --- batch ---

@@ -84,7 +84,7 @@ def test_a_shared_drive_works_and_a_read_only_one_is_refused(place: DrivePlace) 
     remote.move(made, "Archive/Rules.txt", {})
     assert [row.path for row in remote.walk()] == ["Archive/Rules.txt"]
     assert remote.read(PACK) == b"pack"
-    place.url = f"drive://{place.emulator.add_shared_drive('Look only', read_only=True)}"
+    place.url = f"drive://{place.emulator.add_shared_drive('Look only', role='reader')}"
     with pytest.raises(NotLoggedIn, match="not allow"):
         place.open(place.workspace("reader", SCOPE_FULL)).prepare(create=True)
 

@@ -1,7 +1,8 @@
 """The contract suite on a real account, and (on the emulator) the questions that are asked of one.
 
 `make drive-live` runs it with MEMSYNC_LIVE_TOKEN naming a token file; each test works in a folder of its own
-in My Drive and removes it. Without that variable only the questions are tried out.
+in My Drive and removes it. Without that variable only the questions are tried out. MEMSYNC_DRIVE_ROOT_URL names
+another server: with the emulator's, and a token of it, the run itself can be tried.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import os
 import re
 import secrets
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +30,7 @@ from tests.drive_live import QUESTIONS, Bench, answers
 from tests.drive_place import DrivePlace
 
 TOKEN = os.environ.get("MEMSYNC_LIVE_TOKEN")
+SERVER = {name: os.environ[name] for name in ("MEMSYNC_DRIVE_ROOT_URL",) if name in os.environ}
 
 
 class LivePlace:
@@ -40,7 +44,7 @@ class LivePlace:
 
     def open(self) -> OpenRemote:
         root = self._folder / f"machine{len(self._opened)}"
-        workspace = Workspace.create(root, environ={})
+        workspace = Workspace.create(root, environ=SERVER)
         shutil.copyfile(self._token, workspace.token_path)
         place = parse_url(f"drive:{self._name}", workspace)
         self._opened.append(DriveRemote.open(place, workspace, Retry(), SILENT))
@@ -102,6 +106,17 @@ def test_the_questions_to_a_real_account_tell_either_answer_apart(tmp_path: Path
     assert found["create with an id that was never reserved"].startswith("400")
     assert found["create with an id in use"].startswith("409")
     assert found["listing by parent after a create"].startswith("seen after 0")
+
+
+def test_the_live_run_can_be_tried_on_the_emulator_and_leaves_nothing_there(tmp_path: Path) -> None:
+    with DrivePlace(tmp_path) as place:
+        token = place.workspace().token_path
+        environ = {**os.environ, "MEMSYNC_LIVE_TOKEN": token, "MEMSYNC_DRIVE_ROOT_URL": place.emulator.url}
+        some = [sys.executable, "-m", "pytest", "-m", "live", "-k", "keeps_the_path", __file__]
+        ran = subprocess.run(some, env=environ, capture_output=True, text=True, check=False)
+        assert ran.returncode == 0 and "1 passed" in ran.stdout, ran.stdout
+        assert place.emulator.count("create") > 0
+        assert not place.emulator.entries()
 
 
 def test_the_guide_has_a_place_for_each_answer() -> None:

@@ -13,12 +13,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from memsync.progress import ProgressLine
 
 from memstore.store import Store
-from tests.drive_emulator import DriveEmulator
+from tests.drive_emulator import SCOPE_FULL, DriveEmulator
 from tests.drive_emulator.wire import Request
 from tests.drive_memory import ROOT, DriveMemory, head_of, kill, no_waiting, shape, tree, what_is_open
 
@@ -60,6 +61,25 @@ def started(memory: DriveMemory) -> None:
     assert memory.push().status == "success"
     memory.commit({"Core/Rules.txt": b"newer\n"})
     assert memory.push().status == "success"
+
+
+@pytest.mark.parametrize(("role", "lying"), [("organizer", 0), ("fileOrganizer", 0), ("writer", 1)], ids=str)
+def test_on_a_shared_drive_where_nothing_may_be_deleted_a_push_ends_well_and_a_clone_is_whole(
+    tmp_path: Path, emulator: DriveEmulator, role: Any, lying: int
+) -> None:
+    drive = emulator.add_shared_drive("Team", role)
+    memory = DriveMemory(tmp_path, emulator, scope=SCOPE_FULL, url=f"drive://{drive}")
+    memory.commit({"Core/log.txt": b"one\n"})
+    assert memory.push().status == "success"
+    memory.commit({"Core/log.txt": b"one\ntwo\n"})
+    report = memory.push()
+    assert (report.status, report.mirror.updated, report.warnings) == ("success", 1, ())
+    assert memory.push().status == "nothing"
+    heads = [entry for entry in emulator.entries(drive) if "/heads/" in entry.path and not entry.trashed]
+    assert len(heads) == 1 + lying, "what is superseded lies only where nobody may remove it"
+    assert tree(memory.clone("clone")) == tree(memory.data)
+    with memory.open() as store:
+        assert store.verify(remote=True, read_data=True).ok
 
 
 # -- what a push costs -------------------------------------------------------------------------------------

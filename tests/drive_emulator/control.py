@@ -12,7 +12,7 @@
     POST /_control/expire-tokens   /_control/revoke-tokens   /_control/expire-sessions
     POST /_control/approve      {"user_code": "...", "deny": false}
     POST /_control/person       {"do": "edit", "file_id": "...", "data": "text"}
-    POST /_control/shared-drive {"name": "Team", "read_only": false}
+    POST /_control/shared-drive {"name": "Team", "role": "fileOrganizer"}
     POST /_control/stop         (the process form ends)
 
 Nothing here is logged, counted or struck by faults. A mistake in a request is 400 with
@@ -23,10 +23,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 from .errors import ApiError
-from .items import PERSON
+from .items import PERSON, Role
 from .wire import Request, Response
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Control:
             "approve": lambda body: emulator.tokens.approve(body["user_code"], deny=bool(body.get("deny"))),
             "person": self._person,
             "shared-drive": lambda body: emulator.add_shared_drive(
-                body["name"], read_only=bool(body.get("read_only"))
+                body["name"], _role(body.get("role", "organizer"))
             ),
             "stop": lambda _: None,
         }
@@ -115,6 +115,13 @@ class Control:
         if "data" in body:
             body["data"] = str(body["data"]).encode()
         return getattr(self._emulator.person, action)(**body)
+
+
+def _role(word: object) -> Role:
+    for role in get_args(Role):
+        if role == word:
+            return cast(Role, role)
+    raise ValueError(f"no role on a shared drive is called {word!r}")
 
 
 def all_files(emulator: DriveEmulator) -> list[dict[str, Any]]:

@@ -18,6 +18,8 @@ from .errors import ApiError, not_found
 from .items import (
     FOLDER,
     GOOGLE_TYPES,
+    MAY_DELETE,
+    MAY_TRASH,
     OCTETS,
     SHORTCUT,
     Birth,
@@ -25,6 +27,7 @@ from .items import (
     Content,
     Item,
     Revision,
+    Role,
     SharedDrive,
     View,
 )
@@ -60,10 +63,10 @@ class Drive:
         self.children[item_id] = {}
         return item
 
-    def add_shared_drive(self, name: str, *, read_only: bool = False) -> SharedDrive:
+    def add_shared_drive(self, name: str, role: Role = "organizer") -> SharedDrive:
         drive_id = self._new_id("0A", 17)
         self._plant(drive_id, name, drive_id)
-        self.shared[drive_id] = SharedDrive(drive_id, name, self.clock.now(), read_only)
+        self.shared[drive_id] = SharedDrive(drive_id, name, self.clock.now(), role)
         return self.shared[drive_id]
 
     def _new_id(self, prefix: str = "1", length: int = 32) -> str:
@@ -113,7 +116,14 @@ class Drive:
         above = self.items.get(item.parent or "")
         shown = above is not None and (self.behaviour.drive_file_shows_parents or self.visible(caller, above))
         parents = (above.id,) if above is not None and shown else ()
-        return View(item, caller, self.trashed(item), self.writable(caller, item), parents)
+        return View(
+            item, caller, self.trashed(item), self.writable(caller, item), self.role(caller, item), parents
+        )
+
+    def role(self, caller: Caller, item: Item) -> Role:
+        """What the caller is where the item lies; at home everybody may do everything."""
+        shared = self.shared.get(item.drive_id or "")
+        return "organizer" if caller.person or shared is None else shared.role
 
     def writable(self, caller: Caller, item: Item) -> bool:
         if caller.person:
@@ -271,6 +281,8 @@ class Drive:
         self.check_writable(caller, item)
         if item.parent is None and (add or remove or meta.trashed or meta.name):
             raise ApiError("insufficientFilePermissions")
+        if (meta.trashed is not None or add or remove) and self.role(caller, item) not in MAY_TRASH:
+            raise ApiError("insufficientFilePermissions")
         if content is not None and item.mime_type.startswith(GOOGLE_TYPES):
             raise ApiError("badRequest", "This item holds no bytes.")
         if content is not None and item.drive_id is None:
@@ -358,9 +370,9 @@ class Drive:
         self.changes.note(item, self.clock.now())
 
     def delete(self, caller: Caller, item: Item) -> None:
-        """For ever, and whatever lies below goes with it."""
+        """For ever, and whatever lies below goes with it. On a shared drive only its managers may."""
         self.check_writable(caller, item)
-        if item.parent is None:
+        if item.parent is None or self.role(caller, item) not in MAY_DELETE:
             raise ApiError("insufficientFilePermissions")
         now = self.clock.now()
         for inner in list(self.below(item)):

@@ -16,7 +16,7 @@ from .clock import Clock
 from .control import Control, all_files
 from .drive import Drive
 from .faults import Faults, Hook, Rule, parse
-from .items import PERSON, SCOPE_FILE
+from .items import PERSON, SCOPE_FILE, Role
 from .log import RequestLog
 from .oauth import Grant, TokenServer
 from .person import Person
@@ -156,10 +156,10 @@ class DriveEmulator:
             raise ValueError(f"{file_id} holds no bytes")
         return content.data
 
-    def add_shared_drive(self, name: str, *, read_only: bool = False) -> str:
-        """A shared drive; its id is also that of its root folder."""
+    def add_shared_drive(self, name: str, role: Role = "organizer") -> str:
+        """A shared drive, on which the account has that role; its id is also that of its root folder."""
         with self.drive.lock:
-            return self.drive.add_shared_drive(name, read_only=read_only).id
+            return self.drive.add_shared_drive(name, role).id
 
     # --- time and sign-in ---
 

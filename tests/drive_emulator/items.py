@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from .clock import to_text
 
@@ -138,12 +138,23 @@ class Item:
         return self.revisions[-1].content.size if self.revisions else 0
 
 
+Role = Literal["organizer", "fileOrganizer", "writer", "reader"]
+"""On a shared drive: manager, content manager, contributor, viewer (Drive's guide, "Roles and permissions")."""
+MAY_TRASH = ("organizer", "fileOrganizer")
+MAY_DELETE = ("organizer",)
+
+
 @dataclass(frozen=True)
 class SharedDrive:
     id: str
     name: str
     created: float
-    read_only: bool = False
+    role: Role = "organizer"
+    """What the account is there."""
+
+    @property
+    def read_only(self) -> bool:
+        return self.role == "reader"
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -164,6 +175,7 @@ class View:
     caller: Caller
     trashed: bool
     writable: bool = True
+    role: Role = "organizer"
     shown_parents: Sequence[str] = ()
 
     @property
@@ -227,8 +239,8 @@ class View:
             "capabilities": {
                 "canEdit": self.writable,
                 "canAddChildren": self.writable and item.is_folder,
-                "canTrash": self.writable,
-                "canDelete": self.writable,
+                "canTrash": self.writable and self.role in MAY_TRASH,
+                "canDelete": self.writable and self.role in MAY_DELETE,
                 "canDownload": not item.is_folder,
             },
         }

@@ -31,7 +31,10 @@ if TYPE_CHECKING:
 
 PATIENCE: Final = 600.0
 """Seconds that a person has to answer Google's questions in the browser."""
-_GUIDE: Final = "docs/google-drive.md tells how to make one in the Google Cloud console"
+_GUIDE: Final = (
+    'make one of type "Desktop app" at https://console.cloud.google.com/auth/clients and save its JSON file there '
+    "(docs/google-drive.md has every step)"
+)
 _PASTED_PORT: Final = 1
 """In the address to paste nobody listens: the browser shows an error, and its address bar the answer."""
 
