@@ -17,7 +17,7 @@ from memstore.identity import StoreFormat
 from memstore.ids import PackId
 from memstore.objects.catalogue import PlaceKind, path_of
 from memstore.progress import SILENT, Progress
-from memstore.remotes.base import FileSource, Remote, RemoteFile
+from memstore.remotes.base import BytesSource, FileSource, Remote, RemoteFile
 from memstore.reports import Problem
 from memstore.repository import Repository
 from memstore.workspace import Paths, Workspace
@@ -39,7 +39,8 @@ def verify_remote(
     heads = remote.list("heads/")
     listed = {file.name.rpartition("/")[2]: file for file in remote.list("packs/")}
     hint = MEND
-    problems += _check_format(repository, remote, bool(heads or listed))
+    if read_data or remote.listing_is_free or not _lists_our_format(repository, remote):
+        problems += _check_format(repository, remote, bool(heads or listed))
     if read_data or remote.listing_is_free:
         problems += _check_heads(remote, heads)
     problems += [
@@ -77,6 +78,11 @@ def is_damaged(remote: Remote, file: RemoteFile, path: str) -> bool:
     for piece in remote.read_stream(file.name):
         hasher.update(piece)
     return str(PackId(hasher.digest())) != file.name.rpartition("/")[2]
+
+
+def _lists_our_format(repository: Repository, remote: Remote) -> bool:
+    ours = BytesSource(repository.format.encoded()).md5()
+    return any(file.name == "format" and file.md5 == ours for file in remote.list("format"))
 
 
 def _check_format(repository: Repository, remote: Remote, needed: bool) -> Iterator[Problem]:
