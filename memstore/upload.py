@@ -97,7 +97,8 @@ def _upload(store: Store, place: str, facts: Mapping[str, Any]) -> UploadResult:
         # An earlier push sent the version; this one made the file that people read.
         line = logs.UploadLine(_now(), path, "success", attempts, tags, chat, "put into the mirror")
         logs.log_uploads(store.workspace, [line])
-    return {"status": "success", "attempts": attempts, "drive_path": where, "notes": notes}
+    there = where if not pushed.ahead else None  # every version is safe; what people read waits for the merge
+    return {"status": "success", "attempts": attempts, "drive_path": there, "notes": notes}
 
 
 def _is_carried(store: Store, path: str) -> bool:

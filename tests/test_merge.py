@@ -11,11 +11,12 @@ from typing import Any, cast
 
 import pytest
 
-from memstore import Store
+from memstore import Store, drive_upload
 from memstore.errors import Conflict, DamagedData, UsageError
 from memstore.remotes.base import OpenRemote
-from tests.folder_place import Watched, without_waiting
+from tests.folder_place import Cut, Watched, trouble, without_waiting
 from tests.merge_places import Clock, Device
+from tests.naive_reader import read_store
 
 
 @pytest.fixture
@@ -75,6 +76,11 @@ def test_two_devices_that_merge_at_once_make_the_same_version(
     laptop.push()
     server.push()
     assert laptop.heads == [str(mine.version)]
+    for folder in (laptop.root, laptop.base / "remote"):
+        naive = read_store(folder / ".memsync")
+        assert naive.leaves() == [mine.version]
+        found = {path: naive.content(entry[2]) for path, entry in naive.manifest(naive.leaves()[0]).items()}
+        assert found == laptop.tree, "a reader that knows docs/format.md alone"
 
 
 def test_where_both_changed_the_same_line_both_are_kept(two: tuple[Device, Device], clock: Clock) -> None:
@@ -203,6 +209,24 @@ def test_a_push_beside_others_sends_all_and_leaves_the_mirror(
     assert (laptop.base / "remote" / "log.txt").read_bytes() == b"begin\nserver\n"
 
 
+def test_an_upload_beside_others_is_safe_and_says_that_the_readable_copy_waits(
+    two: tuple[Device, Device], clock: Clock
+) -> None:
+    laptop, server = two
+    laptop.save({"Rules.txt": b"laptop\n"})
+    laptop.push()
+    server.write({"log.txt": b"begin\nserver\n"})
+    place = str(server.data / "log.txt")
+    answer = drive_upload(place, {"file": "log.txt"})
+    assert (answer["status"], answer["drive_path"]) == ("success", None)
+    assert "memsync pull" in answer["notes"]
+    (server.root / ".memsync" / "config.toml").write_text("[push]\npull = true\n")
+    answer = drive_upload(place, {"file": "log.txt"})
+    assert (answer["status"], answer["drive_path"]) == ("success", "Drive/MemoryVDB/log.txt")
+    assert (server.base / "remote" / "log.txt").read_bytes() == b"begin\nserver\n"
+    assert server.tree["Rules.txt"] == b"laptop\n"
+
+
 @pytest.mark.parametrize("configured", [True, False])
 def test_push_with_pull_ends_with_one_head_and_a_mirror_of_both(
     two: tuple[Device, Device], clock: Clock, configured: bool
@@ -249,6 +273,18 @@ def test_a_pull_that_fails_holds_up_no_push(
     assert (report.status, report.exit_code) == ("success", 6)
     assert report.pull_error is not None
     assert server.head in server.heads, "everything of this device is there"
+
+
+def test_trouble_that_pull_and_push_meet_alike_is_told_once(two: tuple[Device, Device], clock: Clock) -> None:
+    laptop, _ = two
+    laptop.save({"log.txt": b"begin\nmore\n"})
+    with laptop.open() as store:
+        store._open_remote = lambda: cast(  # type: ignore[method-assign]
+            OpenRemote, Watched(laptop.base / "remote", [], Cut(1, trouble, after=False))
+        )
+        report = store.push(pull=True)
+    assert (report.status, report.exit_code, report.pull_error) == ("fail", 5, None)
+    assert report.error is not None
 
 
 def test_two_pushes_at_the_same_instant_leave_two_whole_heads(

@@ -25,11 +25,11 @@ def exchange(pull: Callable[[], PullReport], push: Callable[[], PushReport]) -> 
         except MemsyncError as error:
             failed = error
         report = push()._replace(pulled=pulled)
-        if failed is not None:
+        if failed is not None and (report.error or {}).get("code") != failed.code:
             return report._replace(
                 pull_error=failed.as_json(), exit_code=report.exit_code or failed.exit_code
             )
-        if not report.ahead:
+        if failed is not None or not report.ahead:
             break
     return report
 
