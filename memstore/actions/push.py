@@ -7,21 +7,19 @@ used. What was sent is noted after each pack, so that an interrupted push goes o
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from memstore import logs
 from memstore.actions import carried, remote_state
+from memstore.actions.publish import publish
 from memstore.actions.remote_state import MEND, RemoteState
 from memstore.actions.seal import seal
 from memstore.errors import BadInput, MemsyncError, RemoteMissing, RemoteTrouble, StoreLocked
 from memstore.identity import StoreFormat
-from memstore.ids import VersionId
-from memstore.merging import ancestry
 from memstore.mirror import apply as mirror_apply
 from memstore.mirror import plan as mirror_plan
 from memstore.mirror.apply import Outcome
@@ -191,7 +189,10 @@ def _send(
             work.objects += objects
     finally:
         progress.end()
-    state = _publish(repository, state, remote, listed, heads, work)
+    state, published = publish(repository, state, remote, listed, heads)
+    work.heads += published.markers
+    work.ahead = published.ahead
+    work.warnings += published.warnings
     work.versions += versions
     work.carried |= work.carrying
     work.carrying = {}
@@ -287,66 +288,6 @@ def _unsent_packs(repository: Repository, state: RemoteState) -> list[tuple[str,
         (name, path_of(repository.state, name, PlaceKind.PACK), size, objects.get(place, 0))
         for place, name, size in sorted(unsent)
     ]
-
-
-def _publish(
-    repository: Repository,
-    state: RemoteState,
-    remote: OpenRemote,
-    listed: list[str],
-    heads: Sequence[VersionId],
-    work: _Work,
-) -> RemoteState:
-    """Create the markers of our heads, then delete those that they supersede."""
-    catalogue = repository.catalogue
-    there = set(remote_state.head_ids(listed))
-    unknown = {head for head in there if catalogue.seq(head) is None}
-    ours = [head for head in heads if _is_ours(repository, state, head, there)]
-    published = there - unknown
-    for head in ours:
-        # One that was there and is gone, with a head beside it that is not known here, was superseded by that.
-        if head not in there and not (unknown and str(head) in state.heads):
-            body = {"format": 1, "device": repository.device.name, "packs": list(state.unpublished)}
-            notes = {"pack": state.unpublished[-1]} if state.unpublished else {}
-            remote.create(f"heads/{head}", BytesSource(json.dumps(body).encode()), notes)
-            work.heads += 1
-            published.add(head)
-    left = set(ancestry.newest(catalogue, published))
-    for head in sorted((there - unknown) - left):
-        remote.delete(f"heads/{head}")
-    left |= unknown
-    work.ahead = len(left) > 1 or repository.head() not in left
-    if work.ahead:
-        who = "another device has pushed" if unknown else "the remote has"
-        work.warnings.append(
-            f"{who} versions that are not in this one's: everything of this one is on the remote as well, the "
-            "mirror is left as it is; 'memsync pull' merges both, and 'memsync push --pull' does that and pushes"
-        )
-    return remote_state.save(
-        repository,
-        replace(
-            state,
-            unpublished=(),
-            unlogged=(*state.unlogged, *state.unpublished),
-            heads=tuple(sorted(str(head) for head in left)),
-            last_push_ms=time.time_ns() // 1_000_000,
-            last_error=None,
-            last_error_ms=None,
-        ),
-    )
-
-
-def _is_ours(
-    repository: Repository, state: RemoteState, head: VersionId, there: Collection[VersionId]
-) -> bool:
-    """Whether to publish a head: HEAD itself, and what else came from here. A version that was fetched without
-    its head belongs to a push that is under way, and may not be whole yet."""
-    if head == repository.head() or head in there:
-        return True
-    row = repository.catalogue.db.execute(
-        "SELECT name FROM versions JOIN places USING (place) WHERE seq = ?", (repository.catalogue.seq(head),)
-    ).fetchone()
-    return row is not None and row[0] in state.unpublished
 
 
 # -- the mirror --------------------------------------------------------------------------------------------
