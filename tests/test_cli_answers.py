@@ -386,6 +386,12 @@ def test_a_pull_says_what_it_brought(store: FakeStore) -> None:
     assert result.exit_code == 1
     assert f"{str(TWO)[:12]} is the newest version now  merged 1 file" in result.stdout
     assert "the other side is Rules (from laptop" in result.stdout
+    assert store.asked["pull"][1] == {"on_conflict": "keep-both"}
+    store.answers["pull"] = PullReport("conflict", TWO, (), (PullConflict("Rules.txt", None),))
+    result = run("pull", "--on-conflict", "ours")
+    assert (result.exit_code, store.asked["pull"][1]) == (1, {"on_conflict": "ours"})
+    assert "the other side is in history" in result.stdout
+    assert run("pull", "--on-conflict", "newest").exit_code == 2
     store.answers["pull"] = PullReport("nothing", ONE)
     assert run("pull").stdout == "nothing to pull: every version of the remote is here\n"
     store.answers["pull"] = errors.Conflict("versions were made apart", hint="look at both")

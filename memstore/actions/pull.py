@@ -131,6 +131,7 @@ def _fetch(
     remote_state.note_listed(repository, state, heads)
     if not heads:
         raise RemoteMissing(f"nothing was pushed to {remote.url} yet", hint="run 'memsync push' first")
+    there: list[str] = []
     present = [name for name, (_, kind, _) in repository.catalogue.places().items() if kind == 1]
     if any(repository.catalogue.seq(head) is None for head in heads):
         since = fetch.last_seq(repository)
@@ -139,8 +140,10 @@ def _fetch(
         if fetch.fetch_named(repository, remote, heads, progress, since=since):
             repository.refresh()
         fetch.require_heads(repository, remote, heads)
-        state = remote_state.with_sent(state, there)
-    remote_state.save(repository, replace(state, heads=tuple(sorted(str(head) for head in heads))))
+    now = remote_state.load(repository)  # a push of another process may go on meanwhile
+    if now is not None and now.url == state.url:
+        now = replace(now, store=state.store, heads=tuple(sorted(str(head) for head in heads)))
+        remote_state.save(repository, remote_state.with_sent(now, there))
     return heads
 
 
