@@ -95,6 +95,16 @@ def _is_path(text: str) -> bool:
     return bool(text.strip()) and "\0" not in text
 
 
+def _is_span(text: str) -> bool:
+    from memstore.manifest.retention import span_ms
+
+    try:
+        span_ms(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _is_server(url: str) -> bool:
     """The token goes along with every request, so plain http only where it stays on this machine."""
     from urllib.parse import urlsplit
@@ -167,6 +177,39 @@ class Config:
     push_pack_size = Key(
         "push.pack_size", 268_435_456, "bytes above which a push begins another pack",
         "a whole number of bytes, 1 or more", lambda size: size >= 1,
+    )  # fmt: skip
+    gc_keep_last = Key(
+        "gc.keep_last", 0, "gc: keep the contents of so many newest versions; with no gc.keep_* at all, of every one",
+        "a whole number, 0 or more", lambda number: number >= 0,
+    )  # fmt: skip
+    gc_keep_within = Key(
+        "gc.keep_within", "", "gc: keep those made within so long before the newest: 36h, 90d, 12w, 6m, 2y",
+        "a time such as \"90d\", or nothing", _is_span,
+    )  # fmt: skip
+    gc_keep_daily = Key(
+        "gc.keep_daily", 0, "gc: keep the last version of each of so many days that have one",
+        "a whole number, 0 or more", lambda number: number >= 0,
+    )  # fmt: skip
+    gc_keep_weekly = Key(
+        "gc.keep_weekly", 0, "gc: the same for weeks", "a whole number, 0 or more", lambda number: number >= 0,
+    )  # fmt: skip
+    gc_keep_monthly = Key(
+        "gc.keep_monthly", 0, "gc: the same for months", "a whole number, 0 or more", lambda number: number >= 0,
+    )  # fmt: skip
+    gc_keep_tags = Key[tuple[str, ...]](
+        "gc.keep_tags", (), "gc: keep versions with one of these tags", "a list of tags, such as [\"release\"]",
+    )  # fmt: skip
+    gc_keep_archived = Key(
+        "gc.keep_archived", True, "gc: keep what 'memsync archive' put away, whatever the other rules say",
+        "true or false",
+    )  # fmt: skip
+    gc_grace_hours = Key(
+        "gc.grace_hours", 24.0, "hours that a pack stays on the remote at least, once gc marked it as not needed",
+        "a number of hours, 0 or more", lambda hours: hours >= 0,
+    )  # fmt: skip
+    gc_silent_days = Key(
+        "gc.silent_days", 30, "days after which gc no longer waits for a device that has not pushed",
+        "a whole number of days, 1 or more", lambda days: days >= 1,
     )  # fmt: skip
     drive_token = Key(
         "drive.token", "drive_token.json", "the file that memsync login writes; relative to the workspace",

@@ -8,7 +8,7 @@ elsewhere, it reads what is new.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from memstore import files, reflog
@@ -17,14 +17,14 @@ from memstore.ids import VersionId
 from memstore.manifest import history
 from memstore.manifest.version import Version, decode
 from memstore.objects import encoding
-from memstore.objects.catalogue import Catalogue, Location, PlaceKind, key_of
+from memstore.objects.catalogue import Catalogue, Location, PlaceKind, key_of, path_of
 from memstore.objects.connection import CatalogueDamaged
 from memstore.objects.pack import MetadataRecord, Tail, check_header, read_tail
 from memstore.objects.reader import ObjectReader
 from memstore.objects.record import Encoding, Header, RecordKind
 from memstore.objects.segment import Group, Segment
 
-_COSTS_UNSURE: Final = "costs unsure"
+COSTS_UNSURE: Final = "costs unsure"
 """A fact of the catalogue, while some object's base has not been met yet."""
 
 
@@ -94,20 +94,36 @@ def catch_up(state: str, catalogue: Catalogue, reader: ObjectReader) -> list[str
     heads, own = _enter_segments(state, catalogue, reader, found, warnings)
     if not heads and not catalogue.places():
         _require_ours(state)
-    enter_versions(catalogue, found)
+    # First what is gone: a version whose pack went has its place in the one that took it over.
     existing = set(packs) | set(segment_names(state))
-    for name, (place, _, _) in places.items():
+    for name, (place, kind, _) in places.items():
         if name not in existing:
             catalogue.drop_place(place)
             catalogue.db.execute("DELETE FROM facts WHERE name = ?", ("head of " + name,))
-    if catalogue.fact(_COSTS_UNSURE):
-        _settle_costs(catalogue)
+            if kind == PlaceKind.PACK:
+                catalogue.set_fact(COSTS_UNSURE, 1)
+    enter_versions(catalogue, found)
+    _find_again(state, catalogue)
+    if catalogue.fact(COSTS_UNSURE):
+        settle_costs(catalogue)
     adopt_strays(catalogue, reader)
     if catalogue.db.execute("SELECT 1 FROM strays LIMIT 1").fetchone():
         warnings += _stand_in(state, catalogue, reader, heads.values())
     _set_head(catalogue, _find_head(state, catalogue, heads, own))
     catalogue.set_fact("complete", 1)
     return warnings
+
+
+def _find_again(state: str, catalogue: Catalogue) -> None:
+    """Versions whose pack is gone may lie in one that was here already: a collection left them to it."""
+    gone = "SELECT 1 FROM versions WHERE place <> ? AND place NOT IN (SELECT place FROM places) LIMIT 1"
+    if catalogue.db.execute(gone, (history.NOWHERE,)).fetchone() is None:
+        return
+    found: list[Found] = []
+    for name, (place, kind, _) in catalogue.places().items():
+        if kind == PlaceKind.PACK:
+            found += versions_in_tail(place, tail_of(state, name))
+    enter_versions(catalogue, found)
 
 
 def _stand_in(
@@ -148,19 +164,37 @@ def adopt_strays(catalogue: Catalogue, reader: ObjectReader) -> None:
 
 
 def _enter_pack(state: str, catalogue: Catalogue, name: str) -> list[Found]:
-    path = os.path.join(state, "packs", name + ".pack")
-    descriptor = files.open_read(path)
+    descriptor = files.open_read(path_of(state, name, PlaceKind.PACK))
     try:
         what = f"pack {name[:12]}"
         facts = check_header(files.read_at(descriptor, 0, 4096), what)
-        if facts.get("store") != catalogue.store:
-            raise _foreign(what)
-        tail = read_tail(
-            lambda offset, length: files.read_at(descriptor, offset, length), files.size(path), what
+    finally:
+        os.close(descriptor)
+    if facts.get("store") != catalogue.store:
+        raise _foreign(what)
+    return enter_tail(catalogue, name, tail_of(state, name))
+
+
+def tail_of(state: str, name: str) -> Tail:
+    """What the end of a pack that lies here tells. Raises `DamagedData`."""
+    path = path_of(state, name, PlaceKind.PACK)
+    descriptor = files.open_read(path)
+    try:
+        return read_tail(
+            lambda offset, length: files.read_at(descriptor, offset, length),
+            files.size(path),
+            f"pack {name[:12]}",
         )
     finally:
         os.close(descriptor)
-    return enter_tail(catalogue, name, tail)
+
+
+def versions_in_tail(place: int, tail: Tail) -> Iterator[Found]:
+    """The versions of a pack that was entered as that place."""
+    for record in tail.metadata:
+        if record.header.kind == RecordKind.VERSION:
+            encoded = encoding.decode(record.header.encoding, record.payload, record.header.raw)
+            yield Found(decode(encoded), place, record.group, record.inner)
 
 
 def _foreign(what: str) -> DamagedData:
@@ -204,16 +238,13 @@ def enter_tail(catalogue: Catalogue, name: str, tail: Tail) -> list[Found]:
                 cost,
             )
         )
-    found: list[Found] = []
-    for record in tail.metadata:
-        header = record.header
-        if header.kind == RecordKind.VERSION:
-            version = decode(encoding.decode(header.encoding, record.payload, header.raw))
-            found.append(Found(version, place, record.group, record.inner))
-        elif header.id:
-            rows.append(_metadata_location(catalogue, costs, header, place, record.group, record.inner))
+    rows.extend(
+        _metadata_location(catalogue, costs, record.header, place, record.group, record.inner)
+        for record in tail.metadata
+        if record.header.id
+    )
     catalogue.add_objects(rows)
-    return found
+    return [*versions_in_tail(place, tail)]
 
 
 def _metadata_location(
@@ -242,7 +273,7 @@ def _metadata_location(
 
 def _cost(catalogue: Catalogue, costs: dict[int, int], raw: int, rank: int, base: int | None) -> int:
     """What reading will cost; a base that is not here yet is taken to be as dear as a chain of its rank, until
-    `_settle_costs`."""
+    `settle_costs`."""
     own = encoding.own_cost(raw)
     if base is None:
         return own
@@ -250,12 +281,12 @@ def _cost(catalogue: Catalogue, costs: dict[int, int], raw: int, rank: int, base
     if below is None:
         below = catalogue.cost_of(base)
     if below is None:
-        catalogue.set_fact(_COSTS_UNSURE, 1)
+        catalogue.set_fact(COSTS_UNSURE, 1)
         return own + own * rank
     return own + below
 
 
-def _settle_costs(catalogue: Catalogue) -> None:
+def settle_costs(catalogue: Catalogue) -> None:
     """Packs come in the order of their names, a delta perhaps before its base: now all are here."""
     rows = [row for place in catalogue.places().values() for _, row in catalogue.objects_in(place[0])]
     best: dict[int, int] = {}
@@ -273,7 +304,7 @@ def _settle_costs(catalogue: Catalogue) -> None:
         if cost != row.cost:
             settled.append(row._replace(cost=cost))
     catalogue.add_objects(settled)
-    catalogue.db.execute("DELETE FROM facts WHERE name = ?", (_COSTS_UNSURE,))
+    catalogue.db.execute("DELETE FROM facts WHERE name = ?", (COSTS_UNSURE,))
 
 
 # -- segments ----------------------------------------------------------------------------------------------

@@ -316,6 +316,56 @@ class RepairReport(NamedTuple):
         }
 
 
+class GcReport(NamedTuple):
+    """What a collection did, or (`dry_run`) would do. Sizes are bytes."""
+
+    versions: int
+    versions_kept: int
+    """Those whose contents are all kept; the records of the others stay as well."""
+    removed: int
+    """Contents that left, each with a tombstone."""
+    removed_bytes: int
+    """Their plain size."""
+    packs_before: int
+    packs_after: int
+    bytes_before: int
+    """Of the packs here."""
+    bytes_after: int
+    marked: int = 0
+    """Packs on the remote that count no more."""
+    deleted: int = 0
+    """Packs on the remote that were deleted, having been marked earlier."""
+    deleted_bytes: int = 0
+    waiting: int = 0
+    """Marked packs that stay until every device has pushed, or was silent for long."""
+    dry_run: bool = False
+    notes: tuple[str, ...] = ()
+    error: dict[str, object] | None = None
+    """What went wrong with the remote; what was done here stands."""
+    exit_code: int = 0
+
+    def as_json(self) -> dict[str, object]:
+        document: dict[str, object] = {
+            "dry_run": self.dry_run,
+            "versions": self.versions,
+            "versions_kept": self.versions_kept,
+            "removed": self.removed,
+            "removed_bytes": self.removed_bytes,
+            "packs": {"before": self.packs_before, "after": self.packs_after},
+            "bytes": {"before": self.bytes_before, "after": self.bytes_after},
+            "remote": {
+                "marked": self.marked,
+                "deleted": self.deleted,
+                "deleted_bytes": self.deleted_bytes,
+                "waiting": self.waiting,
+            },
+            "notes": list(self.notes),
+        }
+        if self.error is not None:
+            document["error"] = self.error
+        return document
+
+
 class ListedFile(NamedTuple):
     """A row of `ls`: a path of a version, or an archive reference."""
 
@@ -371,6 +421,7 @@ __all__ = [
     "Change",
     "CommitReport",
     "FileDifference",
+    "GcReport",
     "ListedFile",
     "Mended",
     "MergedPath",

@@ -22,10 +22,12 @@ from memstore.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     from memstore.actions.remote_state import RemoteState
+    from memstore.manifest.retention import Rules
     from memstore.remotes.base import OpenRemote
     from memstore.reports import (
         CommitReport,
         FileDifference,
+        GcReport,
         ListedFile,
         PullReport,
         PushReport,
@@ -494,6 +496,51 @@ class Store:
         url = state.url if state is not None else remote_state.said_url(self.repository)
         opener = None if url is None else lambda: self._open(url)
         return repair(self.repository, opener, dry_run=dry_run, progress=self.progress)
+
+    def gc(
+        self, rules: Rules | None = None, *, keep_archived: bool | None = None, local: bool = False
+    ) -> GcReport:
+        """Let contents leave that no kept version holds, and make few packs of many; then the same on the
+        remote (`local`: not there). Rules are the configuration's by default, and with none everything is kept.
+        """
+        from memstore.actions import gc, remote_state
+
+        config = self.workspace.config
+        state = remote_state.load(self.repository)
+        return gc.gc(
+            self.repository,
+            state,
+            None if local or state is None else self._open_remote,
+            self._rules() if rules is None else rules,
+            keep_archived=config.gc_keep_archived if keep_archived is None else keep_archived,
+            progress=self.progress,
+        )
+
+    def gc_dry_run(self, rules: Rules | None = None, *, keep_archived: bool | None = None) -> GcReport:
+        """What `gc` would let go here."""
+        from memstore.actions import gc, remote_state
+
+        config = self.workspace.config
+        return gc.dry_run(
+            self.repository,
+            remote_state.load(self.repository),
+            self._rules() if rules is None else rules,
+            keep_archived=config.gc_keep_archived if keep_archived is None else keep_archived,
+        )
+
+    def _rules(self) -> Rules:
+        """Which versions keep their contents, by the configuration."""
+        from memstore.manifest.retention import Rules, span_ms
+
+        config = self.workspace.config
+        return Rules(
+            last=config.gc_keep_last,
+            within_ms=span_ms(config.gc_keep_within),
+            daily=config.gc_keep_daily,
+            weekly=config.gc_keep_weekly,
+            monthly=config.gc_keep_monthly,
+            tags=config.gc_keep_tags,
+        )
 
 
 def _listed(texts: Sequence[str]) -> Sequence[str]:

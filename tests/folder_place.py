@@ -175,7 +175,8 @@ class Place:
 
     @property
     def heads(self) -> list[str]:
-        return sorted(os.listdir(self.remote / ".memsync" / "heads"))
+        """The head markers; what collections and devices leave beside them is longer or shorter."""
+        return sorted(name for name in os.listdir(self.remote / ".memsync" / "heads") if len(name) == 64)
 
     @property
     def packs(self) -> list[str]:

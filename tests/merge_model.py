@@ -421,7 +421,7 @@ class Run:
             checked = store.verify()
             assert checked.ok, checked.problems
         assert len(heads) == 1
-        markers = self._remote("/.memsync/heads/")
+        markers = [name for name in self._remote("/.memsync/heads/") if len(name.rpartition("/")[2]) == 64]
         assert [name.rpartition("/")[2] for name in markers] == [str(next(iter(heads)))]
         if self.mirrored:
             self._mirror_is(first)

@@ -89,7 +89,8 @@ class Device:
     @property
     def heads(self) -> list[str]:
         """The markers on the remote."""
-        return sorted(place.name for place in (self.base / "remote" / ".memsync" / "heads").iterdir())
+        names = (place.name for place in (self.base / "remote" / ".memsync" / "heads").iterdir())
+        return sorted(name for name in names if len(name) == 64)
 
 
 class Apart:

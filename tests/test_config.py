@@ -87,7 +87,9 @@ def test_every_key_can_be_set_by_a_variable(tmp_path: Path) -> None:
         "status.warn_unpushed_hours": "48", "mirror.enabled": "0", "mirror.include": "Core/**, *.txt",
         "mirror.exclude": "*.faiss", "mirror.max_file_size": "1", "mirror.archive_max_size": "2",
         "mirror.meaningful": "text", "push.pull": "True", "push.attempts": "9", "push.budget": "0",
-        "push.pack_size": "1024", "drive.token": "/t", "drive.credentials": "c",
+        "push.pack_size": "1024", "gc.keep_last": "7", "gc.keep_within": "90d", "gc.keep_daily": "1",
+        "gc.keep_weekly": "2", "gc.keep_monthly": "3", "gc.keep_tags": "a, b", "gc.keep_archived": "off",
+        "gc.grace_hours": "0", "gc.silent_days": "9", "drive.token": "/t", "drive.credentials": "c",
         "drive.root_url": "http://127.0.0.1:8080", "drive.chunk_size": "262144", "drive.timeout": "3",
     }  # fmt: skip
     wanted = {
@@ -95,7 +97,9 @@ def test_every_key_can_be_set_by_a_variable(tmp_path: Path) -> None:
         "status.warn_unpushed_hours": 48, "mirror.enabled": False, "mirror.include": ("Core/**", "*.txt"),
         "mirror.exclude": ("*.faiss",), "mirror.max_file_size": 1, "mirror.archive_max_size": 2,
         "mirror.meaningful": "text", "push.pull": True, "push.attempts": 9, "push.budget": 0.0,
-        "push.pack_size": 1024, "drive.token": "/t", "drive.credentials": "c",
+        "push.pack_size": 1024, "gc.keep_last": 7, "gc.keep_within": "90d", "gc.keep_daily": 1,
+        "gc.keep_weekly": 2, "gc.keep_monthly": 3, "gc.keep_tags": ("a", "b"), "gc.keep_archived": False,
+        "gc.grace_hours": 0.0, "gc.silent_days": 9, "drive.token": "/t", "drive.credentials": "c",
         "drive.root_url": "http://127.0.0.1:8080/", "drive.chunk_size": 262144, "drive.timeout": 3.0,
     }  # fmt: skip
     assert set(texts) == set(KEYS)

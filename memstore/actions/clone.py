@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from memstore import files
-from memstore.actions import fetch, remote_state
+from memstore.actions import collection, fetch, remote_state
 from memstore.actions.commit import finish_checkout
 from memstore.actions.pull import unite
 from memstore.actions.remote_state import RemoteState
@@ -65,7 +65,7 @@ def clone(
     remote = open_remote(url, workspace, progress)
     try:
         try:
-            format, heads = _first_look(remote)
+            format, heads, listed = _first_look(remote)
         except MemsyncError:
             if bare:  # the remote may have noted there what it saw
                 _remove_all(workspace.state, itself=True)
@@ -80,7 +80,7 @@ def clone(
             files.write_atomic(marker, b"filling")
         repository = Repository.create(workspace, format)
         try:
-            joined = _fill(repository, remote, url, heads, progress)
+            joined = _fill(repository, remote, url, heads, listed, progress)
         finally:
             repository.close()
     except DamagedData:
@@ -135,7 +135,7 @@ def _remove_all(root: str, *, itself: bool) -> None:
         files.remove_folder(root)
 
 
-def _first_look(remote: OpenRemote) -> tuple[StoreFormat, list[VersionId]]:
+def _first_look(remote: OpenRemote) -> tuple[StoreFormat, list[VersionId], list[str]]:
     try:
         remote.prepare(create=False)
         format = StoreFormat.parse(remote.read("format"), remote.url)
@@ -145,33 +145,29 @@ def _first_look(remote: OpenRemote) -> tuple[StoreFormat, list[VersionId]]:
             hint="check the address; a store is there after the first 'memsync push'",
             code="no_store",
         ) from error
-    return format, fetch.listed_heads(remote)
+    return format, *fetch.look_at_heads(remote)
 
 
 def _fill(
-    repository: Repository, remote: OpenRemote, url: str, heads: list[VersionId], progress: Progress
+    repository: Repository,
+    remote: OpenRemote,
+    url: str,
+    heads: list[VersionId],
+    listed: list[str],
+    progress: Progress,
 ) -> PullReport | None:
-    there, _ = fetch.fetch_packs(
-        repository.state,
-        remote,
-        [
-            name[:-5]
-            for name in files.names(os.path.join(repository.state, "packs"))
-            if name.endswith(".pack")
-        ],
-        progress,
-    )
     repository.refresh()
-    if fetch.fetch_named(repository, remote, heads, progress):
-        repository.refresh()
-    fetch.require_heads(repository, remote, heads)
     state = RemoteState(
         parse_url(url, repository.workspace).normalised,
         store=repository.format.store.hex(),
-        sent=tuple(there),
         heads=tuple(str(head) for head in heads),
     )
-    remote_state.save(repository, state)
+    state, _ = collection.learn(state, remote, listed)
+    there = fetch.fetch_what_counts(repository, state, remote, progress)
+    if fetch.fetch_named(repository, remote, heads, progress):
+        repository.refresh()
+    fetch.require_heads(repository, remote, heads)
+    remote_state.save(repository, remote_state.with_sent(state, there))
     with repository.writing() as writer:
         finish_checkout(repository, writer)
         newest = repository.catalogue.heads()

@@ -22,7 +22,7 @@ def dry_run(
     """What a push would report, with nothing sent."""
     repository.refresh()
     versions, _ = remote_state.unpushed(repository, state)
-    sent = set(state.sent)
+    sent = remote_state.published(state) | set(state.sent)
     catalogue = repository.catalogue
     packs = objects = size = 0
     open_segment = False

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 from blake3 import blake3
 
 from memstore import files
-from memstore.actions.remote_state import MEND, head_ids
+from memstore.actions import remote_state
+from memstore.actions.remote_state import MEND, RemoteState, head_ids
 from memstore.errors import DamagedData, RemoteMissing, RemoteTrouble
 from memstore.ids import PackId, VersionId
 from memstore.objects.pack import check_header, read_tail
@@ -29,13 +30,19 @@ HEADER_SPACE: Final = 4096
 
 def listed_heads(remote: Remote) -> list[VersionId]:
     """The heads there, twins once. Raises `RemoteTrouble` where there are packs but no heads."""
-    heads = sorted(set(head_ids([file.name for file in remote.list("heads/")])))
+    return look_at_heads(remote)[0]
+
+
+def look_at_heads(remote: Remote) -> tuple[list[VersionId], list[str]]:
+    """The same, and all names in `heads/`."""
+    names = [file.name for file in remote.list("heads/")]
+    heads = sorted(set(head_ids(names)))
     if not heads and remote.list("packs/"):
         raise RemoteTrouble(
             f"{remote.url} shows packs but no heads: its listing lags, or its heads were removed",
             hint=f"try again in a minute; if it stays so, {MEND}",
         )
-    return heads
+    return heads, names
 
 
 def fetch_packs(
@@ -56,6 +63,27 @@ def fetch_packs(
     finally:
         progress.end()
     return sorted(listed), [file.name.rpartition("/")[2] for file in missing]
+
+
+def fetch_what_counts(
+    repository: Repository, state: RemoteState, remote: Remote, progress: Progress
+) -> list[str]:
+    """Bring every pack that counts and is not here, and let the catalogue know; the names of all that lie there
+    and count. Where something is missing still, a collection marked it at the very moment when somebody
+    counted on it: then its fossils come as well."""
+    from memstore.actions.leaving import incomplete
+    from memstore.manifest.removed import in_force
+
+    fossils = remote_state.fossils(state)
+    no_news = {*repository.catalogue.places(), *state.superseded}
+    there, _ = fetch_packs(repository.state, remote, no_news | fossils, progress)
+    repository.refresh()
+    if not fossils.isdisjoint(there):
+        removed = in_force(repository.catalogue, repository.reader)
+        if incomplete(repository, removed):
+            fetch_packs(repository.state, remote, no_news | repository.catalogue.places().keys(), progress)
+            repository.refresh()
+    return [name for name in there if name not in fossils and name not in state.superseded]
 
 
 def fetch_pack(state: str, remote: Remote, file: RemoteFile, progress: Progress) -> None:

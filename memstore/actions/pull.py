@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from memstore import reflog
-from memstore.actions import checkout, fetch, remote_state
+from memstore.actions import checkout, collection, fetch, remote_state
 from memstore.actions.checkout import Step
 from memstore.actions.commit import finish_checkout, log_archived, record
 from memstore.actions.merge import ON_CONFLICT, merge
@@ -127,22 +127,22 @@ def _fetch(
                 code="other_store",
             )
         state = replace(state, store=theirs.store.hex())
-    heads = fetch.listed_heads(remote)
+    heads, listed = fetch.look_at_heads(remote)
     remote_state.note_listed(repository, state, heads)
     if not heads:
         raise RemoteMissing(f"nothing was pushed to {remote.url} yet", hint="run 'memsync push' first")
     there: list[str] = []
-    present = [name for name, (_, kind, _) in repository.catalogue.places().items() if kind == 1]
+    state, _ = collection.learn(state, remote, listed)
     if any(repository.catalogue.seq(head) is None for head in heads):
         since = fetch.last_seq(repository)
-        there, _ = fetch.fetch_packs(repository.state, remote, present, progress)
-        repository.refresh()
+        there = fetch.fetch_what_counts(repository, state, remote, progress)
         if fetch.fetch_named(repository, remote, heads, progress, since=since):
             repository.refresh()
         fetch.require_heads(repository, remote, heads)
     now = remote_state.load(repository)  # a push of another process may go on meanwhile
     if now is not None and now.url == state.url:
-        now = replace(now, store=state.store, heads=tuple(sorted(str(head) for head in heads)))
+        collections = {**now.collections, **state.collections}
+        now = replace(now, store=state.store, heads=tuple(sorted(map(str, heads))), collections=collections)
         remote_state.save(repository, remote_state.with_sent(now, there))
     return heads
 

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from memstore import logs
-from memstore.actions import carried, remote_state
+from memstore.actions import carried, collection, remote_state
 from memstore.actions.publish import publish
 from memstore.actions.remote_state import MEND, RemoteState
 from memstore.actions.seal import seal
+from memstore.actions.settle import settle
 from memstore.errors import BadInput, MemsyncError, RemoteMissing, RemoteTrouble, StoreLocked
 from memstore.identity import StoreFormat
 from memstore.mirror import apply as mirror_apply
@@ -71,7 +72,7 @@ def push(
     mirror = mirror and repository.workspace.config.mirror_enabled
     error: MemsyncError | None = None
     remote: OpenRemote | None = None
-    with _one_push(repository):
+    with one_push(repository):
         repository.refresh()
         state = carried.log_earlier(repository, state)
         work.carrying = carried.of_unsent(repository, state)
@@ -129,7 +130,7 @@ def _is_drive(state: RemoteState) -> bool:
 
 
 @contextlib.contextmanager
-def _one_push(repository: Repository) -> Iterator[None]:
+def one_push(repository: Repository) -> Iterator[None]:
     """Two pushes of one workspace take turns; commits go on meanwhile."""
     import filelock
 
@@ -157,6 +158,8 @@ def _nothing_to_do(
     heads = {str(head) for head in repository.catalogue.heads()}
     if remote_state.unpushed(repository, state)[0] or set(state.heads) != heads:
         return False
+    if unsent_packs(repository, state):
+        return False
     if not mirror or len(heads) > 1 or mirror_plan.is_current(repository, state.mirrored):
         return True
     return not any(True for _ in mirror_plan.steps(repository, paths)) and bool(
@@ -171,12 +174,12 @@ def _send(
     repository: Repository, state: RemoteState, remote: OpenRemote, work: _Work, progress: Progress
 ) -> RemoteState:
     """Packs, then heads. Returns the state as it was saved."""
-    state, listed = _contact(repository, state, remote)
+    state, listed, notes = _contact(repository, state, remote, progress)
     with repository.writing() as writer:
         seal(repository, writer)
         heads = repository.catalogue.heads()
     work.carrying = carried.of_unsent(repository, state)
-    pending = _unsent_packs(repository, state)
+    pending = unsent_packs(repository, state)
     versions = remote_state.unpushed(repository, state)[0]
     progress.begin("sending", sum(size for _, _, size, _ in pending), "B")
     try:
@@ -193,6 +196,7 @@ def _send(
     work.heads += published.markers
     work.ahead = published.ahead
     work.warnings += published.warnings
+    collection.say_seen(repository, state, remote, notes)
     work.versions += versions
     work.carried |= work.carrying
     work.carrying = {}
@@ -201,16 +205,22 @@ def _send(
     return state
 
 
-def _contact(repository: Repository, state: RemoteState, remote: OpenRemote) -> tuple[RemoteState, list[str]]:
-    """Find the remote, make sure that it is ours, list its heads (before its packs: invariant 2)."""
+def _contact(
+    repository: Repository, state: RemoteState, remote: OpenRemote, progress: Progress
+) -> tuple[RemoteState, list[str], collection.Notes]:
+    """Find the remote, make sure that it is ours, list its heads (before its packs: invariant 2), and see what
+    collections have taken."""
     remote.prepare(create=state.store is None)
     if state.store is None:
         state = _first_contact(repository, state, remote)
     elif remote.listing_is_free:
         _require_format(repository, remote)  # another disk may be mounted at that very place
+    newcomer = not state.registered
+    state = collection.register(repository, state, remote)
     listed = [file.name for file in remote.list("heads/")]
-    remote_state.note_listed(repository, state, remote_state.head_ids(listed))
-    if not listed and state.sent:
+    heads = remote_state.head_ids(listed)
+    remote_state.note_listed(repository, state, heads)
+    if not heads and state.sent:
         there = {file.name.rpartition("/")[2] for file in remote.list("packs/")}
         # A first push that was cut off before its head leaves packs, all of them of this device.
         if there and (state.heads or there - repository.catalogue.places().keys()):
@@ -221,14 +231,15 @@ def _contact(repository: Repository, state: RemoteState, remote: OpenRemote) -> 
         # An emptied remote is filled again, which loses nothing; only one that lost some must be looked at.
         if not there:
             _require_format(repository, remote)
-            state = remote_state.save(
-                repository, replace(state, sent=(), unpublished=(), heads=(), mirrored=None)
-            )
+            state = remote_state.save(repository, remote_state.emptied(state))
             repository.catalogue.db.execute("DELETE FROM mirror")
-    elif remote.listing_is_free and state.sent:
-        there = {file.name.rpartition("/")[2] for file in remote.list("packs/")}
-        state = replace(state, sent=tuple(name for name in state.sent if name in there))
-    return state, listed
+    state, notes = collection.learn(state, remote, listed)
+    if heads:
+        state = settle(repository, state, remote, newcomer=newcomer, progress=progress)
+        if remote.listing_is_free and state.sent:
+            there = {file.name.rpartition("/")[2] for file in remote.list("packs/")}
+            state = replace(state, sent=tuple(name for name in state.sent if name in there))
+    return state, listed, notes
 
 
 def _first_contact(repository: Repository, state: RemoteState, remote: OpenRemote) -> RemoteState:
@@ -242,6 +253,7 @@ def _first_contact(repository: Repository, state: RemoteState, remote: OpenRemot
                 hint=MEND,
             ) from None
         remote.create("format", BytesSource(repository.format.encoded()))
+        state = replace(state, registered=True)  # nobody can have collected here yet
     there = [file.name.rpartition("/")[2] for file in remote.list("packs/")]
     return remote_state.save(
         repository, replace(state, store=repository.format.store.hex(), sent=tuple(there))
@@ -268,7 +280,7 @@ def _require_format(repository: Repository, remote: OpenRemote) -> None:
         remote.create("format", BytesSource(repository.format.encoded()))
 
 
-def _unsent_packs(repository: Repository, state: RemoteState) -> list[tuple[str, str, int, int]]:
+def unsent_packs(repository: Repository, state: RemoteState) -> list[tuple[str, str, int, int]]:
     """(name, path, bytes, data records) of packs the remote lacks, in the order in which they were made: a
     version's objects may lie in earlier ones."""
     sent = set(state.sent)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from blake3 import blake3
@@ -46,6 +46,16 @@ class RemoteState:
     """Those for which a head was published since, and whose files have no line in the upload_log yet."""
     heads: tuple[str, ...] = ()
     """The heads that were listed there last, hex."""
+    registered: bool = False
+    """Whether this device's file lies there, by which collections know of it."""
+    collections: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The collections whose markers lie there, and the packs that each took (`actions/collection.py`)."""
+    settled: tuple[str, ...] = ()
+    """Those of them after which all that this device has is there again."""
+    superseded: tuple[str, ...] = ()
+    """Packs there that a compaction here took the place of, and no marker says so yet."""
+    remade: tuple[str, ...] = ()
+    """Packs that a compaction made of packs that lay there: their versions are no news."""
     last_push_ms: int | None = None
     last_error: str | None = None
     last_error_ms: int | None = None
@@ -67,8 +77,9 @@ def load(repository: Repository) -> RemoteState | None:
         if said not in (None, _check(facts)):
             raise ValueError("it is not what was written")
         known = {name: facts[name] for name in RemoteState.__dataclass_fields__ if name in facts}
-        for name in ("sent", "unpublished", "unlogged", "heads"):
+        for name in ("sent", "unpublished", "unlogged", "heads", "settled", "superseded", "remade"):
             known[name] = tuple(known.get(name, ()))
+        known["collections"] = {id: tuple(names) for id, names in known.get("collections", {}).items()}
         state = RemoteState(**_checked(known))
         if state.device != repository.device.id:
             # Of the folder that this one was copied from, or that a sync program laid over it: where the remote
@@ -94,6 +105,10 @@ def _checked(facts: dict[str, Any]) -> dict[str, Any]:
     for name, value in facts.items():
         if isinstance(value, tuple):
             good = all(isinstance(item, str) for item in value)
+        elif name == "collections":
+            good = all(isinstance(item, str) for names in value.values() for item in names)
+        elif name == "registered":
+            good = isinstance(value, bool)
         elif name.endswith("_ms"):
             good = value is None or (type(value) is int and abs(value) < 1 << 53)
         else:
@@ -151,9 +166,23 @@ def just_sent(state: RemoteState, name: str) -> RemoteState:
     return replace(with_sent(state, [name]), unpublished=(*before, name))
 
 
+def emptied(state: RemoteState) -> RemoteState:
+    """Of a remote on which nothing lies any more."""
+    return replace(
+        state,
+        sent=(), unpublished=(), heads=(), mirrored=None,
+        registered=True, collections={}, settled=(), superseded=(), remade=(),
+    )  # fmt: skip
+
+
 def published(state: RemoteState) -> set[str]:
     """Packs that lie there and belong to a head that does: what is in them can be fetched by others."""
-    return set(state.sent) - set(state.unpublished)
+    return {*state.sent, *state.superseded, *state.remade} - set(state.unpublished)
+
+
+def fossils(state: RemoteState) -> set[str]:
+    """Packs there that do not count any more: a collection took what stays of them elsewhere."""
+    return {name for names in state.collections.values() for name in names}
 
 
 def unpushed(repository: Repository, state: RemoteState | None) -> tuple[int, int | None]:

@@ -45,7 +45,7 @@ def fetch(
     `torn/`: it may be damaged in another place."""
     try:
         remote.prepare(create=False)
-        heads = remote.list("heads/")
+        heads = remote_state.head_ids([file.name for file in remote.list("heads/")])
         listed = {file.name.rpartition("/")[2]: file for file in remote.list("packs/")}
     except RemoteMissing:
         return []

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from memstore import files, recovery, reflog, salvage
@@ -16,7 +16,7 @@ from memstore.errors import DamagedData
 from memstore.ids import VersionId
 from memstore.objects import encoding
 from memstore.objects.catalogue import PlaceKind
-from memstore.objects.pack import PackWriter, Tail, read_tail
+from memstore.objects.pack import PackWriter
 from memstore.objects.record import Encoding, Header, RecordKind
 from memstore.objects.segment import Placed, Scan, Segment
 from memstore.reflog import Stand
@@ -90,23 +90,32 @@ def _sweep(repository: Repository) -> None:
 
 
 def _write_packs(repository: Repository, scans: list[tuple[Segment, Scan]]) -> list[Sealed]:
-    """Data records first, then all metadata in the last pack: a version is never sent before its objects."""
+    return write_packs(repository, _data(repository, scans), _metadata(repository, scans))
+
+
+def write_packs(
+    repository: Repository,
+    data: Iterable[tuple[Header, bytes]],
+    metadata: Iterable[tuple[Header, bytes]],
+) -> list[Sealed]:
+    """New packs, durable under their names: data records (as they are to lie there) first, then metadata
+    records (header, payload), all of it in the last pack, for a version is never sent before its objects."""
     folder = os.path.join(repository.state, "packs")
     limit = repository.workspace.config.push_pack_size
     sealed: list[Sealed] = []
     pack = PackWriter(folder, repository.format.store)
     try:
-        for header, record in _data(repository, scans):
+        for header, record in data:
             if pack.objects and pack.size + len(record) > limit:
                 objects = pack.objects
                 sealed.append(_finished(pack, objects))
                 pack = PackWriter(folder, repository.format.store)
             pack.add(header, record)
-        metadata = 0
-        for header, payload in _metadata(repository, scans):
+        count = 0
+        for header, payload in metadata:
             pack.add_metadata(header, payload)
-            metadata += 1
-        if pack.objects or metadata:
+            count += 1
+        if pack.objects or count:
             sealed.append(_finished(pack, pack.objects))
         else:
             pack.abandon()
@@ -186,7 +195,9 @@ def _swap(
         found = []
         for pack in packs:
             if pack.name not in places:
-                found += recovery.enter_tail(catalogue, pack.name, _tail(pack))
+                found += recovery.enter_tail(
+                    catalogue, pack.name, recovery.tail_of(repository.state, pack.name)
+                )
         new_segment = repository.new_segment()
         for segment, _ in scans:
             place = places.get(segment.name)
@@ -219,15 +230,3 @@ def _note_heads(repository: Repository, heads: set[VersionId]) -> None:
     current = repository.head()
     ordered = sorted(heads, key=lambda head: (head == current, head))
     reflog.append(repository.state, [Stand(head, reflog.SEALED, None) for head in ordered])
-
-
-def _tail(pack: Sealed) -> Tail:
-    descriptor = files.open_read(pack.path)
-    try:
-        return read_tail(
-            lambda offset, length: files.read_at(descriptor, offset, length),
-            pack.size,
-            f"pack {pack.name[:12]}",
-        )
-    finally:
-        os.close(descriptor)

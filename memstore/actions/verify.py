@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Final
 
@@ -18,9 +18,11 @@ from memstore.actions import state_files
 from memstore.errors import DamagedData
 from memstore.ids import ContentId, Id, PackId, VersionId
 from memstore.manifest import history
+from memstore.manifest.removed import in_force
 from memstore.manifest.version import Change, Version, decode
 from memstore.objects.catalogue import Location, PlaceKind, path_of
 from memstore.objects.pack import check_header, read_tail
+from memstore.objects.reader import Removed
 from memstore.objects.record import RecordKind
 from memstore.objects.segment import Segment
 from memstore.progress import SILENT, Progress
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from memstore.repository import Repository
 
 PATHS_SHOWN: Final = 20
+TRIES: Final = 3
 _PIECE: Final = 1 << 20
 _MEND: Final = (
     "'memsync repair' brings back what the remote, another copy here or a file in Data/ still has of it"
@@ -38,6 +41,21 @@ _MEND: Final = (
 
 def verify(repository: Repository, *, quick: bool = False, progress: Progress = SILENT) -> VerifyReport:
     """Check the local store. `quick` checks packs, segments and versions, but reads no contents."""
+    for _ in range(TRIES):
+        before = _files(repository)
+        report = _verify(repository, quick=quick, progress=progress)
+        if report.ok or _files(repository) == before:
+            break
+        # Another process sealed or collected meanwhile: what it moved away is no damage.
+        repository.reader.close()
+    return report
+
+
+def _files(repository: Repository) -> list[str]:
+    return [*recovery.pack_names(repository.state), *recovery.segment_names(repository.state)]
+
+
+def _verify(repository: Repository, *, quick: bool, progress: Progress) -> VerifyReport:
     found_already = list(repository.warnings)
     repository.refresh()
     problems: list[Problem] = []
@@ -47,8 +65,12 @@ def verify(repository: Repository, *, quick: bool = False, progress: Progress = 
     problems += _check_versions(repository)
     count = size = 0
     if not quick:
-        count, size, damaged = _check_contents(repository, progress)
+        count, size, damaged, removed = _check_contents(repository, progress)
         problems += damaged
+        if removed:
+            found_already.append(
+                f"{removed} contents were removed by retention, or forgotten: that is no damage"
+            )
     versions = repository.catalogue.version_count()
     notes = tuple(dict.fromkeys([*found_already, *repository.warnings]))
     return VerifyReport(count, size, tuple(problems), versions, notes)
@@ -60,7 +82,10 @@ def verify(repository: Repository, *, quick: bool = False, progress: Progress = 
 def _check_packs(repository: Repository, progress: Progress) -> Iterator[Problem]:
     names = recovery.pack_names(repository.state)
     known = repository.catalogue.places()
-    sizes = {name: files.size(path_of(repository.state, name, PlaceKind.PACK)) for name in names}
+    sizes = dict.fromkeys(names, 0)
+    for name in names:
+        with contextlib.suppress(FileNotFoundError):
+            sizes[name] = files.size(path_of(repository.state, name, PlaceKind.PACK))
     progress.begin("checking packs", sum(sizes.values()), "B")
     try:
         for name in names:
@@ -235,17 +260,26 @@ def _is_manifest(
         return False  # a change that its version's record does not have
 
 
-def _check_contents(repository: Repository, progress: Progress) -> tuple[int, int, list[Problem]]:
-    """Every content that a version names, and every stored form of it."""
+def _check_contents(repository: Repository, progress: Progress) -> tuple[int, int, list[Problem], int]:
+    """Every content that a version names, and every stored form of it; last, how many were removed on purpose."""
     named = sorted(_named(repository))
     progress.begin("reading contents", len(named), "objects")
-    count = size = 0
+    count = size = gone = 0
     problems: list[Problem] = []
+    removed: Collection[ContentId] | None = None
     try:
         for id in named:
             count += 1
             try:
                 size += _check_content(repository, id)
+            except Removed as error:
+                if removed is None:
+                    removed = in_force(repository.catalogue, repository.reader).keys()
+                if id in removed:
+                    count, gone = count - 1, gone + 1
+                else:
+                    hint = f"{error.message}, and was needed again; {_MEND}"
+                    problems.append(Problem("missing_object", str(id), paths_of(repository, id), hint))
             except DamagedData as error:
                 kind = "missing_object" if error.code == "missing_object" else "damaged_object"
                 problems.append(
@@ -260,7 +294,7 @@ def _check_contents(repository: Repository, progress: Progress) -> tuple[int, in
             progress.advance(1)
     finally:
         progress.end()
-    return count, size, problems
+    return count, size, problems, gone
 
 
 def _named(repository: Repository) -> set[ContentId]:

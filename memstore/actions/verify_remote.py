@@ -36,7 +36,7 @@ def verify_remote(
     `read_data` downloads every pack and decodes all that is in it."""
     remote.prepare(create=False)
     problems: list[Problem] = []
-    heads = remote.list("heads/")
+    heads = [file for file in remote.list("heads/") if head_ids([file.name])]
     listed = {file.name.rpartition("/")[2]: file for file in remote.list("packs/")}
     hint = MEND
     if read_data or remote.listing_is_free or not _lists_our_format(repository, remote):

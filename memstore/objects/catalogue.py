@@ -27,7 +27,7 @@ from memstore.errors import DamagedData
 from memstore.ids import ContentId, VersionId
 from memstore.objects.connection import CatalogueDamaged, Connection
 from memstore.objects.places import PlaceFiles, PlaceKind, path_of
-from memstore.objects.record import Encoding
+from memstore.objects.record import Encoding, RecordKind
 
 SCHEMA: Final = 3
 """Of the cache only; another number means: rebuild."""
@@ -293,6 +293,19 @@ class Catalogue:
         for row in rows.fetchall():
             with contextlib.suppress(DamagedData):
                 yield self._located(*row)
+
+    def of_kind(self, kind: RecordKind) -> Iterator[tuple[bytes, Location]]:
+        """(id, location) of all records of a kind that packs keep in metadata groups."""
+        rows = self.db.execute(
+            "SELECT objects.place, offset, inner, cost FROM objects JOIN places USING (place) "
+            "WHERE inner >= 0 OR places.kind = ? ORDER BY objects.place, offset, inner",
+            (PlaceKind.SEGMENT,),
+        )
+        for row in rows.fetchall():
+            with contextlib.suppress(DamagedData):
+                located = self._located(*row)
+                if located[1].kind == kind:
+                    yield located
 
     def holds_objects(self) -> bool:
         return self.db.execute("SELECT 1 FROM objects LIMIT 1").fetchone() is not None

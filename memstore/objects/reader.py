@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -13,6 +14,7 @@ from memstore.ids import ID_BYTES, ContentId, Id, ManifestId, VersionId
 from memstore.objects import encoding
 from memstore.objects.catalogue import Catalogue, Location
 from memstore.objects.record import PIECE_LIMIT, Encoding, RecordKind
+from memstore.objects.tombstone import FORGOTTEN, Tombstone
 
 Piece = tuple[ContentId, int]
 """A piece of a large file: (content id, plain bytes)."""
@@ -76,6 +78,13 @@ def _unsigned(data: bytes, at: int) -> tuple[int, int]:
 
 def _no_recipe() -> DamagedData:
     return DamagedData("a recipe does not decode", hint="run 'memsync verify'")
+
+
+class Removed(Missing):
+    """The content was removed on purpose, and a tombstone says so: no damage, and nothing brings it back."""
+
+    code = "removed"
+    exit_code = 8
 
 
 class ObjectReader:
@@ -159,11 +168,31 @@ class ObjectReader:
         if not plans:
             if trouble is not None:
                 raise trouble
-            raise Missing(
+            raise self._gone(id)
+        return plans
+
+    def tombstone(self, location: Location) -> Tombstone:
+        """The tombstone at a location. Raises `DamagedData`."""
+        return Tombstone.unpacked(self._payload(location))
+
+    def _gone(self, id: Id) -> Missing:
+        """Why no form of a content is here: removed on purpose, or missing."""
+        told = [
+            self.tombstone(row) for row in self._catalogue.locations(id) if row.kind == RecordKind.TOMBSTONE
+        ]
+        told = [tombstone for tombstone in told if tombstone.content == id]
+        if not told:
+            return Missing(
                 f"content {str(id)[:12]} is not in this store",
                 hint="run 'memsync verify'; 'memsync pull' brings what the remote has",
             )
-        return plans
+        last = max(told, key=lambda tombstone: (tombstone.why == FORGOTTEN, tombstone.time_ms))
+        day = time.strftime("%Y-%m-%d", time.gmtime(last.time_ms / 1000))
+        how = "forgotten on purpose" if last.why == FORGOTTEN else "removed by retention ('memsync gc')"
+        return Removed(
+            f"content {str(id)[:12]} was {how} on {day}",
+            hint="'memsync log PATH' shows the path's other versions; their contents may still be there",
+        )
 
     def load(self, id: ContentId, plans: Sequence[Sequence[Location]]) -> bytes:
         """The first of the planned forms that decodes to `id`. Does not touch the catalogue unless a file
@@ -243,4 +272,4 @@ class ObjectReader:
         return payload
 
 
-__all__ = ["Missing", "ObjectReader", "Piece", "parse_recipe"]
+__all__ = ["Missing", "ObjectReader", "Piece", "Removed", "parse_recipe"]

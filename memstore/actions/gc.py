@@ -1,0 +1,217 @@
+"""gc: contents that no kept version holds leave, small packs become few, and the remote follows.
+
+Version records stay, all of them; each content that leaves has a tombstone (invariant 11). On a remote the
+old packs are marked first and deleted by a later run (`actions/collection.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+from memstore import files, recovery
+from memstore.actions import collection, compact, fetch, push, remote_state
+from memstore.actions.leaving import (
+    incomplete,
+    leaving,
+    plain_size,
+    require_whole_history,
+    stored_size,
+)
+from memstore.actions.remote_state import RemoteState
+from memstore.actions.seal import seal
+from memstore.actions.settle import at_hand, compacted
+from memstore.errors import MemsyncError
+from memstore.ids import ContentId
+from memstore.manifest import held, history, retention
+from memstore.manifest.removed import in_force
+from memstore.manifest.retention import Dated, Rules
+from memstore.objects.catalogue import PlaceKind, path_of
+from memstore.objects.tombstone import FORGOTTEN
+from memstore.progress import SILENT, Progress
+from memstore.remotes.base import OpenRemote
+from memstore.reports import GcReport
+
+if TYPE_CHECKING:
+    from memstore.repository import Repository
+
+
+class _Plan(NamedTuple):
+    kept: int
+    """Versions whose contents stay."""
+    unwanted: set[ContentId]
+
+
+def gc(
+    repository: Repository,
+    state: RemoteState | None,
+    open_remote: Callable[[], OpenRemote] | None,
+    rules: Rules,
+    *,
+    keep_archived: bool = True,
+    progress: Progress = SILENT,
+) -> GcReport:
+    """Collect here, and then on the remote (`open_remote`; None: only here). Trouble with the remote is in the
+    report; what was done here stands, and the next run goes on. Raises `DamagedData` where part of the
+    history cannot be read."""
+    error: MemsyncError | None = None
+    notes: list[str] = []
+    if state is not None and open_remote is not None:
+        error = _send(repository, open_remote, progress)
+    with push.one_push(repository):
+        repository.refresh()
+        state = remote_state.load(repository)
+        packs_before, bytes_before = _packs(repository)
+        with repository.writing() as writer:
+            if state is None:
+                seal(repository, writer)
+                packs_before, bytes_before = _packs(repository)
+            require_whole_history(repository)
+            plan = _plan(repository, rules, keep_archived)
+            settled = None if state is None else remote_state.published(state)
+            sizes = [(name, size) for name, size in _sizes(repository) if settled is None or name in settled]
+            take = compact.to_merge(sizes, repository.workspace.config.push_pack_size)
+            removed_bytes = plain_size(repository, leaving(repository, plan.unwanted, settled).contents)
+            done = compacted(repository, state, take, plan.unwanted)
+        packs_after, bytes_after = _packs(repository)
+    swept = collection.Swept(0, 0, 0)
+    marked = 0
+    if open_remote is not None and done.state is not None:
+        if error is None:
+            error = _send(repository, open_remote, progress)
+        if error is None:
+            try:
+                marked, swept = _on_the_remote(repository, open_remote, notes, progress)
+            except MemsyncError as trouble:
+                error = trouble
+    if open_remote is None and done.state is not None:
+        notes.append("the remote was not touched (--local); a run without it brings it up to date")
+    return GcReport(
+        versions=repository.catalogue.version_count(),
+        versions_kept=plan.kept,
+        removed=len(done.gone.contents),
+        removed_bytes=removed_bytes,
+        packs_before=packs_before,
+        packs_after=packs_after,
+        bytes_before=bytes_before,
+        bytes_after=bytes_after,
+        marked=marked,
+        deleted=swept.packs,
+        deleted_bytes=swept.bytes,
+        waiting=swept.waiting,
+        notes=tuple(notes),
+        error=None if error is None else error.as_json(),
+        exit_code=0 if error is None else error.exit_code,
+    )
+
+
+def dry_run(
+    repository: Repository, state: RemoteState | None, rules: Rules, *, keep_archived: bool = True
+) -> GcReport:
+    """What a collection would do here; nothing is changed, and the remote is not asked. Packs are counted as
+    they are now, for how many there will be shows only when they are written."""
+    repository.refresh()
+    require_whole_history(repository)
+    plan = _plan(repository, rules, keep_archived)
+    settled = None if state is None else remote_state.published(state)
+    going = leaving(repository, plan.unwanted, settled)
+    packs, size = _packs(repository)
+    return GcReport(
+        versions=repository.catalogue.version_count(),
+        versions_kept=plan.kept,
+        removed=len(going.contents),
+        removed_bytes=plain_size(repository, going.contents),
+        packs_before=packs,
+        packs_after=packs,
+        bytes_before=size,
+        bytes_after=size - stored_size(repository, going.objects),
+        dry_run=True,
+        notes=("nothing was removed: this was a dry run",),
+    )
+
+
+def _plan(repository: Repository, rules: Rules, keep_archived: bool) -> _Plan:
+    catalogue = repository.catalogue
+    removed = in_force(catalogue, repository.reader)
+    forgotten = {id for id, stone in removed.items() if stone.why == FORGOTTEN}
+    unwanted = set(removed) - at_hand(repository)
+    total = catalogue.version_count()
+    if rules.keep_everything:
+        return _Plan(total, unwanted | forgotten)
+    heads = {seq for seq in map(catalogue.seq, catalogue.heads()) if seq is not None}
+    versions = [
+        Dated(repository.seq(version.id), version.time_ms, version.context_tags)
+        for version in history.versions_of(catalogue)
+    ]
+    kept = retention.kept(versions, heads, rules)
+    wanted = held.held(catalogue, kept) | at_hand(repository)
+    if keep_archived:
+        wanted |= held.archived_by_name(catalogue)
+    return _Plan(len(kept), unwanted | (held.named(catalogue) - wanted) | forgotten)
+
+
+def _sizes(repository: Repository) -> list[tuple[str, int]]:
+    return [
+        (name, files.size(path_of(repository.state, name, PlaceKind.PACK)))
+        for name in recovery.pack_names(repository.state)
+    ]
+
+
+def _packs(repository: Repository) -> tuple[int, int]:
+    sizes = _sizes(repository)
+    return len(sizes), sum(size for _, size in sizes)
+
+
+# -- the remote --------------------------------------------------------------------------------------------
+
+
+def _send(
+    repository: Repository, open_remote: Callable[[], OpenRemote], progress: Progress
+) -> MemsyncError | None:
+    """Everything the remote lacks; what went wrong with it."""
+    state = remote_state.load(repository)
+    if state is None:
+        return None
+    report = push.push(repository, state, open_remote, mirror=False, progress=progress)
+    if report.error is None:
+        return None
+    told = report.error
+    error = MemsyncError(str(told["message"]), hint=str(told["hint"]), code=str(told["code"]))
+    error.exit_code, error.retryable = report.exit_code, bool(told["retryable"])
+    return error
+
+
+def _on_the_remote(
+    repository: Repository, open_remote: Callable[[], OpenRemote], notes: list[str], progress: Progress
+) -> tuple[int, collection.Swept]:
+    """Mark what was superseded here, delete what was marked before and can be spared: (marked, swept)."""
+    with push.one_push(repository):
+        state = remote_state.load(repository)
+        assert state is not None
+        remote = open_remote()
+        try:
+            remote.prepare(create=False)
+            heads, listed = fetch.look_at_heads(remote)
+            state, told = collection.learn(state, remote, listed)
+            counting = fetch.fetch_what_counts(repository, state, remote, progress)
+            if any(repository.catalogue.seq(head) is None for head in heads):
+                notes.append("the remote's listing lags: marking and deleting wait for the next run")
+                return 0, collection.Swept(0, 0, 0)
+            state = remote_state.save(repository, remote_state.with_sent(state, counting))
+            marked = 0
+            if not push.unsent_packs(repository, state):
+                state, marked = collection.mark(repository, state, remote, told)
+            fossils = remote_state.fossils(state)
+            removed = in_force(repository.catalogue, repository.reader)
+            if not fossils.isdisjoint(recovery.pack_names(repository.state)):
+                notes.append(
+                    "a version that was pushed at the same moment needs what was marked: it is sent again by the "
+                    "next push, and nothing is deleted before"
+                )
+                return marked, collection.Swept(0, 0, len(fossils))
+            if incomplete(repository, removed):
+                notes.append("something is missing here, so nothing is deleted there: run 'memsync verify'")
+                return marked, collection.Swept(0, 0, len(fossils))
+            return marked, collection.sweep(repository, state, remote, told)
+        finally:
+            remote.close()

@@ -1,0 +1,128 @@
+"""What leaves the store: contents that are not wanted any more, with the pieces of large ones."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from memstore.errors import DamagedData
+from memstore.ids import ContentId
+from memstore.manifest import held, history
+from memstore.objects.catalogue import key_of
+from memstore.objects.record import RecordKind
+
+if TYPE_CHECKING:
+    from memstore.repository import Repository
+
+
+_CONTENTS: Final = frozenset({RecordKind.CONTENT, RecordKind.RECIPE})
+
+
+class Leaving(NamedTuple):
+    contents: frozenset[ContentId]
+    """What versions name, and what gets a tombstone."""
+    objects: frozenset[ContentId]
+    """The same, and the pieces that no other content has."""
+
+
+def leaving(
+    repository: Repository, unwanted: Iterable[ContentId], settled: Collection[str] | None
+) -> Leaving:
+    """Of these contents the ones that are here and can go. `settled` are the packs that may be rewritten (None:
+    all places); what lies in any other place, or is leant on there, has to wait."""
+    held_up = _held_up(repository, settled)
+    pieces_of = dict(_recipes(repository))
+    contents = set()
+    for id in unwanted:
+        parts = [id, *pieces_of.get(id, ())]
+        if held_up.isdisjoint(map(key_of, parts)) and _is_here(repository, id):
+            contents.add(id)
+    if not contents:
+        return Leaving(frozenset(), frozenset())
+    staying = {piece for id, pieces in pieces_of.items() if id not in contents for piece in pieces}
+    contents -= staying  # a file that is a piece of another's
+    pieces = {piece for id in contents for piece in pieces_of.get(id, ())} - staying
+    files = held.named(repository.catalogue) - contents if pieces else set()
+    return Leaving(frozenset(contents), frozenset(contents | (pieces - files)))
+
+
+def incomplete(repository: Repository, removed: Collection[ContentId]) -> bool:
+    """Whether something that a version names is not here and not removed: a content, a piece of one, or what
+    a stored form leans on."""
+    catalogue = repository.catalogue
+    here: set[bytes] = set()
+    lowest: dict[tuple[int, int], int] = {}
+    leaning: list[tuple[int, int, int]] = []
+    for place, _, _ in catalogue.places().values():
+        for id, row in catalogue.objects_in(place):
+            if row.kind in _CONTENTS:
+                here.add(id)
+            at = (row.kind, row.key)
+            lowest[at] = min(row.rank, lowest.get(at, row.rank))
+            if row.base is not None:
+                leaning.append((row.kind, row.base, row.rank))
+    if any(lowest.get((kind, base), rank) >= rank for kind, base, rank in leaning):
+        return True
+    if any(id not in removed for id in held.named(catalogue) - here):
+        return True
+    return any(piece not in here for _, pieces in _recipes(repository) for piece in pieces)
+
+
+def plain_size(repository: Repository, contents: Iterable[ContentId]) -> int:
+    """Bytes that these contents have as files."""
+    total = 0
+    for id in contents:
+        forms = repository.catalogue.locations(id)
+        whole = next((row.raw for row in forms if row.kind == RecordKind.CONTENT), None)
+        if whole is None:
+            whole = sum(length for _, length in repository.reader.recipe(id) or ())
+        total += whole
+    return total
+
+
+def stored_size(repository: Repository, objects: Iterable[ContentId]) -> int:
+    """Bytes that all stored forms of these objects take."""
+    forms = (row for id in objects for row in repository.catalogue.locations(id))
+    return sum(row.header + row.stored for row in forms if row.kind in _CONTENTS)
+
+
+def require_whole_history(repository: Repository) -> None:
+    """Raises `DamagedData` where a pack or version can't be read: what it names is not known, and might go."""
+    from memstore import recovery
+
+    db = repository.catalogue.db
+    lost = db.execute("SELECT 1 FROM versions WHERE place = ? LIMIT 1", (history.NOWHERE,)).fetchone()
+    stray = db.execute("SELECT 1 FROM strays LIMIT 1").fetchone()
+    places = repository.catalogue.places()
+    unread = [name for name in recovery.pack_names(repository.state) if name not in places]
+    if lost or stray or unread:
+        raise DamagedData(
+            "part of the history cannot be read, so nothing is collected: what it needs is not known",
+            hint="run 'memsync verify' to see what is missing; 'memsync pull' may bring it",
+        )
+
+
+def _is_here(repository: Repository, id: ContentId) -> bool:
+    return any(row.kind in _CONTENTS for row in repository.catalogue.locations(id))
+
+
+def _held_up(repository: Repository, settled: Collection[str] | None) -> set[int]:
+    """Keys of what lies outside the settled packs, and of what is leant on there."""
+    if settled is None:
+        return set()
+    places = [row[0] for name, row in repository.catalogue.places().items() if name not in settled]
+    keys: set[int] = set()
+    for place in places:
+        for _, row in repository.catalogue.objects_in(place):
+            if row.kind in _CONTENTS:
+                keys.add(row.key)
+                if row.base is not None:
+                    keys.add(row.base)
+    return keys
+
+
+def _recipes(repository: Repository) -> Iterator[tuple[ContentId, list[ContentId]]]:
+    """Every large content that is here, and its pieces."""
+    for id, _ in repository.catalogue.of_kind(RecordKind.RECIPE):
+        content = ContentId(id)
+        yield content, [piece for piece, _ in repository.reader.recipe(content) or ()]

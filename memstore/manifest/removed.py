@@ -1,0 +1,51 @@
+"""Which contents are removed: what the tombstones say, and which of them still hold.
+
+A *forgotten* content stays so. A *retention* tombstone is void once some version holds the content that its
+collector did not know: one made after it, or made elsewhere at the same time.
+"""
+
+from __future__ import annotations
+
+from memstore.ids import ContentId, VersionId
+from memstore.manifest.held import held, with_ancestors
+from memstore.objects.catalogue import Catalogue
+from memstore.objects.reader import ObjectReader
+from memstore.objects.record import RecordKind
+from memstore.objects.tombstone import FORGOTTEN, Tombstone
+
+
+def tombstones(catalogue: Catalogue, reader: ObjectReader) -> list[Tombstone]:
+    """All that are here; a content may have several. Raises `DamagedData`."""
+    return [reader.tombstone(location) for _, location in catalogue.of_kind(RecordKind.TOMBSTONE)]
+
+
+def in_force(catalogue: Catalogue, reader: ObjectReader) -> dict[ContentId, Tombstone]:
+    """The contents that are removed, each with a tombstone that holds, the newest of them."""
+    found: dict[ContentId, Tombstone] = {}
+    by_knowledge: dict[tuple[VersionId, ...], list[Tombstone]] = {}
+    for tombstone in tombstones(catalogue, reader):
+        if tombstone.why == FORGOTTEN:
+            found[tombstone.content] = newer(found.get(tombstone.content), tombstone)
+        else:
+            by_knowledge.setdefault(tombstone.known, []).append(tombstone)
+    for known, told in by_knowledge.items():
+        still_held = held_without(catalogue, known)
+        for tombstone in told:
+            if tombstone.content not in still_held:
+                found[tombstone.content] = newer(found.get(tombstone.content), tombstone)
+    return found
+
+
+def held_without(catalogue: Catalogue, known: tuple[VersionId, ...]) -> set[ContentId]:
+    """The contents held by versions that are neither these heads nor their ancestors."""
+    seqs = [seq for seq in map(catalogue.seq, known) if seq is not None]
+    before = with_ancestors(catalogue, seqs)
+    others = {row[0] for row in catalogue.db.execute("SELECT seq FROM versions") if row[0] not in before}
+    return held(catalogue, others) if others else set()
+
+
+def newer(one: Tombstone | None, other: Tombstone) -> Tombstone:
+    """Of two tombstones for a content, the one that says more: forgotten before retention, then the later."""
+    if one is None:
+        return other
+    return max(one, other, key=lambda tombstone: (tombstone.why == FORGOTTEN, tombstone.time_ms))

@@ -1,0 +1,40 @@
+"""Tombstones: what is left of a content that was removed. The payload is in docs/format.md, "Tombstone"."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import msgpack
+
+from memstore.errors import DamagedData
+from memstore.ids import ContentId, VersionId
+
+RETENTION: Final = "retention"
+FORGOTTEN: Final = "forgotten"
+
+
+class Tombstone(NamedTuple):
+    content: ContentId
+    why: str
+    """`retention` or `forgotten`."""
+    time_ms: int
+    known: tuple[VersionId, ...] = ()
+    """The heads of what its collector knew. A version that is not among these and their ancestors, and holds
+    the content, makes a retention tombstone void: nobody asked that version before."""
+
+    def packed(self) -> bytes:
+        facts: dict[str, object] = {"content": bytes(self.content), "why": self.why, "time": self.time_ms}
+        if self.known:
+            facts["known"] = [bytes(head) for head in self.known]
+        payload: bytes = msgpack.packb(facts, use_bin_type=True)
+        return payload
+
+    @classmethod
+    def unpacked(cls, payload: bytes) -> Tombstone:
+        """Raises `DamagedData` for what is none."""
+        try:
+            facts = msgpack.unpackb(payload, raw=False)
+            known = tuple(VersionId(head) for head in facts.get("known", ()))
+            return cls(ContentId(facts["content"]), str(facts["why"]), int(facts["time"]), known)
+        except (ValueError, TypeError, KeyError, AttributeError, msgpack.UnpackException) as error:
+            raise DamagedData("a tombstone does not decode", hint="run 'memsync verify'") from error

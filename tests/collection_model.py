@@ -1,0 +1,352 @@
+"""A small world of devices and one remote, in which a collection can be played in every order of its steps.
+
+The decisions are the code's own (`memstore.actions.collection`): what counts, when a device must look, what it
+sends again, when a fossil may be deleted. Around them stands the least that they need: packs as sets of things,
+names in `heads/`, devices as lists of steps. A step is one call of the remote; what a device does by itself
+commutes with what others do, and is part of the step before.
+
+Everything is a value: a state can be kept, compared, and gone on from in each possible way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+from memstore.actions import collection
+from memstore.actions.collection import Marker, Notes
+
+Thing = tuple[str, ...]
+"""("object", name), ("version", name, object, …) or ("stone", object, version known to its collector, …)."""
+Packs = tuple[tuple[str, frozenset[Thing]], ...]
+"""Sorted by name."""
+
+
+class Decisions(NamedTuple):
+    """What the code decides; a test puts a wrong one in its place to see it found out."""
+
+    live: Callable[..., set[str]] = collection.live
+    must_settle: Callable[..., bool] = collection.must_settle
+    no_longer_there: Callable[..., set[str]] = collection.no_longer_there
+    may_delete: Callable[..., bool] = collection.may_delete
+
+
+class Device(NamedTuple):
+    id: str
+    """8 hex digits."""
+    plan: tuple[str, ...]
+    """Steps that are left; see `steps`."""
+    here: Packs
+    sent: frozenset[str]
+    newest: str = ""
+    """The version that it has made last."""
+    newcomer: bool = False
+    settled: frozenset[str] = frozenset()
+    superseded: frozenset[str] = frozenset()
+    listed: frozenset[str] = frozenset()
+    """The names in `heads/`, as it saw them last."""
+    made: int = 0
+    going: tuple[str, ...] = ()
+    """Packs that it is about to delete."""
+
+
+class World(NamedTuple):
+    packs: Packs
+    names: frozenset[str]
+    """In `heads/`."""
+    markers: tuple[Marker, ...]
+    devices: tuple[Device, ...]
+
+
+def things(packs: Iterable[tuple[str, frozenset[Thing]]]) -> frozenset[Thing]:
+    return frozenset(thing for _, held in packs for thing in held)
+
+
+def removed(held: frozenset[Thing]) -> set[str]:
+    """The objects that are removed: a stone names them, and no version needs them that its collector did not
+    know."""
+    gone = set()
+    for stone in held:
+        if stone[0] == "stone":
+            others = (v for v in held if v[0] == "version" and v[1] not in stone[2:])
+            if not any(stone[1] in version[2:] for version in others):
+                gone.add(stone[1])
+    return gone
+
+
+def incomplete(held: frozenset[Thing]) -> bool:
+    gone = removed(held)
+    return any(
+        ("object", needed) not in held and needed not in gone
+        for version in held
+        if version[0] == "version"
+        for needed in version[2:]
+    )
+
+
+def lost(world: World) -> str | None:
+    """A published version that needs something which lies nowhere on the remote."""
+    there = things(world.packs)
+    for version in there:
+        if version[0] == "version" and version[1] in world.names:
+            for needed in version[2:]:
+                if ("object", needed) not in there:
+                    return f"{version[1]} needs {needed}"
+    return None
+
+
+# -- the steps of a device -------------------------------------------------------------------------------------
+
+
+def push(version: str = "") -> tuple[str, ...]:
+    """A push; with a version (`v1:xy`: it needs x and y) that is made just before."""
+    return ((f"commit {version}",) if version else ()) + (
+        "register",
+        "list",
+        "settle",
+        "send",
+        "publish",
+        "seen",
+    )
+
+
+def gc() -> tuple[str, ...]:
+    return (*push(), "compact", "send", "list", "fetch", "mark", "choose", "delete")
+
+
+def after(world: World, number: int, decide: Decisions) -> World:
+    """The world when one device has taken its next step. Steps of the device's own run along with it."""
+    device = world.devices[number]
+    word, *rest = device.plan[0].split(" ")
+    device = device._replace(plan=device.plan[1:])
+    world, device = _DO[word](world, device, decide, *rest)
+    devices = (*world.devices[:number], device, *world.devices[number + 1 :])
+    world = world._replace(devices=devices)
+    if device.plan and device.plan[0].split(" ")[0] in ("commit", "compact"):
+        return after(world, number, decide)
+    return world
+
+
+def _with(packs: Packs, *more: tuple[str, frozenset[Thing]]) -> Packs:
+    return tuple(sorted({**dict(packs), **dict(more)}.items()))
+
+
+def _without(packs: Packs, names: Iterable[str]) -> Packs:
+    gone = set(names)
+    return tuple(pack for pack in packs if pack[0] not in gone)
+
+
+def _fossils(world: World, device: Device) -> set[str]:
+    known = collection.notes_in(device.listed).collections
+    return {name for marker in world.markers if marker.id in known for name in marker.fossils}
+
+
+def _fetch(world: World, device: Device, decide: Decisions) -> tuple[Device, set[str]]:
+    """What `fetch.fetch_what_counts` does."""
+    fossils = _fossils(world, device)
+    counting = decide.live(dict(world.packs), fossils)
+    wanted = counting - device.superseded
+    device = device._replace(here=_with(device.here, *(pack for pack in world.packs if pack[0] in wanted)))
+    if incomplete(things(device.here)):
+        back = [pack for pack in world.packs if pack[0] not in device.superseded]
+        device = device._replace(here=_with(device.here, *back))
+    return device, counting
+
+
+def _at_hand(device: Device) -> set[str]:
+    return {
+        needed
+        for version in things(device.here)
+        if version[0] == "version" and version[1] == device.newest
+        for needed in version[2:]
+    }
+
+
+def _rewritten(device: Device, old: set[str], drop: set[str], stones: frozenset[Thing]) -> Device:
+    staying = things(_without(device.here, old))
+    written = things(pack for pack in device.here if pack[0] in old) - staying
+    written = frozenset(t for t in written if t[0] != "object" or t[1] not in drop) | stones
+    here = _without(device.here, old)
+    made = device.made + 1
+    if written:
+        here = _with(here, (f"{device.id[:1]}{made}", written))
+    return device._replace(here=here, made=made)
+
+
+def _commit(world: World, device: Device, _: Decisions, version: str) -> tuple[World, Device]:
+    name, needs = version.split(":")
+    have = things(device.here)
+    new = {("object", needed) for needed in needs} - have
+    pack = (f"{device.id[:1]}{device.made + 1}", frozenset({("version", name, *needs), *new}))
+    return world, device._replace(here=_with(device.here, pack), made=device.made + 1, newest=name)
+
+
+def _register(world: World, device: Device, _: Decisions) -> tuple[World, Device]:
+    return world._replace(names=world.names | {f"device-{device.id}"}), device
+
+
+def _list(world: World, device: Device, _: Decisions) -> tuple[World, Device]:
+    return world, device._replace(listed=world.names)
+
+
+def _settle(world: World, device: Device, decide: Decisions) -> tuple[World, Device]:
+    fossils = _fossils(world, device)
+    markers = collection.notes_in(device.listed).collections
+    here = {name for name, _ in device.here}
+    if not decide.must_settle(bool(markers - device.settled) or device.newcomer, here, fossils):
+        return world, device
+    counting = decide.live(dict(world.packs), fossils)
+    if decide.no_longer_there(here, fossils | device.sent, counting):
+        device, counting = _fetch(world, device, decide)
+        here = {name for name, _ in device.here}
+        gone = decide.no_longer_there(here, fossils | device.sent, counting)
+        device = _rewritten(device, gone, removed(things(device.here)) - _at_hand(device), frozenset())
+    return world, device._replace(settled=frozenset(markers), sent=frozenset(counting), newcomer=False)
+
+
+def _send(world: World, device: Device, _: Decisions) -> tuple[World, Device]:
+    """One pack at a time; the step stays in the plan until all are there."""
+    unsent = [pack for pack in device.here if pack[0] not in device.sent]
+    if not unsent:
+        return world, device
+    plan = ("send", *device.plan) if len(unsent) > 1 else device.plan
+    world = world._replace(packs=_with(world.packs, unsent[0]))
+    return world, device._replace(sent=device.sent | {unsent[0][0]}, plan=plan)
+
+
+def _publish(world: World, device: Device, _: Decisions) -> tuple[World, Device]:
+    return world._replace(names=world.names | ({device.newest} if device.newest else set())), device
+
+
+def _seen(world: World, device: Device, _: Decisions) -> tuple[World, Device]:
+    told = {f"seen-{id}-{device.id}" for id in device.settled}
+    return world._replace(names=world.names | told), device
+
+
+def _compact(world: World, device: Device, _: Decisions) -> tuple[World, Device]:
+    """All packs that were sent become one; what only older versions need leaves."""
+    held = things(device.here)
+    versions = {thing[1] for thing in held if thing[0] == "version"}
+    parents = {"v0"}  # all others spring from it, and are heads
+    needed = {o for v in held if v[0] == "version" and v[1] not in parents for o in v[2:]} | _at_hand(device)
+    named = {o for v in held if v[0] == "version" for o in v[2:]}
+    here = {thing[1] for thing in held if thing[0] == "object"}
+    drop = ((named - needed) | (removed(held) - needed)) & here
+    stones = frozenset(("stone", o, *sorted(versions)) for o in drop)
+    old = {name for name, _ in device.here} & device.sent
+    device = _rewritten(device, old, drop, stones)
+    return world, device._replace(superseded=device.superseded | old)
+
+
+def _fetch_all(world: World, device: Device, decide: Decisions) -> tuple[World, Device]:
+    device, counting = _fetch(world, device, decide)
+    return world, device._replace(sent=device.sent | counting)
+
+
+def _mark(world: World, device: Device, _: Decisions) -> tuple[World, Device]:
+    if any(name not in device.sent for name, _ in device.here):
+        return world, device
+    fossils = (dict(world.packs).keys() & device.superseded) - _fossils(world, device)
+    if fossils:
+        id = f"{len(world.markers):016x}"
+        marker = Marker(id, device.id, 0, frozenset(fossils))
+        world = world._replace(markers=(*world.markers, marker), names=world.names | {f"gc-{id}"})
+        device = device._replace(settled=device.settled | {id}, listed=device.listed | {f"gc-{id}"})
+    return world, device._replace(superseded=frozenset(), sent=device.sent - device.superseded)
+
+
+def _choose(world: World, device: Device, decide: Decisions) -> tuple[World, Device]:
+    """What `gc._on_the_remote` decides before it deletes. (It read the names before it marked.)"""
+    fossils = _fossils(world, device)
+    if fossils & {name for name, _ in device.here} or incomplete(things(device.here)):
+        return world, device._replace(going=())
+    notes = collection.notes_in(device.listed)
+    known = {
+        other.id for other in world.devices if not other.newcomer or f"device-{other.id}" in device.listed
+    }
+    ripe = [
+        marker
+        for marker in world.markers
+        if marker.id in notes.collections
+        and decide.may_delete(marker, notes, known & _registered(device), 0, grace_ms=0, silence_ms=1)
+    ]
+    return world, device._replace(going=tuple(sorted({name for marker in ripe for name in marker.fossils})))
+
+
+def _registered(device: Device) -> set[str]:
+    return set(collection.notes_in(device.listed).devices)
+
+
+def _delete(world: World, device: Device, _: Decisions) -> tuple[World, Device]:
+    if not device.going:
+        return world, device
+    first, *rest = device.going
+    plan = ("delete", *device.plan) if rest else device.plan
+    return world._replace(packs=_without(world.packs, [first])), device._replace(going=tuple(rest), plan=plan)
+
+
+_DO: dict[str, Callable[..., tuple[World, Device]]] = {
+    "commit": _commit,
+    "register": _register,
+    "list": _list,
+    "settle": _settle,
+    "send": _send,
+    "publish": _publish,
+    "seen": _seen,
+    "compact": _compact,
+    "fetch": _fetch_all,
+    "mark": _mark,
+    "choose": _choose,
+    "delete": _delete,
+}
+
+
+# -- every order -----------------------------------------------------------------------------------------------
+
+
+class Explored(NamedTuple):
+    interleavings: int
+    states: int
+    lost: str | None
+    """The first loss that was met."""
+    deleted: bool
+    """Whether in some order a fossil was deleted."""
+
+
+def explore(start: World, decide: Decisions = Decisions()) -> Explored:  # noqa: B008 - a tuple of functions
+    """Every order of the devices' steps from a world on; ends at the first loss."""
+    counts: dict[World, int] = {}
+    initial = {name for name, _ in start.packs}
+    deleted = False
+    stack: list[tuple[World, Iterator[World], int]] = []
+
+    def enter(world: World) -> str | None:
+        nonlocal deleted
+        deleted = deleted or not initial <= {name for name, _ in world.packs}
+        stack.append((world, _next(world, decide), 0))
+        return lost(world)
+
+    trouble = enter(start)
+    while stack and trouble is None:
+        world, following, count = stack.pop()
+        nxt = next(following, None)
+        if nxt is None:
+            counts[world] = count or 1
+            if stack:
+                above, others, sofar = stack.pop()
+                stack.append((above, others, sofar + counts[world]))
+        elif nxt in counts:
+            stack.append((world, following, count + counts[nxt]))
+        else:
+            stack.append((world, following, count))
+            trouble = enter(nxt)
+    return Explored(counts.get(start, 0), len(counts), trouble, deleted)
+
+
+def _next(world: World, decide: Decisions) -> Iterator[World]:
+    for number, device in enumerate(world.devices):
+        if device.plan:
+            yield after(world, number, decide)
+
+
+__all__ = ["Decisions", "Device", "Explored", "Notes", "World", "explore", "gc", "push"]
