@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -373,7 +374,8 @@ def test_a_dry_run_asks_drive_nothing_and_says_what_would_be_sent(
     memory: DriveMemory, emulator: DriveEmulator
 ) -> None:
     started(memory)
-    memory.commit({"Core/Rules.txt": b"newest\n", "Core/log.txt": b"one\ntwo\n", "b.txt": b"b\n"})
+    large = random.Random(7).randbytes(200_000)
+    memory.commit({"Core/Rules.txt": b"newest\n", "Core/log.txt": b"one\ntwo\n", "b.bin": large})
     before = shape(emulator)
     emulator.reset_counts()
     would = memory.push(dry_run=True)
@@ -384,6 +386,7 @@ def test_a_dry_run_asks_drive_nothing_and_says_what_would_be_sent(
         did.status, did.versions, did.objects, did.packs,
     )  # fmt: skip
     assert would.mirror == did.mirror
+    assert 0.98 * did.bytes_sent < would.bytes_sent < did.bytes_sent
     assert memory.push(dry_run=True).status == "nothing"
 
 

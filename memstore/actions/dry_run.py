@@ -19,24 +19,26 @@ if TYPE_CHECKING:
 def dry_run(
     repository: Repository, state: RemoteState, *, paths: Sequence[str] | None = None, mirror: bool = True
 ) -> PushReport:
-    """What a push would report, with nothing sent."""
+    """What a push would report, with nothing sent. Bytes are about what would go: packs and the mirror's files."""
     repository.refresh()
     versions, _ = remote_state.unpushed(repository, state)
     sent = remote_state.published(state) | set(state.sent)
     catalogue = repository.catalogue
     packs = objects = size = 0
     open_segment = False
-    for name, (place, kind, _) in catalogue.places().items():
+    for name, (place, kind, end) in catalogue.places().items():
         if name in sent:
             continue
         contents = [row for _, row in catalogue.objects_in(place) if row.kind == RecordKind.CONTENT]
         objects += len(contents)
-        size += sum(row.header + row.stored for row in contents)
+        size += end if kind == PlaceKind.PACK else sum(row.header + row.stored for row in contents)
         packs += bool(contents) and kind == PlaceKind.PACK
         open_segment |= bool(contents) and kind == PlaceKind.SEGMENT
     counts = MirrorCounts()
     if mirror and repository.workspace.config.mirror_enabled:
-        planned = [step.work for step in mirror_plan.steps(repository, paths)]
+        steps = list(mirror_plan.steps(repository, paths))
+        size += sum(step.entry.size for step in steps if step.entry is not None)
+        planned = [step.work for step in steps]
         counts = MirrorCounts(
             created=sum(work in (mirror_plan.Work.CREATE, mirror_plan.Work.REPLACE) for work in planned),
             updated=planned.count(mirror_plan.Work.UPDATE),
