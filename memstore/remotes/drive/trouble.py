@@ -90,10 +90,6 @@ class IdRefused(Exception):
         """What to raise if the id was not to blame."""
 
 
-class SessionGone(Exception):
-    """The upload session is no more, or in no state to go on: begin a new one."""
-
-
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What came back: status, headers (names in lower case), body."""
