@@ -234,11 +234,11 @@ def truncate(descriptor: int, length: int, path: str) -> None:
         raise disk_error(error, "could not cut off the end of", path) from error
 
 
-def rename(source: str, target: str) -> None:
+def rename(source: str, target: str, *, at: int | None = None) -> None:
     """Atomically give `source` the name `target`, replacing what has it. Not durable before `sync_dir`."""
     _tell("rename", source, os.fsencode(target))
     try:
-        os.replace(source, target)
+        os.replace(_named(source, at), _named(target, at), src_dir_fd=at, dst_dir_fd=at)
     except OSError as error:
         raise disk_error(error, "could not rename to", target) from error
 
@@ -302,11 +302,11 @@ def keep_aside(path: str, kept: str) -> None:
     sync_dir(os.path.dirname(kept))
 
 
-def remove(path: str) -> None:
+def remove(path: str, *, at: int | None = None) -> None:
     """Remove a file; one that is gone already is no error."""
     _tell("remove", path)
     try:
-        os.unlink(path)
+        os.unlink(_named(path, at), dir_fd=at)
     except FileNotFoundError:
         pass
     except OSError as error:
@@ -354,26 +354,27 @@ def publish(temporary: str, path: str) -> None:
 
 
 @contextlib.contextmanager
-def new_file(folder: str, *, mode: int = 0o666) -> Iterator[tuple[int, str]]:
+def new_file(folder: str, *, mode: int = 0o666, at: int | None = None) -> Iterator[tuple[int, str]]:
     """A fresh temporary file in `folder`: (descriptor, path). Removed again if the block raises."""
     path = os.path.join(folder, TEMPORARY_PREFIX + os.urandom(8).hex())
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY | _CLOEXEC
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY | _CLOEXEC, mode)
+        descriptor = os.open(_named(path, at), flags, mode, dir_fd=at)
     except OSError as error:
         raise disk_error(error, "could not create a file in", folder) from error
     try:
         yield descriptor, path
     except BaseException:
         os.close(descriptor)
-        discard(path)
+        discard(path, at=at)
         raise
     os.close(descriptor)
 
 
-def discard(path: str) -> None:
+def discard(path: str, *, at: int | None = None) -> None:
     """Remove what is of no further use; failing to is harmless, because the name marks it as half-made."""
     with contextlib.suppress(OSError, DiskTrouble):
-        remove(path)
+        remove(path, at=at)
 
 
 def append_line(path: str, line: bytes, *, durable: bool = False) -> None:
@@ -397,7 +398,7 @@ def set_executable(path: str, executable: bool) -> None:
         os.chmod(path, wanted)
 
 
-def set_times(path: str | int, modified_ms: int) -> None:
+def set_times(path: str | int, modified_ms: int, *, at: int | None = None) -> None:
     """Set the modification time (milliseconds since the epoch, UTC); a symlink's own, where there is such a
     thing. On POSIX a descriptor will do. `OSError` or `OverflowError` for a time that the disk can't hold.
     """
@@ -405,7 +406,7 @@ def set_times(path: str | int, modified_ms: int) -> None:
     if isinstance(path, int) or os.utime not in os.supports_follow_symlinks:
         os.utime(path, ns=times)
     else:
-        os.utime(path, ns=times, follow_symlinks=False)
+        os.utime(_named(path, at), ns=times, follow_symlinks=False, dir_fd=at)
 
 
 # -- locks -------------------------------------------------------------------------------------------------
@@ -457,6 +458,37 @@ def _locks(descriptor: int) -> bool:
     return True
 
 
+# -- anchors -----------------------------------------------------------------------------------------------
+
+ANCHORS: Final = {os.open, os.rename, os.unlink, os.symlink, os.utime, os.stat} <= os.supports_dir_fd
+
+
+@contextlib.contextmanager
+def anchored(root: str, folder: str) -> Iterator[int | None]:
+    """The folder (relative, `/` between parts; '' is `root`) opened step by step, no symlink followed: its
+    descriptor, to be given as `at` to what is done to names in it. Whoever puts a link in its place, or above it,
+    afterwards leads nobody elsewhere. None where the system knows no such thing (Windows). Raises `OSError`.
+    """
+    if not ANCHORS:  # pragma: no cover
+        yield None
+        return
+    flags = os.O_RDONLY | os.O_DIRECTORY | _CLOEXEC
+    descriptor = os.open(root, flags)
+    try:
+        for name in folder.split("/") if folder else ():
+            below = os.open(name, flags | _NO_FOLLOW, dir_fd=descriptor)
+            os.close(descriptor)
+            descriptor = below
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _named(path: str, at: int | None) -> str:
+    """What the system is told: the whole path, or, under an anchor, the name in it."""
+    return path if at is None else os.path.basename(path)
+
+
 # -- trees of files ----------------------------------------------------------------------------------------
 
 
@@ -492,12 +524,12 @@ def remove_folder(path: str) -> bool:
     return True
 
 
-def make_link(target: bytes, path: str) -> None:
+def make_link(target: bytes, path: str, *, at: int | None = None) -> None:
     """Make a symlink. `FileExistsError` as the system gives it."""
     _tell("link", path, target)
     try:
         if POSIX:
-            os.symlink(target, os.fsencode(path))
+            os.symlink(target, os.fsencode(_named(path, at)), dir_fd=at)
         else:  # pragma: no cover
             os.symlink(os.fsdecode(target), path)
     except FileExistsError:

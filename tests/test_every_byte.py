@@ -15,13 +15,15 @@ import pytest
 from memstore import Store
 from memstore.errors import MemsyncError
 from tests.damaged_place import Damaged, Harm, add_checkout, one_file_system, told
-from tests.folder_place import forget_catalogue, without_waiting
+from tests.folder_place import without_waiting
 
 HERE = "assistant/.memsync/"
 THERE = "remote/.memsync/"
 FILES = ("packs/", "segments/", "format", "reflog", "remote.json")
 EVERY = int(os.environ.get("MEMSYNC_TEST_EVERY", "1"))
 """In the long runs: only each so-manieth bit, for a machine that has less time."""
+REPORT = os.environ.get("MEMSYNC_TEST_REPORT")
+"""Where the long runs write what they counted. (All are read here: no variable reaches a test.)"""
 SEED = int(os.environ.get("MEMSYNC_TEST_SEED", "1"))
 
 
@@ -81,7 +83,7 @@ def test_every_bit_and_every_length_here(damaged: Damaged, name: str) -> None:
             count = counts.setdefault(f"{of_kind(path)} {'cut' if harm.cut else 'flipped'}", Counter())
             damaged.harm(harm)
             if number % 7 == 6:
-                forget_catalogue(damaged.place)
+                damaged.forget()
             count[damaged.outcome()] += 1
             if number % 11 == 0:
                 count["all back" if try_here(damaged, harm, forgotten=number % 2 == 1) else "named"] += 1
@@ -118,9 +120,8 @@ def test_every_bit_and_every_length_of_a_checkout_record(damaged: Damaged) -> No
 
 
 def report(text: str) -> None:
-    path = os.environ.get("MEMSYNC_TEST_REPORT")
-    if path:
-        with Path(path).open("a", encoding="utf-8") as file:
+    if REPORT:
+        with Path(REPORT).open("a", encoding="utf-8") as file:
             file.write(text + "\n")
 
 
@@ -131,7 +132,7 @@ def try_here(damaged: Damaged, harm: Harm, *, forgotten: bool) -> bool:
     """Found, mended from the remote, and without a remote mended or named. Whether the latter was mended."""
     damaged.harm(harm)
     if forgotten:
-        forget_catalogue(damaged.place)
+        damaged.forget()
     damaged.outcome()
     damaged.harm(harm)
     back = damaged.repaired(with_remote=True)
@@ -139,7 +140,7 @@ def try_here(damaged: Damaged, harm: Harm, *, forgotten: bool) -> bool:
         assert back or "newer" in refused(damaged), harm
     damaged.harm(harm)
     if forgotten:
-        forget_catalogue(damaged.place)
+        damaged.forget()
     return damaged.repaired(with_remote=False)
 
 

@@ -263,7 +263,7 @@ def test_the_key_of_a_file_that_was_replaced_at_once_fits_nothing_on_the_disk(
 ) -> None:
     real = files.rename
 
-    def rename_then_replace(source: str, target: str) -> None:
+    def rename_then_replace(source: str, target: str, *, at: int | None = None) -> None:
         real(source, target)
         os.rename(target, target + ".aside")
         Path(target).write_bytes(b"other")

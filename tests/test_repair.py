@@ -18,6 +18,7 @@ from memstore.ids import ContentId
 from memstore.reports import RepairReport
 from tests.folder_place import Death, Place, forget_catalogue, without_waiting
 
+ALL_STEPS = bool(os.environ.get("MEMSYNC_TEST_ALL_STEPS"))
 NOTE = b"remember the milk, and what was said of it\n"
 NOISE = random.Random(5).randbytes(3000)
 LATER = random.Random(6).randbytes(2000)
@@ -455,13 +456,13 @@ def test_a_repair_cut_off_at_any_step_is_finished_by_the_next(
         shutil.rmtree(cut.base)
         if finished:
             return
-    if not os.environ.get("MEMSYNC_TEST_ALL_STEPS"):
+    if not ALL_STEPS:
         return
     raise AssertionError("it never came to its end")
 
 
 def _steps(remote: bool) -> Iterator[int]:
-    if os.environ.get("MEMSYNC_TEST_ALL_STEPS"):
+    if ALL_STEPS:
         yield from range(1, 500)
     yield from (1, 3, 5, 7, 9, 12, 15)
 

@@ -249,6 +249,8 @@ def read_group(raw: bytes, group: int) -> Iterator[MetadataRecord]:
     while at < len(raw):
         header = parse_header(raw, at)
         start = at + header.length
+        if start + header.stored > len(raw):
+            raise DamagedData("a record in a group is cut short", hint=_MEND)
         yield MetadataRecord(header, raw[start : start + header.stored], group, at)
         at = start + header.stored
 

@@ -9,9 +9,10 @@ case on a disk that takes both for one.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from memstore import files
 from memstore.errors import BadInput, Conflict
@@ -36,23 +37,25 @@ def write_file(
     folder = os.path.dirname(target)
     made = _make_parents(root, path)
     try:
-        before = _replaceable(target, path)
-        if kind == Kind.SYMLINK:
-            temporary = _new_link(folder, b"".join(pieces), path)
-            written = os.lstat(temporary)
-        else:
-            with files.new_file(folder, mode=_mode(kind, before)) as (descriptor, temporary):
-                for piece in pieces:
-                    files.write_all(descriptor, piece, temporary)
-                if durable:
-                    files.sync(descriptor, temporary)
-                written = os.fstat(descriptor)
-        try:
-            _stamp(temporary, modified_ms)
-            files.rename(temporary, target)
-        except BaseException:
-            files.discard(temporary)
-            raise
+        with _anchored(root, path) as at:
+            before = _replaceable(target, path)
+            if kind == Kind.SYMLINK:
+                temporary = _new_link(folder, b"".join(pieces), path, at)
+                written = _look(temporary, at)
+            else:
+                with files.new_file(folder, mode=_mode(kind, before), at=at) as (descriptor, temporary):
+                    for piece in pieces:
+                        files.write_all(descriptor, piece, temporary)
+                    if durable:
+                        files.sync(descriptor, temporary)
+                    written = os.fstat(descriptor)
+            try:
+                _stamp(temporary, modified_ms, at)
+                files.rename(temporary, target, at=at)
+            except BaseException:
+                files.discard(temporary, at=at)
+                raise
+            now = _look(target, at)
     except BaseException:
         for place in reversed(made):
             files.remove_folder(place)
@@ -61,7 +64,6 @@ def write_file(
         files.sync_dir(folder)
         for place in reversed(made):
             files.sync_dir(os.path.dirname(place))
-    now = os.lstat(target)
     # Somebody may have replaced it already: then the key is of what was written, and fits nothing there.
     same = now.st_ino == written.st_ino and now.st_size == written.st_size
     return stat_key(now if same else written)
@@ -85,7 +87,8 @@ def remove_file(root: str, path: str) -> bool:
         raise files.disk_error(error, "could not look at", target) from error
     if kind_of(facts.st_mode) is None or other_spelling(target) is not None:
         return False
-    files.remove(target)
+    with _anchored(root, path) as at:
+        files.remove(target, at=at)
     end = path.rfind("/")
     while end > 0 and files.remove_folder(os.path.join(root, path[:end])):
         end = path.rfind("/", 0, end)
@@ -208,6 +211,30 @@ def _taken(path: str, name: str) -> Conflict:
     )
 
 
+@contextlib.contextmanager
+def _anchored(root: str, path: str) -> Iterator[int | None]:
+    """The folder of a path, held: a link that is planted there from now on is not followed."""
+    folder = path.rpartition("/")[0]
+    with contextlib.ExitStack() as held:
+        try:
+            at = held.enter_context(files.anchored(root, folder))
+        except OSError as error:
+            if is_real_path(root, folder):
+                raise files.disk_error(error, "could not open", os.path.join(root, folder)) from error
+            raise BadInput(
+                f"'{shown(path)}' cannot be there: its folder was put away just now",
+                hint="run the command again",
+                code="not_a_folder",
+            ) from error
+        yield at
+
+
+def _look(place: str, at: int | None) -> os.stat_result:
+    return (
+        os.lstat(place) if at is None else os.stat(os.path.basename(place), dir_fd=at, follow_symlinks=False)
+    )
+
+
 # -- steps ---------------------------------------------------------------------------------------------------
 
 
@@ -291,29 +318,29 @@ def _mode(kind: int, before: os.stat_result | None) -> int:
     return mode | (mode & 0o444) >> 2 if kind == Kind.EXECUTABLE else mode & ~0o111
 
 
-def _new_link(folder: str, target: bytes, path: str) -> str:
+def _new_link(folder: str, target: bytes, path: str, at: int | None) -> str:
     while True:
         temporary = os.path.join(folder, files.TEMPORARY_PREFIX + os.urandom(8).hex())
         try:
-            _link(target, temporary, path)
+            _link(target, temporary, path, at)
         except FileExistsError:
             continue
         return temporary
 
 
-def _link(target: bytes, place: str, path: str) -> None:
+def _link(target: bytes, place: str, path: str, at: int | None = None) -> None:
     if not target or b"\0" in target:
         raise BadInput(
             f"'{shown(path)}' is a symbolic link whose target is empty or holds a NUL byte",
             hint="it cannot be written to any disk; leave it out",
             code="bad_link",
         )
-    files.make_link(target, place)
+    files.make_link(target, place, at=at)
 
 
-def _stamp(place: str | int, modified_ms: int) -> None:
+def _stamp(place: str | int, modified_ms: int, at: int | None = None) -> None:
     """Set the modification time. A disk that can't hold that time holds the file all the same."""
     try:
-        files.set_times(place, modified_ms)
+        files.set_times(place, modified_ms, at=at)
     except (OSError, OverflowError):
         return
