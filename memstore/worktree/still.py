@@ -10,7 +10,6 @@ Only where a folder can be looked at through a descriptor; elsewhere every folde
 
 from __future__ import annotations
 
-import marshal
 import os
 from array import array
 from collections.abc import Iterable, Sequence
@@ -18,6 +17,8 @@ from functools import partial
 from itertools import chain
 from operator import attrgetter
 from typing import Final, NamedTuple
+
+import msgpack
 
 from memstore import files
 from memstore.worktree.found import Found, StatKey, kind_of, stat_key
@@ -44,12 +45,22 @@ class Still(NamedTuple):
     """Of each file: mode, size, times, inode, as machine words."""
 
     def packed(self) -> bytes:
-        return marshal.dumps((tuple(self.key), list(self.names), list(self.folders), self.stats))
+        packed: bytes = msgpack.packb((tuple(self.key), list(self.names), list(self.folders), self.stats))
+        return packed
+
+
+_NEVER: Final = StatKey(-1, -1, -1, -1)
+"""No folder has that."""
 
 
 def unpack(packed: bytes) -> Still:
-    key, names, folders, stats = marshal.loads(packed)
-    return Still(StatKey(*key), names, folders, stats)
+    """What `packed` gave; for bytes that it did not give (a damaged catalogue) a folder that never is still."""
+    try:
+        key, names, folders, stats = msgpack.unpackb(packed)
+        "".join([*names, *folders])
+        return Still(StatKey(*key), names, folders, stats)
+    except (ValueError, TypeError, msgpack.UnpackException):
+        return Still(_NEVER, (), (), b"")
 
 
 def look(data: str, prefix: str, names: Iterable[str]) -> tuple[StatKey, bytes] | None:
