@@ -25,6 +25,7 @@ from memstore.objects.encoding import Base, Encoded
 from memstore.objects.reader import Piece
 from memstore.objects.record import Encoding, RecordKind, pack_header
 from memstore.objects.segment import Segment
+from memstore.withheld import Withheld
 
 if TYPE_CHECKING:
     from memstore.repository import Repository
@@ -48,9 +49,17 @@ class Writer:
         """Key, offset and cost of contents that came many at a time."""
         self._new: set[bytes] = set()
         self._open = False
+        self._withheld: Withheld | None = None
 
     def close(self) -> None:
         self._segment.close()
+
+    @property
+    def withheld(self) -> Withheld:
+        """What this commit must not take in."""
+        if self._withheld is None:
+            self._withheld = Withheld(self.repository.workspace)
+        return self._withheld
 
     def switch(self, segment: Segment, place: int) -> None:
         """Go on in another segment: the one before was sealed."""

@@ -173,10 +173,18 @@ def _taken(
 
     taken = bulk.unpack_answer(answer.facts)
     new = [row[1:4] for row in taken if row.what == bulk.READ]
-    writer.add_contents(new, answer.body, writer.missing([row[0] for row in new]))
+    withheld = {
+        row.content: why
+        for row in taken
+        if row.what == bulk.READ and (why := writer.withheld.reason(row.content, row.raw))
+    }
+    missing = writer.missing([row[0] for row in new]) - withheld.keys()
+    writer.add_contents(new, answer.body, missing)
     for candidate, row in zip(group, taken, strict=True):
         found, old = candidate
-        if row.what == bulk.UNREADABLE:
+        if row.what == bulk.READ and row.content in withheld:
+            yield _left_out(found.path, withheld[row.content])
+        elif row.what == bulk.UNREADABLE:
             yield _unreadable(found.path, row.reason)
         elif row.what == bulk.CHANGED:
             jobs = [_Job(candidate, *_plan(repository.catalogue, candidate))]
@@ -262,6 +270,10 @@ def _stored(
         if not isinstance(item, _Encoded):
             continue
         content = item.ingested.content
+        withheld = writer.withheld.reason(content, item.ingested.size)
+        if item.form is not None and withheld is not None:
+            yield _left_out(item.ingested.found.path, withheld)
+            continue
         if item.form is not None and content in missing:
             missing.remove(content)
             writer.add(RecordKind.CONTENT, content, item.ingested.size, item.form)
@@ -348,6 +360,10 @@ def _member(plan: Sequence[Location], own: int) -> int | None:
             if link.cost + own <= limit:
                 return number
     return None
+
+
+def _left_out(path: str, reason: str) -> Unreadable:
+    return Unreadable(path, f"'{names.shown(path)}' is left out: {reason}")
 
 
 def _unreadable(path: str, reason: str) -> Unreadable:
