@@ -139,7 +139,9 @@ class DriveMemory:
 
     @property
     def heads(self) -> list[str]:
-        return sorted(path for path in self.emulator.tree() if path.startswith(f"{STORE}heads/"))
+        """The head markers; what collections and devices leave beside them is longer or shorter."""
+        paths = (path for path in self.emulator.tree() if path.startswith(f"{STORE}heads/"))
+        return sorted(path for path in paths if len(path.rpartition("/")[2].partition("#")[0]) == 64)
 
     def upload_lines(self) -> list[dict[str, Any]]:
         log = self.root / "upload_log.json"

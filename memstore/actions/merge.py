@@ -15,6 +15,7 @@ from memstore.actions.commit import log_archived
 from memstore.errors import Conflict, DamagedData
 from memstore.ids import ContentId, ManifestId, VersionId
 from memstore.manifest import history
+from memstore.manifest.removed import in_force
 from memstore.manifest.version import Change, ChangeKind, Entry, Kind, Meta, archive_name_with
 from memstore.merging import ancestry, paths
 from memstore.merging.content import LARGEST_COPY
@@ -85,6 +86,7 @@ class _Maker:
         self.catalogue = repository.catalogue
         self.contents: dict[ContentId, bytes] = {}
         """What no version holds yet, and perhaps never will: merged contents of common versions."""
+        self.removed = in_force(repository.catalogue, repository.reader)
         self.nodes: dict[tuple[VersionId, ...], _Node] = {}
 
     # -- versions ------------------------------------------------------------------------------------------
@@ -173,7 +175,8 @@ class _Maker:
     def _extends(self, new: Entry, old: Entry) -> bool:
         if new.kind != old.kind or new.kind == Kind.SYMLINK or not old.size <= new.size <= LARGEST_COPY:
             return False
-        return ContentId.of(memoryview(self._read(new.content))[: old.size]) == old.content
+        data = self._read(new.content)
+        return data is not None and ContentId.of(memoryview(data)[: old.size]) == old.content
 
     def _store(self, content: ContentId, data: bytes, like: Entry | None) -> None:
         if not self.writer.has(content):
@@ -223,10 +226,14 @@ class _Maker:
             self.nodes[version,] = _Node((version,), entries)
         return self.nodes[version,]
 
-    def _read(self, content: ContentId) -> bytes:
+    def _read(self, content: ContentId) -> bytes | None:
+        """None for what a tombstone says was removed, whether it is still here or not: every device that has
+        these heads has the tombstone, and must merge alike."""
         data = self.contents.get(content)
         if data is not None:
             return data
+        if content in self.removed:
+            return None
         try:
             return self.repository.read(content)
         except DamagedData as error:

@@ -60,8 +60,8 @@ class Merged(NamedTuple):
 class Sides(NamedTuple):
     """How the contents and the history of both sides are looked up."""
 
-    read: Callable[[ContentId], bytes]
-    """A whole content. Raises `DamagedData`."""
+    read: Callable[[ContentId], bytes | None]
+    """A whole content; None for one that was removed on purpose. Raises `DamagedData`."""
     last: Callable[[int, str], LastChange]
     """Of side 0 (`first`) or 1 (`second`), for a path that it changed or has."""
 
@@ -148,8 +148,10 @@ class _Merge:
         if one.size + two.size > content.LARGEST or base.size > content.LARGEST:
             return None
         earlier, later = (one, two) if self._change(0, path) < self._change(1, path) else (two, one)
-        read = self.sides.read
-        data = content.merge(read(base.content), read(earlier.content), read(later.content))
+        three = [self.sides.read(entry.content) for entry in (base, earlier, later)]
+        if three[1] is None or three[2] is None:
+            return None
+        data = content.merge(three[0], three[1], three[2])
         if data is None or len(data) > content.LARGEST:
             return None
         id = ContentId.of(data)
@@ -174,7 +176,8 @@ class _Merge:
     def _is_large_binary(self, entry: Entry) -> bool:
         if entry.kind == Kind.SYMLINK or entry.size <= content.LARGEST_COPY:
             return False
-        return entry.size > content.LARGEST or not content.is_text(self.sides.read(entry.content))
+        data = self.sides.read(entry.content) if entry.size <= content.LARGEST else None
+        return data is None or not content.is_text(data)
 
     def _change(self, side: int, path: str) -> LastChange:
         return self.sides.last(side, self.came_from[side].get(path, path))
