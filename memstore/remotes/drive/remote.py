@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Self
 
 from memstore import files
-from memstore.errors import BadInput, DamagedData, RemoteMissing, RemoteTrouble
+from memstore.errors import BadInput, DamagedData, NotLoggedIn, RemoteMissing, RemoteTrouble
 from memstore.identity import Device, load_device
 from memstore.progress import Progress
 from memstore.remotes.base import MirrorFile, RemoteFile, Source, check_name
@@ -86,6 +86,7 @@ class DriveRemote:
         folder, _, start = prefix.rpartition("/")
         if folder:
             self._list(folder)
+            self._drop_twins(folder)
         else:
             self._look_for_format()
         wanted = f"{folder}/{start}" if folder else start
@@ -100,18 +101,29 @@ class DriveRemote:
             self._expect_whole(name, row, len(content), md5_of(content))
             return content
 
-        if offset == 0 and length is None:
-            return self._api.retry.run(whole)
-        return self._transfer.read(f"reading {name}", row["id"], offset, length)
+        try:
+            if offset == 0 and length is None:
+                return self._api.retry.run(whole)
+            return self._transfer.read(f"reading {name}", row["id"], offset, length)
+        except RemoteMissing:
+            if not self._is_hearsay(name, row):
+                raise
+            return self.read(name, offset, length)
 
     def read_stream(self, name: str) -> Iterator[bytes]:
         row = self._row(check_name(name))
         digest = hashlib.md5(usedforsecurity=False)
         size = 0
-        for piece in self._transfer.pieces(f"reading {name}", row["id"]):
-            digest.update(piece)
-            size += len(piece)
-            yield piece
+        try:
+            for piece in self._transfer.pieces(f"reading {name}", row["id"]):
+                digest.update(piece)
+                size += len(piece)
+                yield piece
+        except RemoteMissing:
+            if size or not self._is_hearsay(name, row):
+                raise
+            yield from self.read_stream(name)
+            return
         self._expect_whole(name, row, size, digest.hexdigest())
 
     def create(self, name: str, source: Source, notes: Mapping[str, str] | None = None) -> None:
@@ -209,6 +221,27 @@ class DriveRemote:
             if name.startswith(folder + "/"):
                 self._remember(name, row)
 
+    def _drop_twins(self, folder: str) -> None:
+        """Two devices that merged at once made the same version, and perhaps a pack and a marker of it each. Whoever
+        sees both removes all but the oldest: all agree which that is, so one stays whoever else is at it."""
+        for name, rows in [*self._known.items()]:
+            twins = [row for row in rows if "md5Checksum" in row] if name.startswith(folder + "/") else []
+            if len(twins) < 2:
+                continue
+            oldest = min(twins, key=age)
+            for row in twins:
+                same = (row["md5Checksum"], row["size"]) == (oldest["md5Checksum"], oldest["size"])
+                if row is oldest or not (same or folder == "heads"):
+                    continue
+                try:
+                    self._layout.delete(f"removing a twin of {name}", row["id"])
+                except NotLoggedIn:
+                    return  # this login may only read: whoever may write sees it as well
+                self._removed.add(row["id"])
+                rows.remove(row)
+                if self._made.get(name, row) is row:
+                    self._made.pop(name, None)
+
     def _look_for_format(self) -> None:
         if "format" in self._known:
             return
@@ -236,6 +269,14 @@ class DriveRemote:
         if not rows:
             raise RemoteMissing(f"{name} is not on Drive", hint="run 'memsync verify --remote'")
         return rows[0]
+
+    def _is_hearsay(self, name: str, row: Mapping[str, Any]) -> bool:
+        """Whether the id of what is missing comes from the notes of a head: it may have been a twin, removed since.
+        Then it is forgotten, and the next look goes by the name."""
+        if "name" in row:
+            return False
+        self._known.pop(name, None)
+        return True
 
     def _remember(self, name: str, row: dict[str, Any]) -> None:
         rows = self._known.setdefault(name, [])
