@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from blake3 import blake3
@@ -30,19 +30,43 @@ HEADER_SPACE: Final = 4096
 
 def listed_heads(remote: Remote) -> list[VersionId]:
     """The heads there, twins once. Raises `RemoteTrouble` where there are packs but no heads."""
-    return look_at_heads(remote)[0]
+    return sorted(look_at_heads(remote)[0])
 
 
-def look_at_heads(remote: Remote) -> tuple[list[VersionId], list[str]]:
-    """The same, and all names in `heads/`."""
-    names = [file.name for file in remote.list("heads/")]
-    heads = sorted(set(head_ids(names)))
+def look_at_heads(remote: Remote) -> tuple[dict[VersionId, str], list[str]]:
+    """The same, each with the pack that a note on its marker names ('' where there is none): the last one that came
+    with it. And all names in `heads/`."""
+    there = remote.list("heads/")
+    names = [file.name for file in there]
+    heads = {head: file.notes.get("pack", "") for file in there for head in head_ids([file.name])}
     if not heads and remote.list("packs/"):
         raise RemoteTrouble(
             f"{remote.url} shows packs but no heads: its listing lags, or its heads were removed",
             hint=f"try again in a minute; if it stays so, {MEND}",
         )
     return heads, names
+
+
+def fetch_noted(
+    repository: Repository, state: RemoteState, remote: Remote, heads: Mapping[VersionId, str], progress: Progress
+) -> list[str] | None:
+    """The packs that notes on unknown heads name: mostly they are all that is new, and then nobody need ask which
+    packs there are. Their names; None if that was not all."""
+    unknown = [head for head in heads if repository.catalogue.seq(head) is None]
+    names = sorted({heads[head] for head in unknown})
+    since = last_seq(repository)
+    if not all(names) or not {*remote_state.fossils(state), *state.superseded}.isdisjoint(names):
+        return None
+    try:
+        for name in names:
+            PackId.from_hex(name)
+            if not files.exists(os.path.join(repository.state, "packs", name + ".pack")):
+                fetch_pack(repository.state, remote, RemoteFile(f"packs/{name}", 0), progress)
+    except (ValueError, RemoteMissing):
+        return None
+    repository.refresh()
+    whole = all(repository.catalogue.seq(head) is not None for head in unknown)
+    return names if whole and not lacks_contents(repository, since) else None
 
 
 def fetch_packs(

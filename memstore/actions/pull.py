@@ -127,7 +127,8 @@ def _fetch(
                 code="other_store",
             )
         state = replace(state, store=theirs.store.hex())
-    heads, listed = fetch.look_at_heads(remote)
+    noted, listed = fetch.look_at_heads(remote)
+    heads = sorted(noted)
     remote_state.note_listed(repository, state, heads)
     if not heads:
         raise RemoteMissing(f"nothing was pushed to {remote.url} yet", hint="run 'memsync push' first")
@@ -135,8 +136,9 @@ def _fetch(
     state, _ = collection.learn(state, remote, listed)
     if any(repository.catalogue.seq(head) is None for head in heads):
         since = fetch.last_seq(repository)
-        there = fetch.fetch_what_counts(repository, state, remote, progress)
-        if fetch.fetch_named(repository, remote, heads, progress, since=since):
+        found = fetch.fetch_noted(repository, state, remote, noted, progress)
+        there = found or fetch.fetch_what_counts(repository, state, remote, progress)
+        if not found and fetch.fetch_named(repository, remote, heads, progress, since=since):
             repository.refresh()
         fetch.require_heads(repository, remote, heads)
     now = remote_state.load(repository)  # a push of another process may go on meanwhile
