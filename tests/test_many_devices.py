@@ -101,7 +101,11 @@ class Crowd:
 
     @property
     def heads(self) -> list[str]:
-        return [path for path in self.emulator.tree() if path.startswith(f"{ROOT}/.memsync/heads/")]
+        """The markers of versions: `heads/` has other notes too. Twins apart."""
+        there = (path.rpartition("/") for path in self.emulator.tree())
+        return [
+            name for folder, _, name in there if folder == f"{ROOT}/.memsync/heads" and "-" not in name[:64]
+        ]
 
     def settle(self) -> Outcome:
         """Everyone in turn until nobody has anything to do, then everything that must hold."""

@@ -145,7 +145,8 @@ def _first_look(remote: OpenRemote) -> tuple[StoreFormat, list[VersionId], list[
             hint="check the address; a store is there after the first 'memsync push'",
             code="no_store",
         ) from error
-    return format, *fetch.look_at_heads(remote)
+    heads, listed = fetch.look_at_heads(remote)
+    return format, sorted(heads), listed
 
 
 def _fill(

@@ -48,7 +48,11 @@ def look_at_heads(remote: Remote) -> tuple[dict[VersionId, str], list[str]]:
 
 
 def fetch_noted(
-    repository: Repository, state: RemoteState, remote: Remote, heads: Mapping[VersionId, str], progress: Progress
+    repository: Repository,
+    state: RemoteState,
+    remote: Remote,
+    heads: Mapping[VersionId, str],
+    progress: Progress,
 ) -> list[str] | None:
     """The packs that notes on unknown heads name: mostly they are all that is new, and then nobody need ask which
     packs there are. Their names; None if that was not all."""

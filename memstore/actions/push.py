@@ -179,6 +179,8 @@ def _send(
         seal(repository, writer)
         heads = repository.catalogue.heads()
     work.carrying = carried.of_unsent(repository, state)
+    if not remote.listing_is_free and any(f"heads/{head}" in listed for head in heads):
+        state = _sent_by_others(repository, state, remote)
     pending = unsent_packs(repository, state)
     versions = remote_state.unpushed(repository, state)[0]
     progress.begin("sending", sum(size for _, _, size, _ in pending), "B")
@@ -203,6 +205,17 @@ def _send(
     if work.heads or pending:
         progress.say(f"every version is safe on {remote.url}")
     return state
+
+
+def _sent_by_others(repository: Repository, state: RemoteState, remote: OpenRemote) -> RemoteState:
+    """With what lies there already of what we were about to send. Our head is published, and not by us: another
+    device made the same merge, and its pack of it may be the same to the last byte."""
+    ours = [name for name, *_ in unsent_packs(repository, state)]
+    if not ours:
+        return state
+    listed = {file.name.rpartition("/")[2] for file in remote.list("packs/")}
+    there = collection.live(listed, remote_state.fossils(state))
+    return remote_state.save(repository, remote_state.with_sent(state, sorted(there.intersection(ours))))
 
 
 def _contact(

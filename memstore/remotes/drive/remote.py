@@ -86,7 +86,9 @@ class DriveRemote:
         folder, _, start = prefix.rpartition("/")
         if folder:
             self._list(folder)
-            self._drop_twins(folder)
+            if self._drop_twins(folder) and folder == "heads":
+                self._list("packs")
+                self._drop_twins("packs")
         else:
             self._look_for_format()
         wanted = f"{folder}/{start}" if folder else start
@@ -221,13 +223,16 @@ class DriveRemote:
             if name.startswith(folder + "/"):
                 self._remember(name, row)
 
-    def _drop_twins(self, folder: str) -> None:
+    def _drop_twins(self, folder: str) -> bool:
         """Two devices that merged at once made the same version, and perhaps a pack and a marker of it each. Whoever
-        sees both removes all but the oldest: all agree which that is, so one stays whoever else is at it."""
+        sees both removes all but the oldest: all agree which that is, so one stays whoever else is at it. Whether
+        there were any."""
+        found = False
         for name, rows in [*self._known.items()]:
             twins = [row for row in rows if "md5Checksum" in row] if name.startswith(folder + "/") else []
             if len(twins) < 2:
                 continue
+            found = True
             oldest = min(twins, key=age)
             for row in twins:
                 same = (row["md5Checksum"], row["size"]) == (oldest["md5Checksum"], oldest["size"])
@@ -236,11 +241,12 @@ class DriveRemote:
                 try:
                     self._layout.delete(f"removing a twin of {name}", row["id"])
                 except NotLoggedIn:
-                    return  # this login may only read: whoever may write sees it as well
+                    return False  # this login may only read: whoever may write sees it as well
                 self._removed.add(row["id"])
                 rows.remove(row)
                 if self._made.get(name, row) is row:
                     self._made.pop(name, None)
+        return found
 
     def _look_for_format(self) -> None:
         if "format" in self._known:
