@@ -280,6 +280,20 @@ def test_a_device_that_was_behind_goes_on_from_what_it_has(place: Place) -> None
         assert store.read("note.txt", at=version) == note(3)
 
 
+def test_what_a_merge_is_held_against_stays_until_it_is_made(place: Place) -> None:
+    """The laptop's rules want the common version gone; the desk, which went on from it, has it still."""
+    place.commit({"note.txt": b"one\ntwo\nthree\n"})
+    place.push()
+    desk = joined(place)
+    desk.commit({"note.txt": b"one!\ntwo\nthree\n"})
+    place.commit({"note.txt": b"one\ntwo\nthree!\n"})
+    gc(place)
+    desk.push()
+    pull(place)
+    assert (place.data / "note.txt").read_bytes() == b"one!\ntwo\nthree!\n"
+    whole(place)
+
+
 class _Between(FolderRemote):
     """A folder remote in whose life something else happens, once, before the first call of a verb."""
 

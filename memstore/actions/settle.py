@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterable
 from dataclasses import replace
+from itertools import combinations
 from typing import TYPE_CHECKING, NamedTuple
 
 from memstore import recovery
@@ -17,6 +18,7 @@ from memstore.actions.remote_state import RemoteState
 from memstore.ids import ContentId
 from memstore.manifest.held import held
 from memstore.manifest.removed import in_force
+from memstore.merging import ancestry
 from memstore.objects.tombstone import FORGOTTEN, RETENTION, Tombstone
 from memstore.progress import Progress
 from memstore.remotes.base import Remote
@@ -72,10 +74,15 @@ def settle(
 
 
 def at_hand(repository: Repository) -> set[ContentId]:
-    """What no collection here may take: the contents of the heads, and of HEAD where it is none."""
+    """What no collection here may take: the contents of the heads, of HEAD where it is none, and of the versions
+    that a merge of them will be held against."""
     catalogue = repository.catalogue
-    seqs = {catalogue.seq(head) for head in catalogue.heads()} | {repository.head_seq()}
-    return held(catalogue, {seq for seq in seqs if seq is not None})
+    head = repository.head()
+    heads = {*catalogue.heads(), *([] if head is None else [head])}
+    wanted = set(heads)
+    for one, two in combinations(sorted(heads), 2):
+        wanted.update(ancestry.nearest_common(catalogue, [one], [two])[0])
+    return held(catalogue, {seq for seq in map(catalogue.seq, wanted) if seq is not None})
 
 
 def compacted(
