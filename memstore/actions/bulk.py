@@ -65,11 +65,12 @@ def unpack_answer(facts: bytes) -> list[Taken]:
 def take_in(job: bytes) -> Answer:
     """The work of one of the crew."""
     data, wanted = marshal.loads(job)
+    folder = os.path.join(data, "")
     facts: list[tuple[object, ...]] = []
     records: list[bytes] = []
     for path, kind, size, mtime, ctime, inode, old in wanted:
         seen = (size, mtime, ctime, inode)
-        place = os.path.join(data, path)
+        place = folder + path
         try:
             raw = None if kind == _SYMLINK else _read_as_seen(place, seen)
             stat: Sequence[int] = seen

@@ -43,6 +43,7 @@ SHORTEST_BASE: Final = 8
 LONG: Final = 1 << 20
 """From here on, long-distance matching finds what moved far; the figures are in docs/benchmarks.md."""
 
+_WHOLE: Final = zstd.ZstdCompressor.FLUSH_FRAME
 _MAGIC: Final = b"\x28\xb5\x2f\xfd"
 _WINDOW_LOG_MAX: Final = 27
 
@@ -99,7 +100,8 @@ def encode_quickly(raw: bytes) -> tuple[Encoding, bytes]:
     the time of level 6."""
     if len(raw) < 16:
         return Encoding.RAW, raw
-    payload = _compress(raw, LEVEL)
+    level = LEVEL if len(raw) <= SMALL else _level(raw)
+    payload = raw if level is None else _compressor(level).compress(raw, _WHOLE)[len(_MAGIC) :]
     return (Encoding.ZSTD, payload) if len(payload) < len(raw) else (Encoding.RAW, raw)
 
 
@@ -134,16 +136,19 @@ def compress_metadata(raw: bytes) -> bytes:
     return zstd.compress(raw, 19 if len(raw) < (1 << 20) else 9)[len(_MAGIC) :]
 
 
-def _compress(raw: bytes, small_level: int = SMALL_WHOLE_LEVEL) -> bytes:
-    if len(raw) <= SMALL:
-        return _compressor(small_level).compress(raw, zstd.ZstdCompressor.FLUSH_FRAME)[len(_MAGIC) :]
-    level = LEVEL
-    if len(raw) > LONG:
-        share = _sampled(raw)
-        if share >= WORTH_COMPRESSING:
-            return raw
-        level = FAST_LEVEL if share >= WORTH_SEARCHING else LEVEL
-    return _compressor(level).compress(raw, zstd.ZstdCompressor.FLUSH_FRAME)[len(_MAGIC) :]
+def _compress(raw: bytes) -> bytes:
+    level = SMALL_WHOLE_LEVEL if len(raw) <= SMALL else _level(raw)
+    return raw if level is None else _compressor(level).compress(raw, _WHOLE)[len(_MAGIC) :]
+
+
+def _level(raw: bytes) -> int | None:
+    """At what level something larger than `SMALL` is to be compressed; None: not at all."""
+    if len(raw) <= LONG:
+        return LEVEL
+    share = _sampled(raw)
+    if share >= WORTH_COMPRESSING:
+        return None
+    return FAST_LEVEL if share >= WORTH_SEARCHING else LEVEL
 
 
 def _compressor(level: int) -> zstd.ZstdCompressor:
@@ -161,7 +166,7 @@ def _sampled(raw: bytes) -> float:
     """To what share four samples of 16 KiB shrink, which tells what is worth doing with the whole."""
     step = len(raw) // 4
     sample = b"".join(raw[at : at + 16384] for at in range(0, 4 * step, step))
-    return len(_compressor(LEVEL).compress(sample, zstd.ZstdCompressor.FLUSH_FRAME)) / len(sample)
+    return len(_compressor(LEVEL).compress(sample, _WHOLE)) / len(sample)
 
 
 def _compress_delta(raw: bytes, base: bytes) -> bytes:
@@ -177,4 +182,4 @@ def _compress_delta(raw: bytes, base: bytes) -> bytes:
         options[parameter.compression_level] = SMALL_LEVEL if len(raw) <= SMALL else LEVEL
     prefix = zstd.ZstdDict(base, is_raw=True).as_prefix
     compressor = zstd.ZstdCompressor(options=options, zstd_dict=prefix)
-    return compressor.compress(raw, zstd.ZstdCompressor.FLUSH_FRAME)[len(_MAGIC) :]
+    return compressor.compress(raw, _WHOLE)[len(_MAGIC) :]
