@@ -114,12 +114,6 @@ def load_device(state: str, name: str) -> Device:
         return Device(id, name)
 
 
-def renew_device(state: str) -> None:
-    """Another id, because versions that were made elsewhere bear ours: a copy of the whole machine."""
-    id = secrets.token_hex(4)
-    _write_device(os.path.join(state, DEVICE_NAME), id, _place(state))
-
-
 def catalogue_name(device: Device) -> str:
     """Of the catalogue in `.memsync`: one for each device, so that a sync program never mixes the files of two."""
     return f"{CATALOGUE_NAME}.{device.id}"
