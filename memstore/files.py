@@ -97,11 +97,15 @@ def open_read(path: str) -> int:
 
 
 def read_at(descriptor: int, offset: int, length: int) -> bytes:
-    """Up to `length` bytes from `offset`; short only at the end of the file. Safe from several threads."""
+    """Up to `length` bytes from `offset`; short only at the end of the file. Safe from several threads.
+    Raises `DiskTrouble`."""
     if POSIX:
         parts = []
         while length > 0:
-            part = os.pread(descriptor, min(length, 1 << 30), offset)
+            try:
+                part = os.pread(descriptor, min(length, 1 << 30), offset)
+            except OSError as error:
+                raise disk_error(error, "could not read", _path_of(descriptor)) from error
             if not part:
                 break
             parts.append(part)
@@ -120,6 +124,14 @@ def read_at(descriptor: int, offset: int, length: int) -> bytes:
         return b"".join(parts)
 
 
+def _path_of(descriptor: int) -> str:
+    """The path of an open file, where the system tells."""
+    try:
+        return os.readlink(f"/proc/self/fd/{descriptor}")
+    except OSError:
+        return "a file of the store"
+
+
 if not POSIX:  # pragma: no cover - positioned reads need a lock where there is no pread
     import threading
 
@@ -131,11 +143,15 @@ def exists(path: str) -> bool:
 
 
 def names(path: str) -> list[str]:
-    """The names in a folder, sorted; an absent folder has none."""
+    """The names in a folder, sorted; an absent folder has none. `DiskTrouble` for one that can't be listed."""
     try:
         return sorted(os.listdir(path))
     except FileNotFoundError:
         return []
+    except NotADirectoryError:
+        raise
+    except OSError as error:
+        raise disk_error(error, "could not list", path) from error
 
 
 def size(path: str) -> int:
@@ -177,7 +193,12 @@ def sync_dir(path: str) -> None:
     _tell("sync_dir", path)
     if not POSIX:  # pragma: no cover
         return
-    descriptor = os.open(path, os.O_RDONLY | _CLOEXEC)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | _CLOEXEC)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise disk_error(error, "could not make durable", path) from error
     try:
         os.fsync(descriptor)
     except OSError as error:
@@ -379,7 +400,7 @@ def discard(path: str, *, at: int | None = None) -> None:
 
 def append_line(path: str, line: bytes, *, durable: bool = False) -> None:
     """One write of one whole line at the end; several processes do not tear one another's lines."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | _BINARY | _CLOEXEC, 0o666)
+    descriptor = _open_to_write(path, os.O_APPEND)
     try:
         write_all(descriptor, line, path)
         if durable:
@@ -388,14 +409,24 @@ def append_line(path: str, line: bytes, *, durable: bool = False) -> None:
         os.close(descriptor)
 
 
-def set_executable(path: str, executable: bool) -> None:
+def set_executable(path: str, executable: bool, *, durable: bool = False) -> None:
     """Give or take the x bits where there is r; a system without mode bits has nothing to set."""
     if not POSIX:  # pragma: no cover
         return
     mode = stat.S_IMODE(os.stat(path).st_mode)
     wanted = mode | ((mode & 0o444) >> 2) if executable else mode & ~0o111
-    if wanted != mode:
-        os.chmod(path, wanted)
+    if wanted == mode:
+        return
+    os.chmod(path, wanted)
+    if durable:
+        _tell("sync", path)
+        descriptor = os.open(path, os.O_RDONLY | _CLOEXEC | _NO_FOLLOW)
+        try:
+            os.fsync(descriptor)  # `sync` leaves modes out
+        except OSError as error:
+            raise disk_error(error, "could not make durable", path) from error
+        finally:
+            os.close(descriptor)
 
 
 def set_times(path: str | int, modified_ms: int, *, at: int | None = None) -> None:
@@ -524,6 +555,23 @@ def remove_folder(path: str) -> bool:
     return True
 
 
+def remove_tree(path: str) -> None:
+    """Remove a folder and all that is in it, and follow no symlink. What can't be removed stays."""
+    for place, folders, others in os.walk(path, topdown=False):
+        for name in [*others, *folders]:
+            below = os.path.join(place, name)
+            if name in others or os.path.islink(below):
+                discard(below)
+            else:
+                remove_folder(below)
+    remove_folder(path)
+
+
+def touch(path: str) -> None:
+    """Make an empty file unless something has that name; it is a mark, and not durable."""
+    os.close(_open_to_write(path))
+
+
 def make_link(target: bytes, path: str, *, at: int | None = None) -> None:
     """Make a symlink. `FileExistsError` as the system gives it."""
     _tell("link", path, target)
@@ -544,14 +592,29 @@ def clock_of(folder: str) -> int:
     That clock stamps the files, and it may differ from the machine's (network file systems).
     """
     path = os.path.join(folder, "clock")
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | _BINARY | _CLOEXEC, 0o666)
+    descriptor = _open_to_write(path)
     try:
         os.utime(path)
         return os.fstat(descriptor).st_mtime_ns
+    except OSError as error:
+        raise disk_error(error, "could not write", path) from error
     finally:
         os.close(descriptor)
 
 
 def open_append(path: str) -> BinaryIO:
-    """An unbuffered file, opened for reading and writing at its end; it must exist."""
-    return open(path, "r+b", buffering=0)
+    """An unbuffered file, opened for reading and writing at its end; it must exist: `FileNotFoundError`."""
+    try:
+        return open(path, "r+b", buffering=0)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise disk_error(error, "could not open", path) from error
+
+
+def _open_to_write(path: str, more: int = 0) -> int:
+    """A descriptor on a file that is there from now on."""
+    try:
+        return os.open(path, os.O_WRONLY | os.O_CREAT | more | _BINARY | _CLOEXEC, 0o666)
+    except OSError as error:
+        raise disk_error(error, "could not write", path) from error

@@ -85,12 +85,15 @@ def catch_up(state: str, catalogue: Catalogue, reader: ObjectReader) -> list[str
     found: list[Found] = []
     places = catalogue.places()
     packs = pack_names(state)
-    for name in packs:
-        if name not in places:
-            try:
-                found += _enter_pack(state, catalogue, name)
-            except DamagedData as error:
-                warnings.append(f"{error.message}; {error.hint}")
+    fresh = [name for name in packs if name not in places]
+    if fresh:
+        # Whoever gave them their names may have been killed before he made these durable.
+        files.sync_dir(os.path.join(state, "packs"))
+    for name in fresh:
+        try:
+            found += _enter_pack(state, catalogue, name)
+        except DamagedData as error:
+            warnings.append(f"{error.message}; {error.hint}")
     heads, own = _enter_segments(state, catalogue, reader, found, warnings)
     if not heads and not catalogue.places():
         _require_ours(state)
@@ -374,7 +377,7 @@ def _enter_segment(
         raise SegmentCut(segment.name)
     scan = segment.scan(known[2] if known else None)
     if scan.groups:
-        segment.make_durable()
+        segment.make_durable(scan.groups[-1])
     place = known[0] if known else catalogue.add_place(PlaceKind.SEGMENT, segment.name, segment.start)
     found: list[Found] = []
     for group in scan.groups:

@@ -76,11 +76,14 @@ def apply(
     stats: list[tuple[str, StatKey | None]] = []
     clock = files.clock_of(repository.state)
     data = repository.workspace.data
+    emptied: set[str] = set()
     progress.begin("restoring", len(steps), "files")
     try:
         for step in sorted(steps, key=lambda step: step.new is not None):  # a file may be in a folder's way
             try:
                 key = _take(repository, data, step)
+                if step.new is None:
+                    emptied.add(step.path.rpartition("/")[0])
                 if step.new is not None:
                     safe = key is not None and not found.racy(key, clock)
                     stats.append((step.path, key if safe else None))
@@ -90,9 +93,25 @@ def apply(
             progress.advance(1)
     finally:
         progress.end()
+    try:
+        _make_removals_durable(data, emptied)
+    except DiskTrouble as error:
+        warnings.append(f"{error.message}; {error.hint}")
     writer.remember(stats)
     writer.finish()
     return warnings
+
+
+def _make_removals_durable(data: str, folders: set[str]) -> None:
+    """Sync these folders of `Data/`, or what is left above those that went with their last file."""
+    standing = set()
+    for folder in folders:
+        place = folder
+        while place and not materialise.is_real_path(data, place):
+            place = place.rpartition("/")[0]
+        standing.add(place)
+    for place in sorted(standing):
+        files.sync_dir(os.path.join(data, place) if place else data)
 
 
 def finish(repository: Repository, writer: Writer) -> list[str]:
@@ -250,7 +269,8 @@ def _take(repository: Repository, data: str, step: Step) -> StatKey | None:
         if here.kind == step.new.kind:
             return here.key
         if Kind.SYMLINK not in (here.kind, step.new.kind):
-            files.set_executable(os.path.join(data, step.path), step.new.kind == Kind.EXECUTABLE)
+            executable = step.new.kind == Kind.EXECUTABLE
+            files.set_executable(os.path.join(data, step.path), executable, durable=True)
             item = found.look(data, step.path)
             return None if item is None else item.key
     if here is not None and not _same(here, step.old):

@@ -7,7 +7,6 @@ with what the remote has, no common version between them. Nothing in `Data/` is 
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
@@ -119,7 +118,7 @@ def _clear_empty_store(workspace: Workspace) -> None:
         return
     for name in files.names(workspace.state):
         if name in ("segments", "packs"):
-            shutil.rmtree(os.path.join(workspace.state, name))
+            files.remove_tree(os.path.join(workspace.state, name))
         elif name in ("format", "reflog", remote_state.STATE_NAME) or name.startswith(CATALOGUE_NAME):
             files.remove(os.path.join(workspace.state, name))
 
@@ -128,7 +127,7 @@ def _remove_all(root: str, *, itself: bool) -> None:
     for name in files.names(root):
         place = os.path.join(root, name)
         if os.path.isdir(place):
-            shutil.rmtree(place, ignore_errors=True)
+            files.remove_tree(place)
         else:
             files.discard(place)
     if itself and os.path.isdir(root):
@@ -200,7 +199,7 @@ def _join(repository: Repository, writer: Writer, heads: list[VersionId], progre
         files.write_atomic(marker, b"joining")
     staging = repository.workspace.data + STAGING_SUFFIX
     if os.path.isdir(staging):
-        shutil.rmtree(staging)
+        files.remove_tree(staging)
     meta = Meta(note="files that were there before", reason="saved before joining")
     return unite(repository, writer, heads, meta, progress=progress)
 
@@ -214,7 +213,7 @@ def _materialise(repository: Repository, writer: Writer, progress: Progress) -> 
     if files.names(data):
         return  # cut off after they had their place
     if os.path.isdir(staging):
-        shutil.rmtree(staging)
+        files.remove_tree(staging)
     head = repository.head()
     assert head is not None
     tree = FreshTree(staging)
@@ -231,7 +230,7 @@ def _materialise(repository: Repository, writer: Writer, progress: Progress) -> 
     clock = files.clock_of(repository.state)  # now: until here nobody else knew of these files
     files.write_atomic(marker, b"placing")
     if os.path.isdir(data):
-        os.rmdir(data)
+        files.remove_folder(data)
     files.rename(staging, data)
     files.sync_dir(os.path.dirname(data))
     writer.remember([(item.path, None if racy(item, clock) else item.key) for item in written])

@@ -15,7 +15,7 @@ from blake3 import blake3
 
 from memstore import files, recovery, salvage
 from memstore.actions import state_files
-from memstore.errors import DamagedData
+from memstore.errors import DamagedData, DiskTrouble
 from memstore.ids import ContentId, Id, PackId, VersionId
 from memstore.manifest import history
 from memstore.manifest.removed import in_force
@@ -96,7 +96,7 @@ def _check_packs(repository: Repository, progress: Progress) -> Iterator[Problem
                     trouble = "its bytes do not match its name"
                 else:
                     _read_pack(path, name)
-            except (DamagedData, OSError) as error:
+            except (DamagedData, DiskTrouble, OSError) as error:
                 trouble = str(error)
             if trouble is not None:
                 yield Problem("damaged_pack", name, paths_in(repository, name), f"{trouble}; {_MEND}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 
 from blake3 import blake3
@@ -137,7 +136,7 @@ def _read_remote(
     finally:
         progress.end()
         scratch.close()
-        shutil.rmtree(root, ignore_errors=True)
+        files.remove_tree(root)
 
 
 def _md5(path: str) -> str:

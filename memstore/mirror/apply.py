@@ -322,11 +322,18 @@ def remember(repository: Repository, path: str, content: ContentId, made: Mirror
     return _note(repository, Mirrored(path, content, made.size, made.handle, made.stamp))
 
 
-def _note(repository: Repository, row: Mirrored) -> Mirrored:
+def _note(repository: Repository, row: Mirrored, state: str = "") -> Mirrored:
     repository.catalogue.db.execute(
-        "INSERT OR REPLACE INTO mirror (path, content, size, handle, stamp) VALUES (?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO mirror (path, content, size, handle, stamp, state) VALUES (?, ?, ?, ?, ?, ?)",
         # A folder's handle is the path itself, which need not stand there twice.
-        (row.path, bytes(row.content), row.size, None if row.handle == row.path else row.handle, row.stamp),
+        (
+            row.path,
+            bytes(row.content),
+            row.size,
+            None if row.handle == row.path else row.handle,
+            row.stamp,
+            state,
+        ),
     )
     return row
 
@@ -334,8 +341,8 @@ def _note(repository: Repository, row: Mirrored) -> Mirrored:
 def _intend(repository: Repository, entry: Entry) -> None:
     """Note that a file may lie there from now on: if its put is cut off and the path is gone from `Data/` by the
     next push, that one looks for it."""
-    _note(repository, Mirrored(entry.path, entry.content, entry.size, "", ""))
-    _set_state(repository, entry.path, plan.INTENDED)
+    # At once: a row without its state, after a power cut, would say that the file is there, under no name.
+    _note(repository, Mirrored(entry.path, entry.content, entry.size, "", ""), plan.INTENDED)
 
 
 def forget(repository: Repository, path: str) -> None:

@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Iterable
 from typing import Any, Final
 
+from memstore import files
 from memstore.errors import DamagedData, DiskTrouble, MemsyncError, StoreLocked
 
 BUSY_SECONDS: Final = 60.0
@@ -76,8 +77,8 @@ class Connection(sqlite3.Connection):
         extended = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
         number = extended & 0xFF
         if number in _DAMAGED or extended in _DAMAGED_READS:
-            with contextlib.suppress(OSError), open(self._damaged, "ab"):
-                pass
+            with contextlib.suppress(OSError):
+                files.touch(self._damaged)
             return CatalogueDamaged(f"the catalogue {self._path} is damaged: {error}")
         if number in _BUSY:
             return StoreLocked(

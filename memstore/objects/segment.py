@@ -268,8 +268,19 @@ class Segment:
             yield Placed(header, at)
             at += header.length + header.stored
 
-    def make_durable(self) -> None:
-        """What another process left here may be written and not synced yet: it was killed in between."""
+    def make_durable(self, last: Group) -> None:
+        """What another process left here may be written and not synced yet: it was killed in between.
+
+        Or after its sync was refused; then the system shows the bytes, takes them for written, and another
+        sync would succeed without them. So the last group is written anew, in its place. Any before it was
+        followed by a commit of somebody who had come by here.
+        """
+        if self.own:
+            start = self._group_start(last)
+            self._file.seek(start)
+            for offset in range(start, last.end, _READ_AHEAD):
+                data = self.read_at(offset, min(_READ_AHEAD, last.end - offset))
+                files.write_all(self._file.fileno(), data, self.path)
         files.sync(self._file.fileno(), self.path)
         files.sync_dir(os.path.dirname(self.path))
 

@@ -171,6 +171,8 @@ class FolderRemote:
             self._expect_root()
             if self._look(handle) is None:
                 raise RemoteMissing(f"{path} is gone", hint="run the command again")
+            # What is recognised will be noted as being there; whoever put it may have died before this.
+            files.sync_dir(os.path.dirname(path))
             descriptor = files.open_read(path)
             try:
                 return files.read_at(descriptor, 0, os.fstat(descriptor).st_size)
@@ -202,6 +204,7 @@ class FolderRemote:
                     f"another file is at {target} already",
                     hint="move it out of the way, or run 'memsync push' again to bring it home first",
                 )
+            files.sync_dir(os.path.dirname(target))
             return there
 
     def update(
@@ -242,7 +245,9 @@ class FolderRemote:
     def remove(self, seen: MirrorFile) -> None:
         with self._trouble("could not remove"):
             self._expect_untouched(seen)
-            files.remove(self._mirror_path(seen.handle))
+            path = self._mirror_path(seen.handle)
+            files.remove(path)
+            files.sync_dir(os.path.dirname(path))
             self._drop_empty(os.path.dirname(seen.handle))
 
     # -- inside --------------------------------------------------------------------------------------------
@@ -315,6 +320,8 @@ class FolderRemote:
                 if modified_ms is not None:
                     files.set_times(temporary, modified_ms)
             name_it(temporary, path)
+            # Before the catalogue says that it is there: else what a power cut took looks removed by hand.
+            files.sync_dir(os.path.dirname(path))
         except BaseException:
             if temporary:
                 files.discard(temporary)
@@ -342,9 +349,7 @@ class FolderRemote:
 
     def _drop_empty(self, folder: str) -> None:
         while folder:
-            try:
-                os.rmdir(os.path.join(self.root, folder))
-            except OSError:
+            if not files.remove_folder(os.path.join(self.root, folder)):
                 return  # not empty, or not ours to take: either way it stays, and harms nobody
             folder = os.path.dirname(folder)
 
