@@ -122,6 +122,20 @@ def reads_of(memory: Memory, steps: list[tuple[str, str]]) -> set[str]:
     return {path[len(inside) :] for step, path in steps if step == "read" and path.startswith(inside)}
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What the long runs tried, as they noted it by `record_property("tried", …)`."""
+    tried = [
+        str(value)
+        for report in terminalreporter.getreports("passed")
+        for name, value in report.user_properties
+        if name == "tried"
+    ]
+    if tried:
+        terminalreporter.section("tried")
+        for line in sorted(tried):
+            terminalreporter.write_line(line)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _nothing_of_this_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No variable and no user configuration reaches a test that does not set it."""
