@@ -176,6 +176,7 @@ def test_a_dry_run_says_what_would_go_and_changes_nothing(memory: Memory) -> Non
     assert report.removed_bytes == sum(len("note.txt" + text(number)) for number in range(3))
     assert {path: path.read_bytes() for path in memory.state.rglob("*.seg")} == before
     assert not any(gone(memory, version) for version in versions)
+    assert 0 < report.bytes_after < report.bytes_before
 
 
 def test_verify_tells_removed_from_missing(memory: Memory) -> None:

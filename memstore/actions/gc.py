@@ -115,7 +115,8 @@ def dry_run(
     plan = _plan(repository, rules, keep_archived)
     settled = None if state is None else remote_state.published(state)
     going = leaving(repository, plan.unwanted, settled)
-    packs, size = _packs(repository)
+    packs, _ = _packs(repository)
+    size = sum(end for _, _, end in repository.catalogue.places().values())  # the open log as well
     return GcReport(
         versions=repository.catalogue.version_count(),
         versions_kept=plan.kept,

@@ -106,7 +106,7 @@ def _show(page: render.Page, report: GcReport) -> None:
     before, after = render.size(report.bytes_before), render.size(report.bytes_after)
     packs = render.plural(report.packs_before, "pack")
     if report.dry_run:
-        page.line(f"  {packs} here, {before}; about {after} afterwards")
+        page.line(f"  {packs} and the open log take {before} here; about {after} afterwards")
     else:
         page.line(f"  here {packs} ({before}) became {report.packs_after} ({after})")
     if report.marked:
