@@ -30,6 +30,8 @@ _CODES: Final = {
 _WORD_COLOURS: Final = {
     "add": "green", "append": "cyan", "replace": "yellow", "delete": "red", "archive": "magenta",
 }  # fmt: skip
+_WORDS: Final = tuple(_WORD_COLOURS)
+"""In the order of the kinds' numbers."""
 _DONE_WORDS: Final = {
     "add": "added", "append": "appended", "replace": "replaced", "delete": "deleted", "archive": "archived",
 }  # fmt: skip
@@ -129,7 +131,7 @@ class Page:
 
     def change(self, change: Change) -> str:
         """`  replace  Core/Rules.txt  → Archive/Core/Rules_….txt`"""
-        row = f"  {self.word(change.change.word)}  {name(change.path)}"
+        row = f"  {self.word(_WORDS[change.change])}  {name(change.path)}"
         if change.archived_as is not None:
             row += self.paint(f"  → {name(change.archived_as)}", "dim")
         return row
@@ -148,19 +150,24 @@ class Page:
     def version(self, version: Version, *, head: bool = False) -> None:
         """The lines of a version before its changes: id, when, where, and what was said about it."""
         mark = self.paint("  (head)", "cyan") if head else ""
-        self.line(f"{self.id(version.id)}  {local_time(version.time_ms)}  {name(version.device)}{mark}")
-        for line in visible(version.note).splitlines():
-            self.line(f"    {self.paint(line, 'bold')}")
-        meta = version.meta
-        facts = [
-            ("tags", ", ".join(meta.context_tags)), ("chat", meta.chat_name), ("reason", meta.reason),
-            ("actor", meta.actor),
-        ]  # fmt: skip
+        lines = [f"{self.id(version.id)}  {local_time(version.time_ms)}  {name(version.device)}{mark}"]
+        note, tags, chat, reason, actor = version.meta
+        if note:
+            lines += [f"    {self.paint(line, 'bold')}" for line in visible(note).splitlines()]
+        said = []
+        if tags:
+            said.append(f"tags: {name(', '.join(tags))}")
+        if chat:
+            said.append(f"chat: {name(chat)}")
+        if reason:
+            said.append(f"reason: {name(reason)}")
+        if actor:
+            said.append(f"actor: {name(actor)}")
         if len(version.parents) > 1:
-            facts.append(("merge of", " ".join(str(parent)[:SHORT_ID] for parent in version.parents)))
-        said = "  ".join(f"{fact}: {name(value)}" for fact, value in facts if value)
+            said.append(f"merge of: {' '.join(str(parent)[:SHORT_ID] for parent in version.parents)}")
         if said:
-            self.line(f"    {said}")
+            lines.append(f"    {'  '.join(said)}")
+        self.line("\n".join(lines))
 
 
 def summary(words: Iterable[str]) -> str:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from blake3 import blake3
 
+from memstore.actions.relatives import Marks, Relatives, marks
 from memstore.errors import DamagedData, DiskTrouble
 from memstore.ids import ContentId
 from memstore.manifest.version import Kind
@@ -45,6 +46,9 @@ JOB_FILES: Final = 256
 """What one of the crew is given at a time."""
 IN_FLIGHT: Final = 6
 """Batches (or pieces of a large file) that may wait, so that memory stays bounded."""
+FEW: Final = 1000
+"""New files of one commit up to which a relative is looked for: a whole folder for the first time is to be
+recorded quickly."""
 TRIES: Final = 3
 """A large file that changes while it is read is read again so often; then the next commit has to take it."""
 
@@ -93,6 +97,14 @@ class _Encoded(NamedTuple):
     form: Encoded | None
 
 
+class _Plain(NamedTuple):
+    """A text without an earlier version, read but not encoded: it may have a relative."""
+
+    ingested: Ingested
+    raw: bytes
+    marks: Marks
+
+
 class _Job(NamedTuple):
     candidate: Candidate
     plan: list[Location]
@@ -100,6 +112,9 @@ class _Job(NamedTuple):
     whole: bool
     """False: only the chain's first member is given. That is enough for a file that has not changed after
     all, and for an append, whose base is its own first bytes."""
+
+
+_Read = _Encoded | _Plain | Unreadable | _Job
 
 
 def ingest(
@@ -189,7 +204,7 @@ def _taken(
         elif row.what == bulk.CHANGED:
             jobs = [_Job(candidate, *_plan(repository.catalogue, candidate))]
             done = _run(repository.workspace.data, repository.reader, jobs)
-            yield from _stored(repository, writer, done)
+            yield from _stored(repository, writer, done, Relatives(repository))
         else:
             stat = found if row.stat is None else StatKey(*row.stat)
             yield Ingested(found, old, row.content, row.raw, stat, stat.mtime_ns // 1_000_000, False)
@@ -215,22 +230,25 @@ def _in_order(
     candidates: Sequence[Candidate],
     pool: ThreadPoolExecutor | None,
 ) -> Iterator[Ingested | Unreadable]:
-    waiting: deque[Future[list[_Encoded | Unreadable | _Job]]] = deque()
+    waiting: deque[Future[list[_Read]]] = deque()
+    few = len(candidates) <= FEW
+    kin = Relatives(repository)
     for group in _batches(candidates):
         if group[0].found.size > PIECE_LIMIT:
             while waiting:
-                yield from _stored(repository, writer, waiting.popleft().result())
+                yield from _stored(repository, writer, waiting.popleft().result(), kin)
             yield _ingest_large(repository, writer, group[0], pool)
             continue
         jobs = [_Job(candidate, *_plan(repository.catalogue, candidate)) for candidate in group]
         if pool is None:
-            yield from _stored(repository, writer, _run(repository.workspace.data, repository.reader, jobs))
+            done = _run(repository.workspace.data, repository.reader, jobs, few)
+            yield from _stored(repository, writer, done, kin)
             continue
-        waiting.append(pool.submit(_run, repository.workspace.data, repository.reader, jobs))
+        waiting.append(pool.submit(_run, repository.workspace.data, repository.reader, jobs, few))
         if len(waiting) >= IN_FLIGHT:
-            yield from _stored(repository, writer, waiting.popleft().result())
+            yield from _stored(repository, writer, waiting.popleft().result(), kin)
     while waiting:
-        yield from _stored(repository, writer, waiting.popleft().result())
+        yield from _stored(repository, writer, waiting.popleft().result(), kin)
 
 
 def _batches(candidates: Iterable[Candidate], most: int = BATCH_FILES) -> Iterator[list[Candidate]]:
@@ -255,7 +273,7 @@ def _batches(candidates: Iterable[Candidate], most: int = BATCH_FILES) -> Iterat
 
 
 def _stored(
-    repository: Repository, writer: Writer, items: list[_Encoded | Unreadable | _Job]
+    repository: Repository, writer: Writer, items: list[_Read], kin: Relatives
 ) -> Iterator[Ingested | Unreadable]:
     for number, item in enumerate(items):
         if isinstance(item, _Job):
@@ -263,20 +281,28 @@ def _stored(
             chain = _chain(repository.catalogue, item.candidate.old.content)
             again = item._replace(plan=chain, whole=True)
             items[number] = _read(repository.workspace.data, repository.reader, again)
-    missing = writer.missing([item.ingested.content for item in items if isinstance(item, _Encoded)])
+    new = [item for item in items if isinstance(item, _Encoded | _Plain)]
+    missing = writer.missing([item.ingested.content for item in new])
     for item in items:
         if isinstance(item, Unreadable):
             yield item
-        if not isinstance(item, _Encoded):
+        if not isinstance(item, _Encoded | _Plain):
             continue
         content = item.ingested.content
         withheld = writer.withheld.reason(content, item.ingested.size)
-        if item.form is not None and withheld is not None:
+        if withheld is not None and (isinstance(item, _Plain) or item.form is not None):
             yield _left_out(item.ingested.found.path, withheld)
             continue
-        if item.form is not None and content in missing:
-            missing.remove(content)
-            writer.add(RecordKind.CONTENT, content, item.ingested.size, item.form)
+        if content in missing:
+            if isinstance(item, _Plain):
+                form: Encoded | None = encoding.encode(item.raw, kin.base(item.marks))
+            else:
+                form = item.form
+            if form is not None:
+                missing.remove(content)
+                writer.add(RecordKind.CONTENT, content, item.ingested.size, form)
+                if isinstance(item, _Plain):
+                    kin.add(content, item.raw, item.marks, form)
         yield item.ingested
 
 
@@ -301,12 +327,12 @@ def _chain(catalogue: Catalogue, content: ContentId) -> list[Location]:
     return []
 
 
-def _run(data: str, reader: ObjectReader, jobs: Sequence[_Job]) -> list[_Encoded | Unreadable | _Job]:
+def _run(data: str, reader: ObjectReader, jobs: Sequence[_Job], few: bool = False) -> list[_Read]:
     """Read and encode a batch. Runs in any thread: touches neither the catalogue nor the segment's end."""
-    return [_read(data, reader, job) for job in jobs]
+    return [_read(data, reader, job, few) for job in jobs]
 
 
-def _read(data: str, reader: ObjectReader, job: _Job) -> _Encoded | Unreadable | _Job:
+def _read(data: str, reader: ObjectReader, job: _Job, few: bool = False) -> _Read:
     """What became of one file; the job itself, where it needs the whole chain."""
     found, old = job.candidate
     try:
@@ -323,6 +349,8 @@ def _read(data: str, reader: ObjectReader, job: _Job) -> _Encoded | Unreadable |
         return _Encoded(ingested, None)
     if not job.whole and not (appended and _member(job.plan, own_cost(len(raw))) == 0):
         return job
+    if old is None and few and (found_by := marks(found.path, raw)) is not None:
+        return _Plain(ingested, raw, found_by)
     return _Encoded(ingested, encoding.encode(raw, _base(reader, job, raw, appended)))
 
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from memstore.errors import DamagedData
 from memstore.ids import ContentId, VersionId
-from memstore.manifest.version import Change, Meta, Version, decode, unpack, unpack_change
+from memstore.manifest.version import Change, Meta, Version, change_of, decode_known, unpack
 from memstore.objects.catalogue import Catalogue
 
 Row = tuple[int, int, bytes, int]
@@ -28,11 +28,13 @@ _REMOVES: Final = 3
 def encoded(catalogue: Catalogue, seq: int) -> bytes:
     """A version's encoded bytes. Raises `DamagedData`, also where the file that holds them is gone."""
     kept = catalogue.db.execute("SELECT encoded FROM records WHERE seq = ?", (seq,)).fetchone()
-    if kept is not None:
-        return bytes(kept[0])
-    id, *where = catalogue.where(seq)
+    return _read(catalogue, *catalogue.where(seq)) if kept is None else bytes(kept[0])
+
+
+def _read(catalogue: Catalogue, id: VersionId, place: int, offset: int, inner: int) -> bytes:
+    """A record from the file it lies in."""
     try:
-        record = catalogue.files.version_record(id, *where)
+        record = catalogue.files.version_record(id, place, offset, inner)
     except FileNotFoundError:
         raise DamagedData(
             f"the file that holds version {str(id)[:12]} is gone",
@@ -68,12 +70,16 @@ def versions_of(
         )
         names = (path, path + "/", path + "0")
     rows = catalogue.db.execute(
-        f"SELECT seq, id FROM versions WHERE {where} {only} ORDER BY time DESC, generation DESC, id",
+        "SELECT seq, id, place, offset, inner, encoded FROM versions LEFT JOIN records USING (seq) "
+        f"WHERE {where} {only} ORDER BY time DESC, generation DESC, id",
         (*values, *names),
     )
-    for seq, id in rows:
+    under = path or ""
+    for seq, raw, place, offset, inner, kept in rows:
+        id = VersionId(raw)
         try:
-            yield version_of(catalogue, seq, VersionId(id), under=path or "")
+            record = _read(catalogue, id, place, offset, inner) if kept is None else kept
+            yield decode_known(record, id, under)
         except DamagedData:
             if not lost:
                 raise
@@ -83,7 +89,7 @@ def versions_of(
 def version_of(catalogue: Catalogue, seq: int, id: VersionId | None = None, *, under: str = "") -> Version:
     """One version, with its changes of a file or folder only where `under` names one. `id` saves a look where it
     is known. Raises `DamagedData`."""
-    return decode(encoded(catalogue, seq), known_id=id or catalogue.version_id(seq), under=under)
+    return decode_known(encoded(catalogue, seq), id or catalogue.version_id(seq), under)
 
 
 def _stand_in(catalogue: Catalogue, seq: int) -> Version:
@@ -99,7 +105,7 @@ def changes_of(catalogue: Catalogue, seq: int) -> Iterator[Change]:
     """The changes of one version, sorted by path."""
     _, _, time_ms, *_, changes, _ = unpack(encoded(catalogue, seq))
     for row in changes:
-        yield unpack_change(row, time_ms)
+        yield change_of(row, time_ms)
 
 
 def path_history(catalogue: Catalogue, path: str) -> Iterator[tuple[int, Change]]:
@@ -111,7 +117,7 @@ def path_history(catalogue: Catalogue, path: str) -> Iterator[tuple[int, Change]
         _, _, time_ms, *_, changes, _ = unpack(encoded(catalogue, seq))
         for row in changes:
             if row[1] == path:
-                yield time_ms, unpack_change(row, time_ms)
+                yield time_ms, change_of(row, time_ms)
 
 
 def contents(catalogue: Catalogue, *, since: int = 0, lost: bool = False) -> set[ContentId]:

@@ -288,13 +288,65 @@ def unpack(encoded: bytes) -> tuple[Any, ...]:
     return members
 
 
-def decode(
-    encoded: bytes, *, id: VersionId | None = None, known_id: VersionId | None = None, under: str = ""
-) -> Version:
-    """The version whose stored form this is; of its changes those of a file or folder only, where `under`
-    names one. Raises `DamagedData` if it is none, or not the one asked for (`id`). Whoever has compared it
-    already gives `known_id` instead."""
-    computed = known_id or VersionId.of(encoded)
+def decode_known(encoded: bytes, id: VersionId, under: str = "") -> Version:
+    """A version that was decoded, and compared with its id, before: nothing is held to its type again. Of its
+    changes those of a file or folder only, where `under` names one. Raises `DamagedData`."""
+    try:
+        parents, generation, time_ms, device, device_id, meta, changes, extra = unpack(encoded)
+        if under:
+            below = under + "/"
+            changes = [row for row in changes if row[1] == under or row[1].startswith(below)]
+        told = NO_META
+        if meta:
+            said = meta.get
+            tags = tuple(said("context_tags", ()))
+            told = Meta(said("note", ""), tags, said("chat_name", ""), said("reason", ""), said("actor", ""))
+        manifest, merge_rules = None, 0
+        if extra:
+            manifest = ManifestId(extra["manifest"]) if "manifest" in extra else None
+            merge_rules = extra.get("merge", 0)
+            extra = {key: value for key, value in extra.items() if key not in {"manifest", "merge"}}
+        return Version(
+            id,
+            tuple([VersionId(parent) for parent in parents]),
+            generation,
+            time_ms,
+            device,
+            device_id.hex(),
+            told,
+            tuple([change_of(row, time_ms) for row in changes]),
+            manifest,
+            merge_rules,
+            extra or _NOTHING,
+        )
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+        raise _unreadable(id, error) from error
+
+
+_NOTHING: Final = MappingProxyType[str, Any]({})
+_KINDS: Final = tuple(Kind)
+_CHANGES: Final = tuple(ChangeKind)
+
+
+def change_of(row: tuple[Any, ...], time_ms: int) -> Change:
+    """A change of a version that was decoded before."""
+    path, archived = row[1], None
+    if len(row) <= 3:
+        entry = None
+        if len(row) == 3:
+            archived = row[2]
+    else:
+        entry = Entry(path, _KINDS[row[2]], row[3], ContentId(row[4]), time_ms + row[5])
+        if len(row) > 6:
+            archived = row[6]
+    if archived is True:
+        archived = archive_name(path, time_ms)
+    return Change(path, _CHANGES[row[0]], entry, archived or None)
+
+
+def decode(encoded: bytes, *, id: VersionId | None = None) -> Version:
+    """The version whose stored form this is. Raises `DamagedData` if it is none, or not the one asked for."""
+    computed = VersionId.of(encoded)
     if id is not None and computed != id:
         raise DamagedData(
             f"version {str(id)[:12]} does not match its id",
@@ -302,9 +354,6 @@ def decode(
         )
     parents, generation, time_ms, device, device_id, meta, changes, extra = unpack(encoded)
     try:
-        if under:
-            below = under + "/"
-            changes = [row for row in changes if row[1] == under or row[1].startswith(below)]
         return Version(
             id=computed,
             parents=tuple(VersionId(_bytes(parent, ID_BYTES)) for parent in parents),
@@ -330,14 +379,13 @@ def _unreadable(id: VersionId, error: Exception) -> DamagedData:
 
 
 def _unpack_changes(rows: Iterable[tuple[Any, ...]], time_ms: int) -> tuple[Change, ...]:
-    changes = tuple(unpack_change(row, time_ms) for row in rows)
+    changes = tuple(_unpack_change(row, time_ms) for row in rows)
     if any(one.path >= other.path for one, other in pairwise(changes)):
         raise ValueError("its changes are not in the order of their paths, one for each")
     return changes
 
 
-def unpack_change(row: tuple[Any, ...], time_ms: int) -> Change:
-    """A change from its stored form. Raises `ValueError` or `TypeError` if it is none."""
+def _unpack_change(row: tuple[Any, ...], time_ms: int) -> Change:
     change, path = ChangeKind(row[0]), _text(row[1])
     if len(row) <= 3:
         entry, archived = None, row[2] if len(row) == 3 else None

@@ -59,6 +59,7 @@ CREATE TABLE paths (name TEXT PRIMARY KEY, path INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE changes (
     path INTEGER NOT NULL, seq INTEGER NOT NULL, change INTEGER NOT NULL, gone INTEGER NOT NULL, archived,
     PRIMARY KEY (path, seq)) WITHOUT ROWID;
+CREATE TABLE marks (mark INTEGER PRIMARY KEY, short INTEGER NOT NULL);
 CREATE TABLE tree (
     path TEXT PRIMARY KEY, kind INTEGER NOT NULL, size INTEGER NOT NULL, content BLOB NOT NULL,
     modified INTEGER NOT NULL, s_size INTEGER, s_mtime INTEGER, s_ctime INTEGER, s_inode INTEGER) WITHOUT ROWID;
@@ -96,6 +97,11 @@ class Location(NamedTuple):
 def key_of(id: bytes) -> int:
     """The catalogue's key: the first 8 bytes of an id (or a record's base), big-endian, signed."""
     return int.from_bytes(id[:8], "big", signed=True)
+
+
+def shortened(id: bytes) -> int:
+    """The first 4 bytes of an id, by which the catalogue finds a record; its header then says whose it is."""
+    return key_of(id) >> _SHORTENED
 
 
 class Catalogue:
@@ -310,6 +316,20 @@ class Catalogue:
     def holds_objects(self) -> bool:
         return self.db.execute("SELECT 1 FROM objects LIMIT 1").fetchone() is not None
 
+    def mark(self, marks: Iterable[int], id: bytes) -> None:
+        """Note these marks (28 bits each) of a content; what had one of them before is forgotten."""
+        short = shortened(id)
+        self.db.executemany("INSERT OR REPLACE INTO marks VALUES (?, ?)", [(mark, short) for mark in marks])
+
+    def marked(self, marks: Sequence[int]) -> dict[int, int]:
+        """mark → the last content that has it, `shortened`."""
+        places = ",".join("?" * len(marks))
+        return dict(self.db.execute(f"SELECT * FROM marks WHERE mark IN ({places})", marks).fetchall())
+
+    def under_short(self, short: int) -> list[Location]:
+        """Every stored form of what has an id that is so `shortened`, the one of lowest rank first."""
+        return sorted((row for _, row in self._rows_under(short)), key=lambda row: (row.rank, row.cost))
+
     def chain(self, location: Location, without: Collection[tuple[int, int]] = frozenset()) -> list[Location]:
         """The object, its base, that one's base, … to what decodes alone, by no form that lies at one of the
         given (place, offset). Raises `DamagedData`."""
@@ -335,16 +355,17 @@ class Catalogue:
         return links
 
     def _forms(self, key: int) -> list[tuple[bytes, Location]]:
-        """(id, location) of everything stored whose id begins with the 8 bytes of a key. A header that cannot
-        be read is none."""
+        """(id, location) of everything stored whose id begins with the 8 bytes of a key."""
+        return [form for form in self._rows_under(key >> _SHORTENED) if form[1].key == key]
+
+    def _rows_under(self, short: int) -> list[tuple[bytes, Location]]:
+        """The same for the catalogue's own 4 bytes. A header that cannot be read is none."""
         found = []
         for row in self.db.execute(
-            "SELECT place, offset, inner, cost FROM objects WHERE short = ?", (key >> _SHORTENED,)
+            "SELECT place, offset, inner, cost FROM objects WHERE short = ?", (short,)
         ).fetchall():
             with contextlib.suppress(DamagedData):
-                located = self._located(*row)
-                if located[1].key == key:
-                    found.append(located)
+                found.append(self._located(*row))
         return found
 
     def _located(self, place: int, offset: int, inner: int, cost: int) -> tuple[bytes, Location]:
