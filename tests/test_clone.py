@@ -13,6 +13,7 @@ from blake3 import blake3
 
 from memstore import files
 from memstore.actions import clone as clone_module
+from memstore.actions import fill
 from memstore.errors import BadInput, DamagedData, MemsyncError, RemoteTrouble
 from memstore.remotes.base import OpenRemote
 from memstore.store import Store
@@ -55,6 +56,18 @@ def assert_equal(place: Place, other: Place) -> None:
     with other.open() as store:
         assert store.status().clean
         assert store.verify().ok
+
+
+def test_very_many_files_come_out_by_a_crew_as_they_do_one_by_one(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noise = [os.urandom(length) for length in (0, 1, 5_000, 40_000)]
+    place.write({f"Many/{number % 7}/{number}.bin": noise[number % 4] for number in range(60)})
+    place.commit(note="many")
+    place.push()
+    monkeypatch.setattr(fill, "MANY", 10)
+    monkeypatch.setattr(fill, "JOB_FILES", 4)
+    assert_equal(place, place.clone("by a crew"))
 
 
 # -- what it makes ---------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from memstore import files
 from memstore.actions import collection, fetch, remote_state
 from memstore.actions.commit import finish_checkout
+from memstore.actions.fill import fill
 from memstore.actions.pull import unite
 from memstore.actions.remote_state import RemoteState
 from memstore.errors import BadInput, DamagedData, MemsyncError, RemoteMissing
@@ -220,9 +221,8 @@ def _materialise(repository: Repository, writer: Writer, progress: Progress) -> 
     written: list[Found] = []
     progress.begin("writing files", repository.catalogue.tree_size(), "files")
     try:
-        for entry in repository.entries(head):
-            key = tree.write(entry.path, entry.kind, repository.stream(entry.content), entry.modified_ms)
-            written.append(Found(entry.path, int(entry.kind), *key))
+        for item in fill(repository, tree, repository.entries(head)):
+            written.append(item)
             progress.advance(1)
     finally:
         progress.end()

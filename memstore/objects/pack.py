@@ -26,6 +26,7 @@ from memstore.objects.record import (
     Header,
     RecordKind,
     check_lengths,
+    header_length,
     pack_header,
     parse_header,
     read_varint,
@@ -295,9 +296,10 @@ def _entries(
     if len(keys) != KEY_BYTES * len(kinds) or offset < 0:
         raise DamagedData("the columns of an index differ in length", hint=_MEND)
     at = bases_at = outside_at = 0
+    known = {first: (RecordKind(first >> 4), Encoding(first & 0x0F)) for first in set(kinds)}
     for number, first in enumerate(kinds):
-        kind, how = RecordKind(first >> 4), Encoding(first & 0x0F)
-        key = keys[KEY_BYTES * number : KEY_BYTES * (number + 1)]
+        kind, how = known[first]
+        begin = KEY_BYTES * number
         raw_length, at = read_varint(lengths, at)
         stored, at = read_varint(lengths, at)
         check_lengths(kind, raw_length, stored)
@@ -312,8 +314,10 @@ def _entries(
             else:
                 base = outside[outside_at : outside_at + KEY_BYTES]
                 outside_at += KEY_BYTES
-        header = len(pack_header(kind, how, bytes(32), raw_length, stored, base, rank))
-        yield IndexEntry(kind, how, key, raw_length, stored, base, rank, offset, header)
+        header = header_length(kind, how, raw_length, stored, rank)
+        yield IndexEntry(
+            kind, how, keys[begin : begin + KEY_BYTES], raw_length, stored, base, rank, offset, header
+        )
         offset += header + stored
         if offset > limit:
             raise DamagedData("an index points past its pack", hint=_MEND)

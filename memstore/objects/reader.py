@@ -105,9 +105,10 @@ class ObjectReader:
 
     def stream(self, id: ContentId) -> Iterator[bytes]:
         """The content in pieces of at most 16 MiB, each checked before it is given."""
-        pieces = self.recipe(id)
+        forms = self._catalogue.locations(id)
+        pieces = self.recipe(id, forms)
         if pieces is None:
-            yield self.object(id, RecordKind.CONTENT)
+            yield self.object(id, RecordKind.CONTENT, forms)
             return
         whole = blake3(max_threads=blake3.AUTO)
         for piece, length in pieces:
@@ -122,9 +123,11 @@ class ObjectReader:
                 hint="run 'memsync verify'",
             )
 
-    def recipe(self, id: ContentId) -> list[Piece] | None:
-        """The pieces of a large content; None if it is one object."""
-        found = [row for row in self._catalogue.locations(id) if row.kind == RecordKind.RECIPE]
+    def recipe(self, id: ContentId, forms: Sequence[Location] | None = None) -> list[Piece] | None:
+        """The pieces of a large content; None if it is one object. `forms` is what the catalogue has of it, where
+        the caller asked already."""
+        known = self._catalogue.locations(id) if forms is None else forms
+        found = [row for row in known if row.kind == RecordKind.RECIPE]
         if not found:
             return None
         for location in found:
@@ -141,10 +144,10 @@ class ObjectReader:
                     return data
         return None
 
-    def object(self, id: ContentId, kind: RecordKind) -> bytes:
+    def object(self, id: ContentId, kind: RecordKind, forms: Sequence[Location] | None = None) -> bytes:
         """One content record's plain bytes, checked against the id. Every stored form is tried, and of each
         base every form as well."""
-        plans = self.plans(id, kind)
+        plans = self.plans(id, kind, forms)
         try:
             return self.load(id, plans)
         except DamagedData:
@@ -155,11 +158,13 @@ class ObjectReader:
                         return data
             raise
 
-    def plans(self, id: Id, kind: RecordKind) -> list[list[Location]]:
+    def plans(
+        self, id: Id, kind: RecordKind, forms: Sequence[Location] | None = None
+    ) -> list[list[Location]]:
         """For each stored form that may be it, the chain to read; best first. Needs the catalogue."""
         plans = []
         trouble: DamagedData | None = None
-        for location in self._catalogue.locations(id):
+        for location in self._catalogue.locations(id) if forms is None else forms:
             if location.kind == kind:
                 try:
                     plans.append(self._catalogue.chain(location))

@@ -64,6 +64,7 @@ _RAW_LIMITS: Final = {
 """What a header may declare: checked before anything is allocated."""
 
 _WITHOUT_ID: Final = frozenset({RecordKind.VERSION, RecordKind.GROUP, RecordKind.INDEX})
+_FIRST_BYTES: Final = {kind << 4 | how: (kind, how) for kind in RecordKind for how in Encoding}
 HEADER_LIMIT: Final = 1 + ID_BYTES + 5 + 5 + KEY_BYTES + 5
 
 
@@ -101,7 +102,14 @@ def varint(number: int) -> bytes:
 def read_varint(data: bytes | memoryview, at: int) -> tuple[int, int]:
     """(number, offset after it). Raises `DamagedData` past five bytes or the end."""
     number = shift = 0
-    end = min(len(data), at + 5)
+    end = len(data)
+    if at + 1 < end:  # nearly always it takes two bytes at most
+        first, second = data[at], data[at + 1]
+        if first < 0x80:
+            return first, at + 1
+        if second < 0x80:
+            return first & 0x7F | second << 7, at + 2
+    end = min(end, at + 5)
     while at < end:
         byte = data[at]
         at += 1
@@ -129,11 +137,21 @@ def pack_header(
     return first + id + lengths
 
 
+def header_length(kind: RecordKind, encoding: Encoding, raw: int, stored: int, rank: int) -> int:
+    """Bytes that `pack_header` makes of these."""
+    length = 1 if kind in _WITHOUT_ID else 1 + ID_BYTES
+    for number in (raw, stored):
+        length += 1 if number < 0x80 else 2 if number < 0x4000 else (number.bit_length() + 6) // 7
+    if encoding == Encoding.DELTA:
+        length += KEY_BYTES + len(varint(rank))
+    return length
+
+
 def parse_header(data: bytes | memoryview, at: int) -> Header:
     """The header that begins at `at`. Raises `DamagedData` if there is none, or it declares too much."""
     try:
-        kind = RecordKind(data[at] >> 4)
-        encoding = Encoding(data[at] & 0x0F)
+        first = data[at]
+        kind, encoding = _FIRST_BYTES.get(first) or (RecordKind(first >> 4), Encoding(first & 0x0F))
     except (ValueError, IndexError):
         raise DamagedData("no record begins where one should", hint="run 'memsync verify'") from None
     start = at
