@@ -167,7 +167,8 @@ class Page:
             said.append(f"merge of: {' '.join(str(parent)[:SHORT_ID] for parent in version.parents)}")
         if said:
             lines.append(f"    {'  '.join(said)}")
-        self.line("\n".join(lines))
+        for line in lines:
+            self.line(line)
 
 
 def summary(words: Iterable[str]) -> str:

@@ -30,7 +30,7 @@ SKETCH: Final = 8
 SHORTEST_LINE: Final = 13
 """Bytes: shorter lines are in every text."""
 SHORTEST_TEXT: Final = 64
-LONGEST_CHAIN: Final = 8
+LONGEST_CHAIN: Final = 16
 """The rank that a text with a relative as base may have at most."""
 KEPT: Final = 8 << 20
 """Bytes of this commit's own new texts that are kept at hand: they can't be read from the store yet."""

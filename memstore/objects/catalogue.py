@@ -29,7 +29,7 @@ from memstore.objects.connection import CatalogueDamaged, Connection
 from memstore.objects.places import PlaceFiles, PlaceKind, path_of
 from memstore.objects.record import Encoding, RecordKind
 
-SCHEMA: Final = 3
+SCHEMA: Final = 4
 """Of the cache only; another number means: rebuild."""
 DAMAGED_SUFFIX: Final = "-damaged"
 """A file of the catalogue's name and this ending says that it must be made anew."""
