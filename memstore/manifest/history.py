@@ -22,15 +22,13 @@ from memstore.manifest.records import (
     version_of,
     versions_of,
 )
-from memstore.manifest.version import Change, ChangeKind, Version, archive_name, encode_again
+from memstore.manifest.version import Change, ChangeKind, Version, encode_again
 from memstore.objects.catalogue import Catalogue
 from memstore.objects.connection import CatalogueDamaged
 from memstore.objects.record import PIECE_LIMIT
 
 NOWHERE: Final = 0
 """The place of a version whose record is lost, and for which an empty one stands in (`salvage`)."""
-_DEFAULT_NAME: Final = 1
-"""In the catalogue's `archived`: the default name, which costs nothing instead of a path."""
 _PATHS: Final = "paths"
 """A fact of the catalogue: how many paths it has numbered."""
 
@@ -111,13 +109,11 @@ def _line_after(catalogue: Catalogue, parent: int | None) -> int:
     return cursor.lastrowid
 
 
-def change_rows(version: Version) -> Iterator[tuple[str, int, int, object]]:
-    """What the catalogue keeps of a version's changes: (path, change, whether it leaves nothing, archived)."""
+def change_rows(version: Version) -> Iterator[tuple[str, int, int, int]]:
+    """What the catalogue keeps of a version's changes: (path, change, whether it leaves nothing, whether it has an
+    archive reference)."""
     for path, change, entry, archived_as in version.changes:
-        archived: object = archived_as
-        if archived_as is not None and archived_as == archive_name(path, version.time_ms):
-            archived = _DEFAULT_NAME
-        yield path, int(change), int(entry is None), archived
+        yield path, int(change), int(entry is None), int(archived_as is not None)
 
 
 def _add_changes(catalogue: Catalogue, version: Version, seq: int) -> None:
@@ -165,11 +161,6 @@ def family(catalogue: Catalogue) -> Iterator[tuple[VersionId, tuple[VersionId, .
     for seq, _, parent in rows:
         first = () if parent is None else (ids[parent],)
         yield ids[seq], (*first, *sorted(ids[other] for other in others.get(seq, ())))
-
-
-def archived_name(path: str, time_ms: int, stored: str | int | None) -> str | None:
-    """The archive reference that a row of the catalogue stands for."""
-    return archive_name(path, time_ms) if stored == _DEFAULT_NAME else stored  # type: ignore[return-value]
 
 
 # -- HEAD's manifest ---------------------------------------------------------------------------------------
@@ -316,7 +307,6 @@ def is_ancestor(catalogue: Catalogue, older: int, newer: int) -> bool:
 __all__ = [
     "add_version",
     "advance_tree",
-    "archived_name",
     "canonical",
     "change_rows",
     "changes_of",

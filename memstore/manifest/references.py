@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from memstore.ids import ContentId, VersionId
-from memstore.manifest.history import archived_name, changes_of, entry_at
+from memstore.manifest.history import changes_of, entry_at
 from memstore.manifest.version import Change, ChangeKind, Entry, Kind, archive_name, archive_name_with
 from memstore.objects.catalogue import Catalogue
 
@@ -81,18 +81,18 @@ def between(catalogue: Catalogue, first_ms: int, last_ms: int) -> Iterator[Refer
 
 def under(catalogue: Catalogue, folder: str = "") -> Iterator[Reference]:
     """Every reference whose name lies under `folder` (`Archive/…`), sorted by name."""
-    rows = catalogue.db.execute(
-        "SELECT seq, id, time, parent, name, archived FROM paths "
-        "CROSS JOIN changes USING (path) CROSS JOIN versions USING (seq) WHERE archived IS NOT NULL"
+    # In the order in which the records lie, so that each group of them is decoded once.
+    versions = catalogue.db.execute(
+        "SELECT seq, id, parent FROM versions WHERE seq IN (SELECT seq FROM changes WHERE archived) ORDER BY seq"
     ).fetchall()
     folder = folder.rstrip("/")
     found: list[tuple[str, int, Reference]] = []
-    # In the order in which the records lie, so that each group of them is decoded once.
-    for seq, id, time_ms, parent, path, archived in sorted(rows, key=lambda row: row[0]):
-        name = archived_name(path, time_ms, archived) or ""
-        if not folder or name == folder or name.startswith(folder + "/"):
-            resolved = _resolved(catalogue, VersionId(id), parent, path, name)
-            found += [(name, seq, reference) for reference in resolved]
+    for seq, id, parent in versions:
+        for change in changes_of(catalogue, seq):
+            name = change.archived_as
+            if name is not None and (not folder or name == folder or name.startswith(folder + "/")):
+                resolved = _resolved(catalogue, VersionId(id), parent, change.path, name)
+                found += [(name, seq, reference) for reference in resolved]
     for _, _, reference in sorted(found, key=lambda item: item[:2]):
         yield reference
 
