@@ -190,7 +190,7 @@ def test_a_flipped_byte_never_reads_as_other_bytes(
 def test_damage_costs_no_more_than_its_chain(memory: Memory) -> None:
     texts = []
     for number in range(4):
-        texts.append("".join(NOTE.format(line + number * 1000) for line in range(60)))
+        texts.append(os.urandom(1500).hex())  # no text that another could lean on
         memory.save(f"note{number}.txt", texts[-1])
     (hit,) = forms(memory.repository, texts[1].encode())
     flip(memory.repository, hit)
