@@ -129,7 +129,8 @@ def swap(repository: Repository, packs: Collection[str], made: Rewritten) -> Non
         catalogue.db.execute("ROLLBACK")
         raise
     catalogue.db.execute("COMMIT")
-    for name in sorted(old):
+    # The newest first: cut off here, what leans on another is gone before what it leans on.
+    for name in sorted(old, key=lambda name: places[name][0], reverse=True):
         files.remove(path_of(repository.state, name, PlaceKind.PACK))
     files.sync_dir(os.path.join(repository.state, "packs"))
     repository.reader.close()
