@@ -32,6 +32,7 @@ from memstore.objects.pack import MAGIC, _unpack_index, check_header, read_group
 from memstore.objects.reader import parse_recipe
 from memstore.objects.record import Encoding, Header, RecordKind, parse_header
 from memstore.objects.segment import Segment, _commit_record, _group_hash, pack_file_header
+from memstore.objects.tombstone import Tombstone
 from memstore.objects.wreck import Remnant, Wreck
 from memstore.remotes.base import check_name
 from memstore.remotes.drive import auth, fields, tokens
@@ -172,6 +173,7 @@ def recipe(data: bytes) -> None:
 def tombstone(data: bytes) -> None:
     header = Header(RecordKind.TOMBSTONE, Encoding.RAW, bytes(32), len(data), len(data), b"", 0, 0)
     _is_tombstone(Remnant(header, cast(Any, None), 0, data, True))
+    Tombstone.unpacked(data)
 
 
 def version(data: bytes) -> None:

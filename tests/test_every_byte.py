@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import random
+import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
@@ -169,7 +170,10 @@ def try_catalogue(damaged: Damaged, harm: Harm) -> str:
     """A cache: what it says wrongly `verify` finds, and repair leaves nothing of it."""
     damaged.harm(harm)
     with Store.open_damaged(damaged.place.root, environ={}) as store:
-        found = not store.verify().ok
+        try:
+            found = not store.verify().ok
+        except (MemsyncError, sqlite3.DatabaseError):
+            found = True
     damaged.harm(harm)
     assert damaged.repaired(with_remote=True), harm
     return "found" if found else "harmless"

@@ -14,7 +14,11 @@ from click.testing import CliRunner
 from memsync.app import app
 
 from memstore import Store, files
+from memstore.errors import MemsyncError
 from memstore.ids import ContentId
+from memstore.objects.encoding import Encoded
+from memstore.objects.record import Encoding, RecordKind
+from memstore.objects.tombstone import FORGOTTEN, Tombstone
 from memstore.reports import RepairReport
 from tests.folder_place import Death, Place, forget_catalogue, without_waiting
 
@@ -500,3 +504,20 @@ def test_commits_that_a_cut_segment_lost_are_named_and_come_back_from_the_catalo
     assert whole(place)
     place.commit({"later.bin": b"and on"})
     assert [v for v, _ in everything(place)][1:] == [v for v, _ in before]
+
+
+def test_what_was_forgotten_is_not_brought_back(place: Place) -> None:
+    """Not from `Data/`, not from a damaged file, though versions name it."""
+    gone = ContentId.of(NOISE)
+    with place.open() as store, store.repository.writing() as writer:
+        payload = Tombstone(gone, FORGOTTEN, 1_745_416_800_000).packed()
+        plain = Encoded(Encoding.RAW, payload, b"", 0, 0)
+        writer.add(RecordKind.TOMBSTONE, gone, len(payload), plain)
+        writer.commit(store.head())
+    without_remote(place)
+    path = pack_of(place)
+    flip(path, path.read_bytes().index(NOISE[10:60]))
+    report = repair(place)
+    assert report.ok, report
+    with place.open() as store, pytest.raises(MemsyncError):
+        store.read("noise.bin")

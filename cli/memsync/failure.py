@@ -9,7 +9,7 @@ from typing import Final
 
 import click
 
-from memstore.errors import DiskTrouble, MemsyncError
+from memstore.errors import DamagedData, DiskTrouble, MemsyncError
 
 INTERRUPTED: Final = 130
 """128 + SIGINT, as shells count it."""
@@ -94,6 +94,15 @@ def _as_known(error: BaseException) -> MemsyncError:
         from memstore.files import disk_error
 
         return disk_error(error, "could not use", str(error.filename or "the disk"))
+    return _unforeseen(error)
+
+
+def _unforeseen(error: BaseException) -> MemsyncError:
+    if type(error).__module__ == "sqlite3":
+        return DamagedData(
+            f"the catalogue is damaged: {error}",
+            hint="run 'memsync repair': it is only a cache, and is built anew",
+        )
     said = f"{type(error).__name__}: {error}".rstrip(": ")
     return _Internal(
         f"internal error, which is a fault in memsync: {said}",

@@ -11,6 +11,7 @@ off anywhere, the next repair goes on. What can't be brought back is what `verif
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -23,16 +24,18 @@ from memstore.actions.verify import hash_pack, paths_in, verify
 from memstore.errors import DamagedData, MemsyncError
 from memstore.gather import Gathering
 from memstore.ids import ContentId, VersionId
+from memstore.manifest import removed
 from memstore.manifest.version import decode
 from memstore.objects import encoding
 from memstore.objects.catalogue import PlaceKind, path_of
+from memstore.objects.connection import CatalogueDamaged
 from memstore.objects.encoding import Encoded
 from memstore.objects.pack import check_header, read_tail
 from memstore.objects.record import RecordKind
 from memstore.objects.wreck import Wreck
 from memstore.progress import SILENT, Progress
 from memstore.remotes.base import OpenRemote
-from memstore.reports import Mended, Problem, RepairReport
+from memstore.reports import Mended, Problem, RepairReport, VerifyReport
 
 if TYPE_CHECKING:
     from memstore.repository import Repository
@@ -59,7 +62,7 @@ def repair(
     mended: list[Mended] = []
     warnings: list[str] = []
     repository.refresh()
-    before = verify(repository, progress=progress)
+    before = _verified(repository, mended, progress)
     damaged = damaged_packs(repository)
     kinds = {problem.kind for problem in before.problems}
     if kinds & (_LOSSES | _CATALOGUE) and not (damaged or dry_run or kinds & _OF_FILES):
@@ -72,7 +75,14 @@ def repair(
     try:
         remote = None if open_remote is None else open_remote()
         if remote is not None:
-            mended += repair_remote.fetch(repository, remote, damaged, dry_run=dry_run, progress=progress)
+            mended += repair_remote.fetch(
+                repository,
+                remote,
+                damaged,
+                losses=bool({problem.kind for problem in before.problems} & _LOSSES),
+                dry_run=dry_run,
+                progress=progress,
+            )
     except MemsyncError as error:
         warnings.append(f"the remote was left out: {error.message}; {error.hint}")
     try:
@@ -111,6 +121,17 @@ def repair(
     ]
     mended = [row for row in mended if row.id not in still]
     return RepairReport(tuple(mended), (*after.problems, *left), False, after.notes, tuple(warnings))
+
+
+def _verified(repository: Repository, mended: list[Mended], progress: Progress) -> VerifyReport:
+    """What `verify` says; where the catalogue can't even be read, it is built anew before."""
+    try:
+        return verify(repository, progress=progress)
+    except (CatalogueDamaged, sqlite3.DatabaseError):
+        with repository.locked():
+            repository.read_anew()
+        mended.append(Mended("catalogue", "catalogue.sqlite", "built anew from packs and segments"))
+        return verify(repository, progress=progress)
 
 
 def damaged_packs(repository: Repository) -> list[str]:
@@ -246,8 +267,11 @@ class _Salvage:
         """Append what was proven and is not here in a form that reads; the versions that the catalogue
         had kept."""
         catalogue, writer = self._repository.catalogue, self._writer
+        gone = removed.in_force(catalogue, self._repository.reader)  # nobody repairs what was to go
         for (kind, id), remnant in self._gathering.objects.items():
             header = remnant.header
+            if kind in (RecordKind.CONTENT, RecordKind.RECIPE) and id in gone:
+                continue
             if not _is_here(self._repository, RecordKind(kind), id):
                 own = encoding.own_cost(header.raw)
                 encoded = Encoded(header.encoding, remnant.payload(), header.base, header.rank, own)

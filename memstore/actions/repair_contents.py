@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from memstore.errors import BadInput, DamagedData, DiskTrouble
 from memstore.gather import Gathering
 from memstore.ids import ContentId
-from memstore.manifest import history
+from memstore.manifest import history, removed
 from memstore.manifest.version import Change, Kind, decode
 from memstore.objects import chunker, encoding
 from memstore.objects.record import PIECE_LIMIT, RecordKind
@@ -67,7 +67,7 @@ class Search:
     def _wanted(self) -> dict[ContentId, list[tuple[str, int, int]]]:
         """content → (path, kind, size) of what names it."""
         wanted: dict[ContentId, list[tuple[str, int, int]]] = {}
-        good: set[ContentId] = set()
+        good: set[ContentId] = {*removed.in_force(self._repository.catalogue, self._repository.reader)}
         for path, kind, size, id in dict.fromkeys(self._named()):
             if id in good:
                 continue

@@ -39,10 +39,17 @@ FETCHED: Final = "fetched from the remote"
 
 
 def fetch(
-    repository: Repository, remote: OpenRemote, damaged: Sequence[str], *, dry_run: bool, progress: Progress
+    repository: Repository,
+    remote: OpenRemote,
+    damaged: Sequence[str],
+    *,
+    losses: bool,
+    dry_run: bool,
+    progress: Progress,
 ) -> list[Mended]:
     """Bring the packs that are damaged here, or gone, from the remote. What is damaged there too goes into
-    `torn/`: it may be damaged in another place."""
+    `torn/`: it may be damaged in another place. A pack that is not here is only missed where something in the
+    store is (`losses`): a collection may have put it away."""
     try:
         remote.prepare(create=False)
         heads = remote_state.head_ids([file.name for file in remote.list("heads/")])
@@ -51,7 +58,7 @@ def fetch(
         return []
     state = remote_state.load_or_none(repository)
     # Where the heads are gone, they are derived from packs: then all of these are needed here.
-    known = () if state is None else state.sent
+    known = state.sent if state is not None and losses else ()
     gone = [
         name
         for name in (known if heads else sorted(listed))
@@ -145,8 +152,9 @@ def _mend_format(
     """Write the format file anew if it is gone or damaged, and the packs are this store's. Raises `BadInput`
     for the remote of another store, or a newer one."""
     try:
-        there = StoreFormat.parse(remote.read("format"), remote.url)
-        if there.store == repository.format.store:
+        data = remote.read("format")
+        StoreFormat.parse(data, remote.url)
+        if data == repository.format.encoded():
             return []
         damaged = True
         trouble: BadInput | DamagedData = BadInput(

@@ -86,7 +86,8 @@ def _lists_our_format(repository: Repository, remote: Remote) -> bool:
 
 def _check_format(repository: Repository, remote: Remote, needed: bool) -> Iterator[Problem]:
     try:
-        theirs = StoreFormat.parse(remote.read("format"), remote.url)
+        data = remote.read("format")
+        theirs = StoreFormat.parse(data, remote.url)
     except RemoteMissing:
         if needed:
             yield Problem("remote_missing_format", "format", (), MEND)
@@ -98,6 +99,8 @@ def _check_format(repository: Repository, remote: Remote, needed: bool) -> Itera
         if theirs.store != repository.format.store:
             hint = f"it names another store than this one; if the packs there are yours, {MEND}"
             yield Problem("remote_damaged_format", "format", (), hint)
+        elif data != repository.format.encoded():
+            yield Problem("remote_damaged_format", "format", (), f"it is not what it must be; {MEND}")
 
 
 def _check_heads(remote: Remote, heads: Sequence[RemoteFile]) -> Iterator[Problem]:
