@@ -25,6 +25,7 @@ EVERY = int(os.environ.get("MEMSYNC_TEST_EVERY", "1"))
 """In the long runs: only each so-manieth bit, for a machine that has less time."""
 REPORT = os.environ.get("MEMSYNC_TEST_REPORT")
 """Where the long runs write what they counted. (All are read here: no variable reaches a test.)"""
+CATALOGUE_BITS = 1500 // EVERY
 SEED = int(os.environ.get("MEMSYNC_TEST_SEED", "1"))
 
 
@@ -109,7 +110,7 @@ def test_every_bit_and_every_length_on_the_remote(damaged: Damaged) -> None:
 def test_many_bits_of_the_catalogue(damaged: Damaged) -> None:
     counts: dict[str, Counter[str]] = {"catalogue": Counter()}
     for path in damaged.paths(HERE + "catalogue.sqlite"):
-        for harm in sample(damaged.harms(path), 1500):
+        for harm in sample(damaged.harms(path), CATALOGUE_BITS):
             counts["catalogue"][try_catalogue(damaged, harm)] += 1
     report(told(counts))
 
