@@ -48,7 +48,7 @@ def archived_by_name(catalogue: Catalogue) -> set[ContentId]:
     """What `memsync archive` put away: the content that the path held just before."""
     rows = catalogue.db.execute(
         "SELECT parent, name FROM changes JOIN versions USING (seq) JOIN paths USING (path) "
-        "WHERE change = ? AND archived IS NOT NULL AND parent IS NOT NULL",
+        "WHERE change = ? AND archived AND parent IS NOT NULL",
         (int(ChangeKind.ARCHIVE),),
     ).fetchall()
     before = (history.entry_at(catalogue, parent, path) for parent, path in rows)
