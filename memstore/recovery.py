@@ -85,15 +85,12 @@ def catch_up(state: str, catalogue: Catalogue, reader: ObjectReader) -> list[str
     found: list[Found] = []
     places = catalogue.places()
     packs = pack_names(state)
-    # First what is gone: what comes is looked up among what is there. A version whose pack went has its place in
-    # the one that took it over.
     existing = set(packs) | set(segment_names(state))
-    for name, (place, kind, _) in places.items():
-        if name not in existing:
-            catalogue.drop_place(place)
-            catalogue.db.execute("DELETE FROM facts WHERE name = ?", ("head of " + name,))
-            if kind == PlaceKind.PACK:
-                catalogue.set_fact(COSTS_UNSURE, 1)
+    gone = {name: row for name, row in places.items() if name not in existing}
+    # What comes is looked up among what is there. The places themselves go last: a new one may take their numbers.
+    catalogue.db.executemany(
+        "DELETE FROM objects WHERE place = ?", [(place,) for place, _, _ in gone.values()]
+    )
     fresh = [name for name in packs if name not in places]
     if fresh:
         # Whoever gave them their names may have been killed before he made these durable.
@@ -104,8 +101,14 @@ def catch_up(state: str, catalogue: Catalogue, reader: ObjectReader) -> list[str
         except DamagedData as error:
             warnings.append(f"{error.message}; {error.hint}")
     heads, own = _enter_segments(state, catalogue, reader, found, warnings)
-    if not heads and not places and not catalogue.places():
+    if not heads and not catalogue.places():
         _require_ours(state)
+    # A version whose pack went has its place in the one that took it over.
+    for name, (place, kind, _) in gone.items():
+        catalogue.drop_place(place)
+        catalogue.db.execute("DELETE FROM facts WHERE name = ?", ("head of " + name,))
+        if kind == PlaceKind.PACK:
+            catalogue.set_fact(COSTS_UNSURE, 1)
     enter_versions(catalogue, found)
     _find_again(state, catalogue)
     if catalogue.fact(COSTS_UNSURE):
