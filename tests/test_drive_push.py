@@ -22,7 +22,7 @@ from memsync.progress import ProgressLine
 from memstore.store import Store
 from tests.drive_emulator import SCOPE_FULL, DriveEmulator
 from tests.drive_emulator.wire import Request
-from tests.drive_memory import ROOT, DriveMemory, head_of, kill, no_waiting, shape, tree, what_is_open
+from tests.drive_memory import ROOT, STORE, DriveMemory, head_of, kill, no_waiting, shape, tree, what_is_open
 
 NOTES = 1000
 FOLDERS = 10
@@ -200,6 +200,26 @@ def test_a_version_whose_pack_went_but_whose_head_did_not_counts_as_unpushed(
     with memory.open() as store:
         assert store.status().unpushed == 0
         assert store.is_on_remote("a.txt")
+
+
+def test_a_first_push_that_never_heard_of_its_format_file_leaves_what_an_undisturbed_one_leaves(
+    memory: DriveMemory, emulator: DriveEmulator
+) -> None:
+    memory.commit({"a.txt": b"a\n"})
+    rule = emulator.fault("files.create.multipart nth=1 drop=after reset")
+    assert memory.push(environ={"MEMSYNC_PUSH_ATTEMPTS": "1"}).status == "fail"
+    assert rule.fired == 1
+    assert memory.push().status == "success"
+    assert sorted(emulator.tree()) == sorted(
+        [
+            "MemoryVDB/a.txt",
+            f"{STORE}format",
+            *(path for path in emulator.tree() if "/packs/" in path),
+            *memory.heads,
+        ]
+    )
+    assert len(memory.heads) == 1
+    assert what_is_open(memory.root) == ([], [], 0)
 
 
 def test_a_head_names_the_packs_that_an_interrupted_push_had_sent(

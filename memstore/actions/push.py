@@ -266,10 +266,13 @@ def _first_contact(repository: Repository, state: RemoteState, remote: OpenRemot
                 hint=MEND,
             ) from None
         remote.create("format", BytesSource(repository.format.encoded()))
-        state = replace(state, registered=True)  # nobody can have collected here yet
+        state = replace(state, registered=True)
     there = [file.name.rpartition("/")[2] for file in remote.list("packs/")]
+    # Where nothing lies nobody can have collected yet: ours, too, if an earlier push was cut off at its format.
+    registered = state.registered or not (there or remote.list("heads/"))
     return remote_state.save(
-        repository, replace(state, store=repository.format.store.hex(), sent=tuple(there))
+        repository,
+        replace(state, store=repository.format.store.hex(), sent=tuple(there), registered=registered),
     )
 
 
