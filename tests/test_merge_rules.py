@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from memstore import merging
+from memstore.actions import merge
 from memstore.errors import Conflict, DamagedData
 from memstore.ids import ContentId, VersionId
 from memstore.manifest import history
-from memstore.manifest.retention import Rules
 from memstore.manifest.version import Kind
 from memstore.merging import ancestry, names
-from memstore.objects.reader import ObjectReader, Removed
+from memstore.objects.reader import ObjectReader
+from memstore.objects.tombstone import FORGOTTEN, Tombstone
 from tests.folder_place import without_waiting
 from tests.merge_places import Apart, Clock
 
@@ -385,13 +386,14 @@ def test_fail_records_nothing(here: Apart) -> None:
     assert here.repository.catalogue.version_count() == before
 
 
-def test_a_base_that_retention_removed_counts_as_none(here: Apart) -> None:
+def test_a_base_that_was_removed_counts_as_none(here: Apart, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`gc` keeps what a merge will be held against; a content that was forgotten is gone whatever needs it. That
+    a device still has its bytes makes no difference."""
     base = base_of(here)
     one = here.saved("laptop", base, {"a.txt": b"one\n2\n3\n4\n5\n"})
     two = here.saved("server", base, {"a.txt": b"1\n2\n3\n4\ntwo\n", "stays.txt": None})
-    here.store.gc(Rules(last=1))
-    with pytest.raises(Removed):
-        here.repository.read(ContentId.of(b"1\n2\n3\n4\n5\n"))
+    forgotten = Tombstone(ContentId.of(b"1\n2\n3\n4\n5\n"), FORGOTTEN, here.clock.now_ms)
+    monkeypatch.setattr(merge, "in_force", lambda *_: {forgotten.content: forgotten})
     joined = here.merged(one, two)
     assert [clash.path for clash in joined.clashes] == ["a.txt"]
     assert {b"one\n2\n3\n4\n5\n", b"1\n2\n3\n4\ntwo\n"} == set(here.texts(joined.version).values())

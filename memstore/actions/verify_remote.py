@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Sequence
 
@@ -99,7 +100,7 @@ def _check_format(repository: Repository, remote: Remote, needed: bool) -> Itera
         if theirs.store != repository.format.store:
             hint = f"it names another store than this one; if the packs there are yours, {MEND}"
             yield Problem("remote_damaged_format", "format", (), hint)
-        elif data != repository.format.encoded():
+        elif json.loads(data) != json.loads(repository.format.encoded()):
             yield Problem("remote_damaged_format", "format", (), f"it is not what it must be; {MEND}")
 
 

@@ -8,6 +8,7 @@ what a built-in pattern leaves out, and as with git nothing below an ignored fol
 from __future__ import annotations
 
 import os
+import stat
 from typing import TYPE_CHECKING, Final
 
 from memstore import files
@@ -85,11 +86,9 @@ class Ignore:
                 raise _broken("it is a symbolic link, which is not followed") from error
             raise files.disk_error(error, "could not read", FILE_NAME) from error
         try:
+            if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+                raise _broken("it is a folder")
             text = files.read_at(descriptor, 0, _LONGEST + 1)
-        except IsADirectoryError as error:
-            raise _broken("it is a folder") from error
-        except OSError as error:
-            raise files.disk_error(error, "could not read", FILE_NAME) from error
         finally:
             os.close(descriptor)
         return cls.parse(text)
