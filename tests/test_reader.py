@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from memstore import Store, files
-from memstore.actions.ingest import Candidate, Old, ingest
+from memstore.actions.candidate import Candidate, Old
+from memstore.actions.ingest import ingest
 from memstore.errors import DamagedData
 from memstore.ids import ContentId
 from memstore.objects.catalogue import Location, key_of, path_of
@@ -109,7 +110,7 @@ def test_over_2000_versions_of_a_note_chains_stay_bounded_and_the_oldest_and_new
     memory: Memory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limit = CHAIN_LIMIT // 32
-    for module in ("memstore.objects.encoding", "memstore.actions.ingest"):
+    for module in ("memstore.objects.encoding", "memstore.actions.chains"):
         monkeypatch.setattr(f"{module}.CHAIN_LIMIT", limit)
     monkeypatch.setattr(files, "sync", lambda descriptor, path: None)
     contents = edits(2000)

@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 from blake3 import blake3
 
 from memstore import files
+from memstore.actions.candidate import reason
 from memstore.crew import Answer
 from memstore.errors import DiskTrouble
 from memstore.ids import ContentId
@@ -108,10 +109,3 @@ def _read_as_seen(place: str, seen: tuple[int, int, int, int]) -> bytes | None:
         os.close(descriptor)
     now = (after.st_size, after.st_mtime_ns, after.st_ctime_ns, after.st_ino)
     return content if now == seen and len(content) == seen[0] else None
-
-
-def reason(error: OSError | DiskTrouble) -> str:
-    """Why a file could not be read, for a warning."""
-    if isinstance(error, DiskTrouble):
-        return error.message
-    return error.strerror or str(error)

@@ -15,8 +15,9 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from memstore import files, logs
+from memstore.actions.candidate import Ingested, Unreadable
 from memstore.actions.compare import Comparison
-from memstore.actions.ingest import Ingested, Unreadable, ingest
+from memstore.actions.ingest import ingest
 from memstore.errors import BadInput
 from memstore.manifest import history
 from memstore.manifest.references import References

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from memstore import files
-from memstore.actions.ingest import Candidate, Old
+from memstore.actions.candidate import Candidate, Old
 from memstore.errors import BadInput
 from memstore.ids import ContentId
 from memstore.manifest.version import Change, ChangeKind, Kind

@@ -2,8 +2,8 @@
 
 Small files are read whole, by a few threads (reading, BLAKE3 and zstd let go of the interpreter's lock), or where
 there are very many by a crew of processes (`bulk`), while the scan still goes on; files above 16 MiB stream
-through, piece by piece. Memory is bounded by the window of work in flight, not by how many files there are or how
-large.
+through, piece by piece (`large`). Memory is bounded by the window of work in flight, not by how many files there
+are or how large.
 """
 
 from __future__ import annotations
@@ -11,24 +11,25 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from blake3 import blake3
-
+from memstore.actions import large as large_files
+from memstore.actions.candidate import Candidate, Ingested, Old, Unreadable, left_out, reason, unreadable
+from memstore.actions.chains import chain_of, member
 from memstore.actions.relatives import Marks, Relatives, marks
 from memstore.errors import DamagedData, DiskTrouble
 from memstore.ids import ContentId
 from memstore.manifest.version import Kind
-from memstore.objects import chunker, encoding
+from memstore.objects import encoding
 from memstore.objects.catalogue import Catalogue, Location
-from memstore.objects.encoding import CHAIN_LIMIT, Base, Encoded, own_cost
-from memstore.objects.reader import ObjectReader, Piece
+from memstore.objects.encoding import Base, Encoded, own_cost
+from memstore.objects.reader import ObjectReader
 from memstore.objects.record import PIECE_LIMIT, RecordKind
 from memstore.progress import Progress
-from memstore.worktree import names, reading
-from memstore.worktree.found import Found, StatKey
+from memstore.worktree import reading
+from memstore.worktree.found import StatKey
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
@@ -45,49 +46,10 @@ MANY: Final = 1000
 JOB_FILES: Final = 256
 """What one of the crew is given at a time."""
 IN_FLIGHT: Final = 6
-"""Batches (or pieces of a large file) that may wait, so that memory stays bounded."""
+"""Batches that may wait, so that memory stays bounded."""
 FEW: Final = 1000
 """New files of one commit up to which a relative is looked for: a whole folder for the first time is to be
 recorded quickly."""
-TRIES: Final = 3
-"""A large file that changes while it is read is read again so often; then the next commit has to take it."""
-
-
-class Old(NamedTuple):
-    """What HEAD holds for a path."""
-
-    kind: int
-    size: int
-    content: ContentId
-    modified_ms: int
-
-
-class Candidate(NamedTuple):
-    """A file that is new or may differ from HEAD."""
-
-    found: Found
-    old: Old | None
-
-
-class Ingested(NamedTuple):
-    """A file whose content is in the store now, or will be with this commit."""
-
-    found: Found
-    old: Old | None
-    content: ContentId
-    size: int
-    stat: StatKey | Found
-    """What lstat said when exactly this content was read; the scan's own finding, where that still held."""
-    modified_ms: int
-    appended: bool
-    """The old content is a prefix of this one."""
-
-
-class Unreadable(NamedTuple):
-    """A file that could not be read; the others are committed all the same."""
-
-    path: str
-    warning: str
 
 
 class _Encoded(NamedTuple):
@@ -172,7 +134,7 @@ def _by_crew(
             while crew.waiting and (large or crew.full):
                 yield from _taken(repository, writer, waiting.popleft(), crew.answer())
             if large:
-                yield _ingest_large(repository, writer, group[0], threads.pool())
+                yield large_files.take_in(repository, writer, group[0], threads.pool())
                 continue
             crew.ask(pack_job(data, ((file, old.content if old else None) for file, old in group)))
             waiting.append(group)
@@ -198,9 +160,9 @@ def _taken(
     for candidate, row in zip(group, taken, strict=True):
         found, old = candidate
         if row.what == bulk.READ and row.content in withheld:
-            yield _left_out(found.path, withheld[row.content])
+            yield left_out(found.path, withheld[row.content])
         elif row.what == bulk.UNREADABLE:
-            yield _unreadable(found.path, row.reason)
+            yield unreadable(found.path, row.reason)
         elif row.what == bulk.CHANGED:
             jobs = [_Job(candidate, *_plan(repository.catalogue, candidate))]
             done = _run(repository.workspace.data, repository.reader, jobs)
@@ -237,7 +199,7 @@ def _in_order(
         if group[0].found.size > PIECE_LIMIT:
             while waiting:
                 yield from _stored(repository, writer, waiting.popleft().result(), kin)
-            yield _ingest_large(repository, writer, group[0], pool)
+            yield large_files.take_in(repository, writer, group[0], pool)
             continue
         jobs = [_Job(candidate, *_plan(repository.catalogue, candidate)) for candidate in group]
         if pool is None:
@@ -278,7 +240,7 @@ def _stored(
     for number, item in enumerate(items):
         if isinstance(item, _Job):
             assert item.candidate.old is not None
-            chain = _chain(repository.catalogue, item.candidate.old.content)
+            chain = chain_of(repository.catalogue, item.candidate.old.content)
             again = item._replace(plan=chain, whole=True)
             items[number] = _read(repository.workspace.data, repository.reader, again)
     new = [item for item in items if isinstance(item, _Encoded | _Plain)]
@@ -291,7 +253,7 @@ def _stored(
         content = item.ingested.content
         withheld = writer.withheld.reason(content, item.ingested.size)
         if withheld is not None and (isinstance(item, _Plain) or item.form is not None):
-            yield _left_out(item.ingested.found.path, withheld)
+            yield left_out(item.ingested.found.path, withheld)
             continue
         if content in missing:
             if isinstance(item, _Plain):
@@ -317,16 +279,6 @@ def _plan(catalogue: Catalogue, candidate: Candidate) -> tuple[list[Location], b
     return best, not best
 
 
-def _chain(catalogue: Catalogue, content: ContentId) -> list[Location]:
-    for location in catalogue.locations(content):
-        if location.kind == RecordKind.CONTENT:
-            try:
-                return catalogue.chain(location)
-            except DamagedData:
-                continue
-    return []
-
-
 def _run(data: str, reader: ObjectReader, jobs: Sequence[_Job], few: bool = False) -> list[_Read]:
     """Read and encode a batch. Runs in any thread: touches neither the catalogue nor the segment's end."""
     return [_read(data, reader, job, few) for job in jobs]
@@ -339,7 +291,7 @@ def _read(data: str, reader: ObjectReader, job: _Job, few: bool = False) -> _Rea
         read = reading.read_link if found.kind == Kind.SYMLINK else reading.read_small
         raw, stat = read(os.path.join(data, found.path))
     except (OSError, DiskTrouble) as error:
-        return _unreadable(found.path, reason(error))
+        return unreadable(found.path, reason(error))
     content = ContentId.of(raw)
     appended = _extends(raw, old)
     ingested = Ingested(
@@ -347,7 +299,7 @@ def _read(data: str, reader: ObjectReader, job: _Job, few: bool = False) -> _Rea
     )
     if old is not None and old.content == content:
         return _Encoded(ingested, None)
-    if not job.whole and not (appended and _member(job.plan, own_cost(len(raw))) == 0):
+    if not job.whole and not (appended and member(job.plan, own_cost(len(raw))) == 0):
         return job
     if old is None and few and (found_by := marks(found.path, raw)) is not None:
         return _Plain(ingested, raw, found_by)
@@ -364,7 +316,7 @@ def _extends(raw: bytes, old: Old | None) -> bool:
 def _base(reader: ObjectReader, job: _Job, raw: bytes, appended: bool) -> Base | None:
     """The old content as a prefix; where its chain is too dear, an earlier member of that chain."""
     old = job.candidate.old
-    number = _member(job.plan, own_cost(len(raw)))
+    number = member(job.plan, own_cost(len(raw)))
     if number is None:
         return None
     if number == 0 and appended and old is not None:
@@ -376,173 +328,3 @@ def _base(reader: ObjectReader, job: _Job, raw: bytes, appended: bool) -> Base |
             return None
     link = job.plan[number]
     return Base(link.key.to_bytes(8, "big", signed=True), plain, link.rank, link.cost)
-
-
-def _member(plan: Sequence[Location], own: int) -> int | None:
-    """Which member of a chain a new one is to lean on: the newest, while there is room; then the newest that
-    leaves half of it free, so that the versions to come lean on one another again and not all on that one."""
-    if plan and plan[0].cost + own <= CHAIN_LIMIT:
-        return 0
-    for limit in (CHAIN_LIMIT // 2, CHAIN_LIMIT):
-        for number, link in enumerate(plan):
-            if link.cost + own <= limit:
-                return number
-    return None
-
-
-def _left_out(path: str, reason: str) -> Unreadable:
-    return Unreadable(path, f"'{names.shown(path)}' is left out: {reason}")
-
-
-def _unreadable(path: str, reason: str) -> Unreadable:
-    return Unreadable(path, f"'{names.shown(path)}' could not be read and is left as it was: {reason}")
-
-
-def reason(error: OSError | DiskTrouble) -> str:
-    """Why a file could not be read, for a warning."""
-    if isinstance(error, DiskTrouble):
-        return error.message
-    return error.strerror or str(error)
-
-
-# -- large files -------------------------------------------------------------------------------------------
-
-
-def _ingest_large(
-    repository: Repository, writer: Writer, candidate: Candidate, pool: ThreadPoolExecutor | None
-) -> Ingested | Unreadable:
-    found = candidate.found
-    path = os.path.join(repository.workspace.data, found.path)
-    for _ in range(TRIES):
-        try:
-            with reading.StableFile(path) as file:
-                item = _stream(repository, writer, candidate, file, pool)
-                if not file.changed():
-                    return item
-        except (OSError, DiskTrouble) as error:
-            return _unreadable(found.path, reason(error))
-    return _unreadable(found.path, reading.changed(path).message)
-
-
-def _stream(
-    repository: Repository,
-    writer: Writer,
-    candidate: Candidate,
-    file: reading.StableFile,
-    pool: ThreadPoolExecutor | None,
-) -> Ingested:
-    """One pass over a large file: its pieces into the store, then the recipe."""
-    found, old = candidate
-    whole = blake3(max_threads=blake3.AUTO)
-    prefix = Prefix(old)
-    stretch = _Stretch(_old_pieces(repository, old))
-    pieces: list[Piece] = []
-    waiting: deque[tuple[ContentId, int, Any]] = deque()
-    offset = 0
-
-    def store(keep: int) -> None:
-        while len(waiting) > keep:
-            id, length, form = waiting.popleft()
-            if not writer.has(id):
-                writer.add(RecordKind.CONTENT, id, length, form.result() if pool else form())
-
-    for data in chunker.pieces(file.read_at, file.size):
-        whole.update(data)
-        prefix.update(data)
-        piece = ContentId(blake3(data, max_threads=blake3.AUTO).digest())
-        pieces.append((piece, len(data)))
-        if not stretch.meet(piece, offset) and not writer.has(piece):
-            form = _encoder(repository, stretch.base(offset, len(data)), data)
-            waiting.append((piece, len(data), pool.submit(form) if pool else form))
-            store(IN_FLIGHT // 2)
-        offset += len(data)
-    store(0)
-    content = ContentId(whole.digest())
-    if not writer.has(content):
-        writer.add_recipe(content, pieces)
-    stat = file.key
-    return Ingested(found, old, content, offset, stat, stat.mtime_ns // 1_000_000, prefix.holds())
-
-
-def _encoder(repository: Repository, base: ContentId | None, data: bytes) -> Callable[[], Encoded]:
-    """Encoding one piece, as a call that needs no catalogue."""
-    plan = [] if base is None else _chain(repository.catalogue, base)
-    reader = repository.reader
-
-    def encode() -> Encoded:
-        number = _member(plan, own_cost(len(data)))
-        if number is None:
-            return encoding.encode(data)
-        try:
-            plain = reader.base(plan[number:])
-        except (DamagedData, FileNotFoundError):
-            return encoding.encode(data)
-        link = plan[number]
-        key = link.key.to_bytes(8, "big", signed=True)
-        return encoding.encode(data, Base(key, plain, link.rank, link.cost))
-
-    return encode
-
-
-def _old_pieces(repository: Repository, old: Old | None) -> list[Piece]:
-    if old is None or old.size == 0:
-        return []
-    try:
-        return repository.reader.recipe(old.content) or [(old.content, old.size)]
-    except (DamagedData, FileNotFoundError):
-        return []
-
-
-class Prefix:
-    """Watches whether the first bytes of a stream are the old content."""
-
-    def __init__(self, old: Old | None) -> None:
-        self._left = old.size if old is not None and old.kind != Kind.SYMLINK else -1
-        self._content = old.content if old is not None else None
-        self._hash = blake3(max_threads=blake3.AUTO)
-
-    def update(self, data: bytes) -> None:
-        if self._left > 0:
-            self._hash.update(memoryview(data)[: self._left])
-            self._left = max(0, self._left - len(data))
-
-    def holds(self) -> bool:
-        return self._left == 0 and self._hash.digest() == self._content
-
-
-class _Stretch:
-    """Finds, for a piece of the new file, the piece of the old one that its bytes most likely came from.
-
-    Pieces that did not change keep their ids and show by how much the content around them has moved; a piece
-    that did change is held against the old piece that covers most of the same stretch.
-    """
-
-    def __init__(self, old: Sequence[Piece]) -> None:
-        self._starts: list[tuple[int, int, ContentId]] = []
-        self._by_id: dict[ContentId, int] = {}
-        offset = 0
-        for piece, length in old:
-            self._by_id.setdefault(piece, offset)
-            self._starts.append((offset, length, piece))
-            offset += length
-        self._shift = 0
-
-    def meet(self, piece: ContentId, offset: int) -> bool:
-        """Whether the old file has this very piece; if so, what follows is expected to have moved alike."""
-        start = self._by_id.get(piece)
-        if start is None:
-            return False
-        self._shift = offset - start
-        return True
-
-    def base(self, offset: int, length: int) -> ContentId | None:
-        start = offset - self._shift
-        best: ContentId | None = None
-        most = 0
-        for begin, size, piece in self._starts:
-            overlap = min(start + length, begin + size) - max(start, begin)
-            if overlap > most:
-                best, most = piece, overlap
-        if best is None and self._starts:
-            best = self._starts[-1][2]
-        return best

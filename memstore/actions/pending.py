@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from memstore.actions import checkout
+from memstore.actions.candidate import Candidate
 from memstore.actions.commit import check_data_folder
 from memstore.actions.compare import Comparison
-from memstore.actions.ingest import Candidate, Prefix
+from memstore.actions.large import Prefix
 from memstore.errors import DiskTrouble
 from memstore.ids import ContentId
 from memstore.manifest.version import ChangeKind, Entry, Kind
