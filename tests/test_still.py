@@ -117,6 +117,23 @@ def test_a_restore_is_seen_by_the_commit_after_it(calm: Memory) -> None:
     assert words(calm.commit().changes) == {"f/a.txt": "replace"}
 
 
+def test_two_processes_see_what_one_sees(
+    calm: Memory, listed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compare, "VERY_MANY", 1)
+    fill(calm)
+    listed.clear()
+    assert calm.store.commit() is None
+    assert listed == []
+    for path in ("f/b.txt", "g/h/i/a.txt"):
+        calm.write(path, "another content of it")
+    shutil.rmtree(calm.data / "f/g")
+    version = calm.store.commit()
+    assert version is not None
+    assert [change.path for change in version.changes] == ["f/b.txt", "f/g/a.txt", "g/h/i/a.txt"]
+    assert {"f/", "g/h/i/"} <= {*listed} <= {"f/", "f/g/", "g/h/i/"}
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_whatever_is_done_to_a_folder_a_commit_brings_the_manifest_to_it(calm: Memory, seed: int) -> None:
     random = Random(seed)

@@ -175,7 +175,7 @@ def check_data_folder(repository: Repository) -> None:
     known = repository.catalogue.fact("data folder")
     if known is None or known == f"{facts.st_dev}:{facts.st_ino}":
         return
-    if not repository.catalogue.tree_size():
+    if not repository.catalogue.tree_holds(1):
         return
     for row in repository.catalogue.tree():
         if files.exists(os.path.join(data, row[0])):
@@ -205,10 +205,10 @@ def _held_back(
     A file that was moved is not gone: its content is among what was added. Paths that were named on purpose
     are meant.
     """
-    total = repository.catalogue.tree_size()
-    if paths is not None or total < repository.workspace.config.commit_held_back_minimum:
+    if paths is not None or not gone:
         return 0
-    if 2 * len(gone) <= total:
+    total = repository.catalogue.tree_size()  # reads the whole table
+    if total < repository.workspace.config.commit_held_back_minimum or 2 * len(gone) <= total:
         return 0
     here = {item.content for item in ingested}
     lost = 0

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from memstore import files
 from memstore.actions.candidate import Candidate, Old
+from memstore.actions.stillness import Stillness
 from memstore.errors import BadInput
 from memstore.ids import ContentId
 from memstore.manifest.version import Change, ChangeKind, Kind
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 MANY: Final = 2000
 """Files in HEAD from which on folders are remembered that are still: a table of a fifth of their rows' size."""
+VERY_MANY: Final = 30_000
+"""Files from which on another process is worth its start: it has looked at so many in the time of that."""
 
 TreeRow = tuple[str, int, int, bytes, int, int | None, int | None, int | None, int | None]
 
@@ -49,7 +52,7 @@ class Comparison:
     def _compared(self) -> Iterator[Candidate]:
         missing: list[str] = []
         if self._paths is None:
-            by_folder = still.POSSIBLE and self._repository.catalogue.tree_size() >= MANY
+            by_folder = still.POSSIBLE and self._repository.catalogue.tree_holds(MANY)
             yield from self._by_folder(missing) if by_folder else self._merged(missing)
             self._note_gone(missing)
             return
@@ -65,19 +68,16 @@ class Comparison:
         catalogue, data = self._repository.catalogue, self._repository.workspace.data
         known = catalogue.still(self._ignore.fingerprint)
         waiting = [""]
-        while waiting:
-            prefix = waiting.pop()
-            packed = known.pop(prefix, None)
-            if packed is not None:
-                before = still.unpack(packed)
-                if still.is_still(data, prefix, before):
-                    waiting += reversed(before.folders)
-                    continue
-                self.not_still.append(prefix)
-            folders: list[str] = []
-            yield from self._in_folder(prefix, folders, missing)
-            waiting += reversed(folders)
-        self.not_still += known
+        with Stillness(data, known, helped=catalogue.tree_holds(VERY_MANY)) as stillness:
+            while waiting:
+                prefix = waiting.pop()
+                inside = stillness.folders_in(prefix)
+                if inside is None:
+                    folders: list[str] = []
+                    yield from self._in_folder(prefix, folders, missing)
+                    inside = folders
+                waiting += reversed(inside)
+        self.not_still += stillness.changed
 
     def _in_folder(self, prefix: str, folders: list[str], missing: list[str]) -> Iterator[Candidate]:
         """One folder's own files against HEAD's; its folders go into `folders`."""

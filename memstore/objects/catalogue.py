@@ -537,6 +537,11 @@ class Catalogue:
         else:
             self.db.executemany("DELETE FROM still WHERE folder = ?", [(folder,) for folder in {*folders}])
 
+    def tree_holds(self, files: int) -> bool:
+        """Whether HEAD's manifest has at least so many, without counting all."""
+        row = self.db.execute("SELECT 1 FROM tree LIMIT 1 OFFSET ?", (files - 1,)).fetchone()
+        return row is not None
+
     def tree_size(self) -> int:
         return int(self.db.execute("SELECT count(*) FROM tree").fetchone()[0])
 

@@ -21,6 +21,7 @@ from typing import Final, NamedTuple
 import msgpack
 
 from memstore import files
+from memstore.crew import Answer
 from memstore.worktree.found import Found, StatKey, kind_of, stat_key
 
 POSSIBLE: Final = files.POSIX and os.stat in os.supports_dir_fd and os.stat in os.supports_follow_symlinks
@@ -82,6 +83,18 @@ def look(data: str, prefix: str, names: Iterable[str]) -> tuple[StatKey, bytes] 
 def is_still(data: str, prefix: str, known: Still) -> bool:
     """Whether the folder and its files are as they were."""
     return look(data, prefix, known.names) == (known.key, known.stats)
+
+
+def pack_job(data: str, known: Sequence[tuple[str, bytes]]) -> bytes:
+    """Folders, each with what `Still.packed` gave, for one of a crew to look at."""
+    job: bytes = msgpack.packb((data, known))
+    return job
+
+
+def check(job: bytes) -> Answer:
+    """The work of one of a crew: a byte for each folder, 1 where it is still."""
+    data, known = msgpack.unpackb(job)
+    return Answer(bytes(is_still(data, prefix, unpack(packed)) for prefix, packed in known), b"")
 
 
 def found(
