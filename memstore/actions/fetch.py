@@ -120,14 +120,8 @@ def fetch_pack(state: str, remote: Remote, file: RemoteFile, progress: Progress)
     name = file.name.rpartition("/")[2]
     folder = os.path.join(state, "packs")
     for attempt in (1, 2):
-        hasher = blake3(max_threads=blake3.AUTO)
-        with files.new_file(folder) as (descriptor, temporary):
-            for piece in remote.read_stream(file.name):
-                hasher.update(piece)
-                files.write_all(descriptor, piece, temporary)
-                progress.advance(len(piece))
-            files.sync(descriptor, temporary)
-        if str(PackId(hasher.digest())) == name:
+        temporary, found = download(folder, remote, file, progress)
+        if str(found) == name:
             _require_pack(temporary, name)
             files.rename(temporary, os.path.join(folder, name + ".pack"))
             files.sync_dir(folder)
@@ -138,6 +132,18 @@ def fetch_pack(state: str, remote: Remote, file: RemoteFile, progress: Progress)
                 f"pack {name[:12]} on {remote.url} is damaged: its bytes do not match its name",
                 hint=MEND,
             )
+
+
+def download(folder: str, remote: Remote, file: RemoteFile, progress: Progress) -> tuple[str, PackId]:
+    """Bring a pack's bytes into a temporary file of `folder`, durable: (its path, the name these bytes have)."""
+    hasher = blake3(max_threads=blake3.AUTO)
+    with files.new_file(folder) as (descriptor, temporary):
+        for piece in remote.read_stream(file.name):
+            hasher.update(piece)
+            files.write_all(descriptor, piece, temporary)
+            progress.advance(len(piece))
+        files.sync(descriptor, temporary)
+    return temporary, PackId(hasher.digest())
 
 
 def _require_pack(path: str, name: str) -> None:

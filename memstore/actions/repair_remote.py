@@ -12,8 +12,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from blake3 import blake3
-
 from memstore import files
 from memstore.actions import fetch as fetch_actions
 from memstore.actions import remote_state, state_files
@@ -22,7 +20,7 @@ from memstore.actions.verify import paths_in
 from memstore.actions.verify_remote import is_damaged, verify_remote
 from memstore.errors import BadInput, DamagedData, RemoteMissing, RemoteTrouble
 from memstore.identity import StoreFormat
-from memstore.ids import PackId, VersionId
+from memstore.ids import VersionId
 from memstore.objects.catalogue import PlaceKind, path_of
 from memstore.objects.pack import check_header
 from memstore.progress import Progress
@@ -83,21 +81,15 @@ def _fetch_one(repository: Repository, remote: OpenRemote, file: RemoteFile, pro
     name = file.name.rpartition("/")[2]
     folder = os.path.join(repository.state, "packs")
     path = path_of(repository.state, name, PlaceKind.PACK)
-    hasher = blake3(max_threads=blake3.AUTO)
     try:
-        with files.new_file(folder) as (descriptor, temporary):
-            for piece in remote.read_stream(file.name):
-                hasher.update(piece)
-                files.write_all(descriptor, piece, temporary)
-                progress.advance(len(piece))
-            files.sync(descriptor, temporary)
+        temporary, found = fetch_actions.download(folder, remote, file, progress)
     except RemoteMissing:
         return False
     except RemoteTrouble as error:
         if error.retryable:
             raise
         return False
-    if str(PackId(hasher.digest())) != name:
+    if str(found) != name:
         torn = os.path.join(repository.state, state_files.TORN)
         files.make_dir(torn)
         files.publish(temporary, os.path.join(torn, f"{name}.pack-remote-{os.urandom(4).hex()}"))
