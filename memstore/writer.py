@@ -32,7 +32,12 @@ if TYPE_CHECKING:
     from memstore.worktree.still import Still
 
 
-NO_STATS: Final[Mapping[str, history.Stat | None]] = MappingProxyType({})
+NO_STATS: Final = MappingProxyType[str, history.Stat | None]({})
+
+
+MANY: Final = 200_000
+"""Contents that came many at a time, from which on they are entered into the catalogue before their commit: each
+takes 160 bytes here."""
 
 
 class Writer:
@@ -134,6 +139,8 @@ class Writer:
                 self._many.append((key_of(id), self._segment.append(b"", records[at : at + length]), cost))
             at += length
         self._new.update([content[0] for content in contents])
+        if len(self._many) >= MANY:
+            self._flush_many()
 
     def add_recipe(self, id: ContentId, pieces: Sequence[Piece]) -> None:
         """Say of what pieces a large file is made; they must have been added."""
@@ -150,7 +157,7 @@ class Writer:
         meta: Meta,
         parents: tuple[VersionId, ...] | None = None,
         time_ms: int | None = None,
-        stats: Mapping[str, history.Stat | None] = NO_STATS,
+        stats: history.Stats = NO_STATS,
         announce: Callable[[VersionId], None] | None = None,
     ) -> Version:
         """Make a version of HEAD (or of `parents`) with these changes and commit it, HEAD moving there.
@@ -344,8 +351,11 @@ class Writer:
 
     def _flush_rows(self) -> None:
         self._catalogue.add_objects(self._rows)
-        self._catalogue.add_contents(self._place, self._many)
         self._rows.clear()
+        self._flush_many()
+
+    def _flush_many(self) -> None:
+        self._catalogue.add_contents(self._place, self._many)
         self._many.clear()
 
     def _append_version(self, encoded: bytes) -> int:

@@ -36,6 +36,8 @@ STAGING_SUFFIX: Final = ".memsync-clone"
 MARKER_NAME: Final = "clone"
 """In `.memsync`, until the clone is whole: `filling`, then `placing` once all files lie beside `Data/`, or
 `joining` where they are merged with what is there."""
+AT_ONCE: Final = 10_000
+"""Files whose stats are noted together."""
 
 
 class Cloned(NamedTuple):
@@ -233,5 +235,7 @@ def _materialise(repository: Repository, writer: Writer, progress: Progress) -> 
         files.remove_folder(data)
     files.rename(staging, data)
     files.sync_dir(os.path.dirname(data))
-    writer.remember([(item.path, None if racy(item, clock) else item.key) for item in written])
+    for start in range(0, len(written), AT_ONCE):
+        some = written[start : start + AT_ONCE]
+        writer.remember([(item.path, None if racy(item, clock) else item.key) for item in some])
     writer.finish()

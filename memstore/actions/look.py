@@ -152,12 +152,20 @@ def differences(
             yield _difference(repository, row.path, row.change, row.old, row.new, on_disk=True)
         return
     old = None if a is None else select.version_id(repository, a)
-    before = _entries(repository, old, paths) if old is not None else {}
+    new = select.head_or_refuse(repository) if b is None else select.version_id(repository, b)
+    before = iter(()) if old is None else _entries(repository, old, paths)
+    after = _entries(repository, new, paths)
+    on_disk: dict[str, Entry | None] = {}
     if b is None:
-        yield from _to_disk(repository, before, paths)
-        return
-    after = _entries(repository, select.version_id(repository, b), paths)
-    yield from _between(repository, before, after)
+        on_disk = {
+            row.path: row.new for row in pending_changes.pending(repository) if _named(row.path, paths)
+        }
+        after = _as_on_disk(after, on_disk)
+    for path, one, other in _side_by_side(before, after):
+        if one is not None and other is not None and (one.content, one.kind) == (other.content, other.kind):
+            continue
+        kind = ChangeKind.ADD if one is None else ChangeKind.DELETE if other is None else ChangeKind.REPLACE
+        yield _difference(repository, path, kind, one, other, on_disk=path in on_disk)
 
 
 def changes_of(repository: Repository, version: Version) -> Iterator[FileDifference]:
@@ -172,48 +180,44 @@ def _is_head(repository: Repository, at: At) -> bool:
     return select.version_id(repository, at) == repository.head()
 
 
-def _entries(repository: Repository, version: VersionId, paths: Sequence[str]) -> dict[str, Entry]:
-    return {
-        entry.path: entry
-        for path in (paths or [""])
-        for entry in repository.entries(version, path.rstrip("/"))
-    }
+def _named(path: str, paths: Sequence[str]) -> bool:
+    """Whether a path is one of these or lies below one; there are none: it is."""
+    names = [name.rstrip("/") for name in paths]
+    return not names or any(not name or path == name or path.startswith(name + "/") for name in names)
 
 
-def _between(
-    repository: Repository, before: dict[str, Entry], after: dict[str, Entry]
-) -> Iterator[FileDifference]:
-    for path in sorted(before.keys() | after.keys()):
-        old, new = before.get(path), after.get(path)
-        if old is not None and new is not None and (old.content, old.kind) == (new.content, new.kind):
-            continue
-        kind = ChangeKind.ADD if old is None else ChangeKind.DELETE if new is None else ChangeKind.REPLACE
-        yield _difference(repository, path, kind, old, new, on_disk=False)
+def _entries(repository: Repository, version: VersionId, paths: Sequence[str]) -> Iterator[Entry]:
+    """What a version holds of these paths, of all where there are none, in the order of the paths."""
+    if len(paths) <= 1:
+        return repository.entries(version, paths[0].rstrip("/") if paths else "")
+    found = {entry.path: entry for path in paths for entry in repository.entries(version, path.rstrip("/"))}
+    return iter([found[path] for path in sorted(found)])
 
 
-def _to_disk(
-    repository: Repository, before: dict[str, Entry], paths: Sequence[str]
-) -> Iterator[FileDifference]:
-    """An older version against `Data/`: HEAD's manifest with what is pending, then compared."""
-    head = select.head_or_refuse(repository)
-    now = _entries(repository, head, paths)
-    on_disk: set[str] = set()
-    for row in pending_changes.pending(repository):
-        if paths and not any(
-            row.path == path or row.path.startswith(path.rstrip("/") + "/") for path in paths
-        ):
-            continue
-        on_disk.add(row.path)
-        if row.new is None:
-            now.pop(row.path, None)
-        else:
-            now[row.path] = row.new
-    for path in sorted(before.keys() | now.keys()):
-        old, new = before.get(path), now.get(path)
-        if old is not None and new is not None and (old.content, old.kind) == (new.content, new.kind):
-            continue
-        kind = ChangeKind.ADD if old is None else ChangeKind.DELETE if new is None else ChangeKind.REPLACE
-        yield _difference(repository, path, kind, old, new, on_disk=path in on_disk)
+def _as_on_disk(entries: Iterator[Entry], pending: dict[str, Entry | None]) -> Iterator[Entry]:
+    """HEAD's entries with what is pending (None: gone) in their place, still in the order of the paths."""
+    for _, head, now in _side_by_side(entries, (entry for _, entry in sorted(pending.items()) if entry)):
+        if now is not None:
+            yield now
+        elif head is not None and head.path not in pending:
+            yield head
+
+
+def _side_by_side(
+    before: Iterator[Entry], after: Iterator[Entry]
+) -> Iterator[tuple[str, Entry | None, Entry | None]]:
+    """(path, entry before, entry after) of all paths that one of the two has; both must be in the order of the
+    paths. Nothing is gathered: they may be very many."""
+    one, other = next(before, None), next(after, None)
+    while one is not None or other is not None:
+        path = min(entry.path for entry in (one, other) if entry is not None)
+        old = one if one is not None and one.path == path else None
+        new = other if other is not None and other.path == path else None
+        yield path, old, new
+        if old is not None:
+            one = next(before, None)
+        if new is not None:
+            other = next(after, None)
 
 
 def _difference(

@@ -7,7 +7,7 @@ common version; where there are several (criss-cross), these are merged by the s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from memstore import merging
@@ -139,13 +139,12 @@ class _Maker:
         for path, entry in entries.items():
             if entry.content in merged.contents:
                 self._store(entry.content, merged.contents[entry.content], first.get(path))
-        manifest = ManifestId.of(
-            b"".join(
-                history.canonical(
-                    (e.path, int(e.kind), e.size, bytes(e.content), e.modified_ms) for e in _ordered(entries)
-                )
-            )
-        )
+        hasher = ManifestId.hasher()
+        for row in history.canonical(
+            (e.path, int(e.kind), e.size, bytes(e.content), e.modified_ms) for e in _ordered(entries)
+        ):
+            hasher.update(row)
+        manifest = ManifestId(hasher.digest())
         version = self.writer.add_merge(
             parents,
             changes,
@@ -222,7 +221,12 @@ class _Maker:
 
     def _node(self, version: VersionId) -> _Node:
         if (version,) not in self.nodes:
-            entries = {entry.path: entry for entry in self.repository.entries(version)}
+            # Sides of a merge have nearly everything in common: what is equal is kept once.
+            known = next(iter(self.nodes.values())).entries if self.nodes else {}
+            entries: dict[str, Entry] = {}
+            for entry in self.repository.entries(version):
+                same = known.get(entry.path)
+                entries[entry.path] = same if same == entry and same is not None else entry
             self.nodes[version,] = _Node((version,), entries)
         return self.nodes[version,]
 
@@ -296,8 +300,8 @@ def _differing(first: Manifest, entries: Manifest) -> set[str]:
     )
 
 
-def _ordered(entries: Manifest) -> list[Entry]:
-    return [entries[path] for path in sorted(entries)]
+def _ordered(entries: Manifest) -> Iterator[Entry]:
+    return (entries[path] for path in sorted(entries))
 
 
 def _refused(clashes: Sequence[Clash]) -> Conflict:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
+from functools import reduce
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Final
 
@@ -198,7 +199,7 @@ def _check_versions(repository: Repository) -> Iterator[Problem]:
             yield Problem("damaged_version", str(version_id), (), f"{error}; {_MEND}")
             continue
         kept = salvage.kept(repository.catalogue, seq)
-        if kept not in (b"", encoded) or not _is_as_recorded(repository, seq, version, changes.pop(seq, [])):
+        if kept not in (b"", encoded) or not _is_as_recorded(repository, seq, version, changes.pop(seq, 0)):
             wrong.append(str(version_id))
         if version.manifest is None:
             continue
@@ -220,10 +221,8 @@ def _check_versions(repository: Repository) -> Iterator[Problem]:
         )
 
 
-def _is_as_recorded(
-    repository: Repository, seq: int, version: Version, changes: list[tuple[object, ...]]
-) -> bool:
-    """Whether the catalogue says of a version, and of its changes, what its own record does."""
+def _is_as_recorded(repository: Repository, seq: int, version: Version, changes: int) -> bool:
+    """Whether the catalogue says of a version, and of its changes (their sum), what its own record does."""
     catalogue = repository.catalogue
     facts = catalogue.db.execute(
         "SELECT time, generation, parent FROM versions WHERE seq = ?", (seq,)
@@ -233,18 +232,23 @@ def _is_as_recorded(
     return (
         facts == (version.time_ms, version.generation, parents[0] if parents else None)
         and {row[0] for row in others} == set(parents[1:])
-        and changes == list(history.change_rows(version))
+        and changes == reduce(_with_change, history.change_rows(version), 0)
     )
 
 
-def _changes_by_version(repository: Repository) -> dict[int, list[tuple[object, ...]]]:
-    """What the catalogue says that each version changed, sorted by path."""
-    found: dict[int, list[tuple[object, ...]]] = {}
+def _changes_by_version(repository: Repository) -> dict[int, int]:
+    """Of what the catalogue says that each version changed, sorted by path, a sum of 64 bits."""
+    found: dict[int, int] = {}
     for seq, *row in repository.catalogue.db.execute(
         "SELECT seq, name, change, gone, archived FROM paths CROSS JOIN changes USING (path) ORDER BY name"
     ):
-        found.setdefault(seq, []).append(tuple(row))
+        found[seq] = _with_change(found.get(seq, 0), row)
     return found
+
+
+def _with_change(sum: int, row: Sequence[object]) -> int:
+    """The sum of changes with one more. It holds within this process, which is enough for two sides of it."""
+    return hash((sum, *row))
 
 
 def _is_manifest(

@@ -6,9 +6,9 @@ after the other, in the order of the paths' UTF-8 bytes (docs/format.md, "Manife
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Protocol
 
 import msgpack
 
@@ -168,11 +168,19 @@ def family(catalogue: Catalogue) -> Iterator[tuple[VersionId, tuple[VersionId, .
 
 Stat = tuple[int, int, int, int]
 """size, mtime (ns), ctime (ns), inode."""
+
+
+class Stats(Protocol):
+    """Path → stat, None where none is safe to believe: a dict, or what takes less memory."""
+
+    def get(self, path: str, /) -> Stat | None: ...
+
+
 _UNSAFE: Final = (None, None, None, None)
 
 
 def advance_tree(
-    catalogue: Catalogue, changes: Sequence[Change], stats: Mapping[str, Stat | None] = MappingProxyType({})
+    catalogue: Catalogue, changes: Sequence[Change], stats: Stats = MappingProxyType[str, Stat | None]({})
 ) -> None:
     """Apply the changes of a child of HEAD to HEAD's manifest. What changed and is not in `stats` (see
     `remember_stat`) has no safe stat."""

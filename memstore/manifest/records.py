@@ -12,7 +12,7 @@ from typing import Final
 
 from memstore.errors import DamagedData
 from memstore.ids import ContentId, VersionId
-from memstore.manifest.version import Change, Meta, Version, change_of, decode_known, unpack
+from memstore.manifest.version import LARGE, Change, Meta, Version, change_of, decode_known, rows_of
 from memstore.objects.catalogue import Catalogue
 
 Row = tuple[int, int, bytes, int]
@@ -103,8 +103,8 @@ def _stand_in(catalogue: Catalogue, seq: int) -> Version:
 
 def changes_of(catalogue: Catalogue, seq: int) -> Iterator[Change]:
     """The changes of one version, sorted by path."""
-    _, _, time_ms, *_, changes, _ = unpack(encoded(catalogue, seq))
-    for row in changes:
+    time_ms, rows = rows_of(encoded(catalogue, seq))
+    for row in rows:
         yield change_of(row, time_ms)
 
 
@@ -114,7 +114,7 @@ def path_history(catalogue: Catalogue, path: str) -> Iterator[tuple[int, Change]
         "SELECT seq FROM paths JOIN changes USING (path) WHERE name = ? ORDER BY seq DESC", (path,)
     ).fetchall()
     for (seq,) in rows:
-        _, _, time_ms, *_, changes, _ = unpack(encoded(catalogue, seq))
+        time_ms, changes = rows_of(encoded(catalogue, seq))
         for row in changes:
             if row[1] == path:
                 yield time_ms, change_of(row, time_ms)
@@ -129,12 +129,10 @@ def contents(catalogue: Catalogue, *, since: int = 0, lost: bool = False) -> set
     ).fetchall()
     for (seq,) in rows:
         try:
-            changes = unpack(encoded(catalogue, seq))[6]
+            found.update(row[4] for row in rows_of(encoded(catalogue, seq))[1] if len(row) > _REMOVES)
         except DamagedData:
             if not lost:
                 raise
-            continue
-        found.update(row[4] for row in changes if len(row) > _REMOVES)
     return {ContentId(content) for content in found}
 
 
@@ -146,7 +144,7 @@ def entry_at(catalogue: Catalogue, seq: int, path: str) -> tuple[int, int, bytes
     changed = catalogue.last_change(seq, path)
     if changed is None:
         return None
-    row = _rows(catalogue, changed, {path}).get(path)
+    row = _rows(encoded(catalogue, changed), {path}).get(path)
     return None if row is None else (*row, changed)
 
 
@@ -154,20 +152,48 @@ def entries_at(catalogue: Catalogue, seq: int, under: str = "") -> Iterator[tupl
     """(path, kind, size, content, modified) of a version, in the order of the paths' UTF-8 bytes; under a
     folder (or of one file) only, where given."""
     changed = catalogue.last_changes(seq, under)
+    walks: dict[int, _Walk] = {}
     while some := list(islice(changed, AT_ONCE)):
         wanted: dict[int, set[str]] = {}
         for path, at in some:
             wanted.setdefault(at, set()).add(path)
         rows: dict[str, Row] = {}
         for at in sorted(wanted):
-            rows.update(_rows(catalogue, at, wanted[at]))
+            walk = walks.get(at)
+            if walk is None:
+                record = encoded(catalogue, at)
+                if len(record) < LARGE:
+                    rows.update(_rows(record, wanted[at]))
+                    continue
+                # More of its paths are to come: it is read once for all of them.
+                walk = walks[at] = _Walk(record)
+            rows.update(walk.upto(some[-1][0], wanted[at]))
         for path, _ in some:
             yield path, *rows[path]
 
 
-def _rows(catalogue: Catalogue, seq: int, paths: set[str]) -> dict[str, Row]:
-    """What these paths hold since a version that changed all of them."""
-    _, _, time_ms, *_, changes, _ = unpack(encoded(catalogue, seq))
+class _Walk:
+    """One pass over a large version's changes, which are sorted by path."""
+
+    def __init__(self, record: bytes) -> None:
+        self._time_ms, rows = rows_of(record)
+        self._rows = iter(rows)
+        self._next = next(self._rows, None)
+
+    def upto(self, last: str, paths: set[str]) -> dict[str, Row]:
+        """What these paths hold, all of them beyond those of the call before, none beyond `last`."""
+        found: dict[str, Row] = {}
+        while self._next is not None and self._next[1] <= last:
+            row = self._next
+            if len(row) > _REMOVES and row[1] in paths:
+                found[row[1]] = (row[2], row[3], row[4], self._time_ms + row[5])
+            self._next = next(self._rows, None)
+        return found
+
+
+def _rows(record: bytes, paths: set[str]) -> dict[str, Row]:
+    """What these paths hold since a version, given its encoded bytes, that changed all of them."""
+    time_ms, changes = rows_of(record)
     return {
         row[1]: (row[2], row[3], row[4], time_ms + row[5])
         for row in changes

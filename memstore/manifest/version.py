@@ -7,7 +7,8 @@ its default name was taken.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import io
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import IntEnum
 from itertools import pairwise
@@ -21,6 +22,10 @@ from memstore.ids import ID_BYTES, ContentId, ManifestId, VersionId
 
 MANIFEST_HASH_EVERY: Final = 128
 """A version whose generation is a multiple of this, and every merge, carries its manifest's hash."""
+
+LARGE: Final = 4 << 20
+"""Bytes of a version's stored form from which on its changes are unpacked one by one: some 40,000 of them. It takes
+longer, and a fifth of the memory."""
 
 FIRST_TIME_MS: Final = -62_135_596_800_000
 LAST_TIME_MS: Final = 253_402_300_799_999
@@ -225,7 +230,7 @@ def encode(
     device: str,
     device_id: str,
     meta: Meta,
-    changes: Iterable[Change],
+    changes: Sequence[Change],
     manifest: ManifestId | None = None,
     merge_rules: int = 0,
 ) -> bytes:
@@ -235,21 +240,19 @@ def encode(
         extra["manifest"] = bytes(manifest)
     if merge_rules:
         extra["merge"] = merge_rules
-    return bytes(
-        msgpack.packb(
-            [
-                [bytes(parent) for parent in parents],
-                generation,
-                time_ms,
-                device,
-                bytes.fromhex(device_id),
-                meta.packed(),
-                [_pack_change(change, time_ms) for change in changes],
-                extra,
-            ],
-            use_bin_type=True,
-        )
-    )
+    packer = msgpack.Packer(use_bin_type=True, autoreset=False)
+    packer.pack_array_header(8)
+    packer.pack([bytes(parent) for parent in parents])
+    packer.pack(generation)
+    packer.pack(time_ms)
+    packer.pack(device)
+    packer.pack(bytes.fromhex(device_id))
+    packer.pack(meta.packed())
+    packer.pack_array_header(len(changes))
+    for change in changes:
+        packer.pack(_pack_change(change, time_ms))
+    packer.pack(extra)
+    return bytes(packer.bytes())
 
 
 def _pack_change(change: Change, time_ms: int) -> list[Any]:
@@ -278,6 +281,61 @@ def encode_again(version: Version) -> bytes:
     )
 
 
+def rows_of(encoded: bytes) -> tuple[int, Iterable[tuple[Any, ...]]]:
+    """The time of a version that was decoded before, and its changes as they are stored: of a large record one by
+    one, for there may be a million of them. Raises `DamagedData`, also on the way."""
+    if len(encoded) < LARGE:
+        members = unpack(encoded)
+        return members[2], members[6]
+    unpacker = _unpacker(encoded)
+    time_ms = _before_changes(encoded, unpacker)[2]
+    return time_ms, _one_by_one(encoded, unpacker)
+
+
+def _unpacker(encoded: bytes) -> msgpack.Unpacker:
+    return msgpack.Unpacker(
+        io.BytesIO(encoded),
+        read_size=min(1 << 16, len(encoded)),
+        max_buffer_size=len(encoded),
+        use_list=False,
+        raw=False,
+        strict_map_key=True,
+    )
+
+
+def _before_changes(encoded: bytes, unpacker: msgpack.Unpacker) -> list[Any]:
+    """The six members before the changes."""
+    try:
+        if unpacker.read_array_header() != 8:
+            raise ValueError("it has not eight members")
+        return [unpacker.unpack() for _ in range(6)]
+    except (ValueError, TypeError, msgpack.UnpackException) as error:
+        raise _unreadable(VersionId.of(encoded), error) from error
+
+
+def _one_by_one(encoded: bytes, unpacker: msgpack.Unpacker) -> Iterator[tuple[Any, ...]]:
+    try:
+        for _ in range(unpacker.read_array_header()):
+            yield unpacker.unpack()
+    except (ValueError, TypeError, msgpack.UnpackException) as error:
+        raise _unreadable(VersionId.of(encoded), error) from error
+
+
+def _unpack_large(encoded: bytes, each: Callable[[tuple[Any, ...], int], Change | None]) -> tuple[Any, ...]:
+    """As `unpack`, but `each` makes a change of every row (None: not wanted) before the next is read."""
+    unpacker = _unpacker(encoded)
+    members = _before_changes(encoded, unpacker)
+    time_ms = members[2]
+    changes = [change for row in _one_by_one(encoded, unpacker) if (change := each(row, time_ms)) is not None]
+    try:
+        extra = unpacker.unpack()
+    except (ValueError, TypeError, msgpack.UnpackException) as error:
+        raise _unreadable(VersionId.of(encoded), error) from error
+    if unpacker.tell() != len(encoded):
+        raise _unreadable(VersionId.of(encoded), ValueError("something follows its members"))
+    return (*members, changes, extra)
+
+
 def unpack(encoded: bytes) -> tuple[Any, ...]:
     """The eight members of a version's stored form, nothing looked at yet. Raises `DamagedData`."""
     try:
@@ -291,11 +349,22 @@ def unpack(encoded: bytes) -> tuple[Any, ...]:
 def decode_known(encoded: bytes, id: VersionId, under: str = "") -> Version:
     """A version that was decoded, and compared with its id, before: nothing is held to its type again. Of its
     changes those of a file or folder only, where `under` names one. Raises `DamagedData`."""
+    below = under + "/"
     try:
-        parents, generation, time_ms, device, device_id, meta, changes, extra = unpack(encoded)
-        if under:
-            below = under + "/"
-            changes = [row for row in changes if row[1] == under or row[1].startswith(below)]
+        if len(encoded) < LARGE:
+            parents, generation, time_ms, device, device_id, meta, rows, extra = unpack(encoded)
+            if under:
+                rows = tuple([row for row in rows if row[1] == under or row[1].startswith(below)])
+            changes = [change_of(row, time_ms) for row in rows]
+        else:
+            parents, generation, time_ms, device, device_id, meta, changes, extra = _unpack_large(
+                encoded,
+                lambda row, time_ms: (
+                    change_of(row, time_ms)
+                    if not under or row[1] == under or row[1].startswith(below)
+                    else None
+                ),
+            )
         told = NO_META
         if meta:
             said = meta.get
@@ -314,7 +383,7 @@ def decode_known(encoded: bytes, id: VersionId, under: str = "") -> Version:
             device,
             device_id.hex(),
             told,
-            tuple([change_of(row, time_ms) for row in changes]),
+            tuple(changes),
             manifest,
             merge_rules,
             extra or _NOTHING,
@@ -352,8 +421,14 @@ def decode(encoded: bytes, *, id: VersionId | None = None) -> Version:
             f"version {str(id)[:12]} does not match its id",
             hint="run 'memsync verify' to see what else is damaged",
         )
-    parents, generation, time_ms, device, device_id, meta, changes, extra = unpack(encoded)
     try:
+        if len(encoded) < LARGE:
+            parents, generation, time_ms, device, device_id, meta, rows, extra = unpack(encoded)
+            changes = [_unpack_change(row, time_ms) for row in rows]
+        else:
+            parents, generation, time_ms, device, device_id, meta, changes, extra = _unpack_large(
+                encoded, _unpack_change
+            )
         return Version(
             id=computed,
             parents=tuple(VersionId(_bytes(parent, ID_BYTES)) for parent in parents),
@@ -362,7 +437,7 @@ def decode(encoded: bytes, *, id: VersionId | None = None) -> Version:
             device=_text(device),
             device_id=_bytes(device_id, 4).hex(),
             meta=Meta.unpacked(meta),
-            changes=_unpack_changes(changes, time_ms),
+            changes=_in_order(changes),
             manifest=ManifestId(_bytes(extra["manifest"], ID_BYTES)) if "manifest" in extra else None,
             merge_rules=_integer(extra.get("merge", 0), 0, _MOST),
             extra={key: value for key, value in extra.items() if key not in {"manifest", "merge"}},
@@ -378,8 +453,8 @@ def _unreadable(id: VersionId, error: Exception) -> DamagedData:
     )
 
 
-def _unpack_changes(rows: Iterable[tuple[Any, ...]], time_ms: int) -> tuple[Change, ...]:
-    changes = tuple(_unpack_change(row, time_ms) for row in rows)
+def _in_order(changes: Iterable[Change]) -> tuple[Change, ...]:
+    changes = tuple(changes)
     if any(one.path >= other.path for one, other in pairwise(changes)):
         raise ValueError("its changes are not in the order of their paths, one for each")
     return changes

@@ -77,9 +77,11 @@ class _Merge:
     def __init__(
         self, base: Manifest, first: Manifest, second: Manifest, sides: Sides, prefer: Prefer
     ) -> None:
-        self.base, self.sides, self.prefer = dict(base), sides, prefer
-        self.has = (dict(first), dict(second))
+        self.base, self.sides, self.prefer = base, sides, prefer
+        self.has = (first, second)
         self.before = (first, second)
+        self._copies: tuple[dict[str, Entry], tuple[dict[str, Entry], dict[str, Entry]]] | None = None
+        """`base` and `has` once they are ours to change: a million files are copied only if need be."""
         self.came_from: tuple[dict[str, str], dict[str, str]] = ({}, {})
         """By what path a side's history knows what it has at a path: other than it where a rename was followed."""
         self.done = Merged({}, {}, [], [], [])
@@ -89,7 +91,7 @@ class _Merge:
     def run(self) -> Merged:
         done = self.done
         self._unify_folders()
-        sides = [dict(side) for side in self.has]
+        sides, self._copies = self.has, None
         self._follow_renames(0)
         self._follow_renames(1)
         first, second = self.has
@@ -184,28 +186,39 @@ class _Merge:
 
     # -- names ---------------------------------------------------------------------------------------------
 
+    def _changeable(self) -> tuple[dict[str, Entry], tuple[dict[str, Entry], dict[str, Entry]]]:
+        """`base` and `has`, to be changed in place."""
+        if self._copies is None:
+            self._copies = dict(self.base), (dict(self.has[0]), dict(self.has[1]))
+            self.base, self.has = self._copies
+        return self._copies
+
     def _unify_folders(self) -> None:
         """A folder that each side spells in its own way is one folder, on any disk that ignores case."""
-        for old, new in spelling.agreed(self.base, *self.has):
-            for side, manifest in enumerate(self.has):
+        if next(spelling.agreed(self.base, *self.has), None) is None:
+            return
+        base, has = self._changeable()
+        for old, new in spelling.agreed(base, *has):
+            for side, manifest in enumerate(has):
                 for path in spelling.renamed(manifest, old, new):
                     self.came_from[side][path] = old + path[len(new) :]
-            spelling.renamed(self.base, old, new)
+            spelling.renamed(base, old, new)
 
     def _follow_renames(self, side: int) -> None:
         """What one side renamed and the other changed is changed under its new name."""
-        mine, theirs = self.has[side], self.has[1 - side]
-        for old, new in _renames(self.base, mine):
-            was, changed = self.base[old], theirs.get(old)
+        for old, new in list(_renames(self.base, self.has[side])):
+            was, changed = self.base[old], self.has[1 - side].get(old)
             if (
                 changed is None
                 or _same(was, changed)
-                or new in theirs
+                or new in self.has[1 - side]
                 or Kind.SYMLINK in (was.kind, changed.kind)
             ):
                 continue
-            del self.base[old], theirs[old]
-            self.base[new] = was._replace(path=new)
+            base, has = self._changeable()
+            theirs = has[1 - side]
+            del base[old], theirs[old]
+            base[new] = was._replace(path=new)
             theirs[new] = changed._replace(path=new)
             self.came_from[1 - side][new] = self.came_from[1 - side].pop(old, old)
             self.done.combined.append(new)

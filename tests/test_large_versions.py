@@ -1,0 +1,178 @@
+"""Versions of very many changes are read change by change, and give what reading them whole gives."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from memstore import writer
+from memstore.actions import ingest
+from memstore.errors import DamagedData
+from memstore.ids import ContentId, VersionId
+from memstore.manifest import records
+from memstore.manifest import version as versions
+from memstore.manifest.version import Change, ChangeKind, Entry, Kind, Meta, Version
+from memstore.objects.record import RecordKind
+from tests.conftest import Memory
+
+TIME_MS = 1_750_000_000_000
+
+
+@st.composite
+def changes(draw: st.DrawFn) -> list[Change]:
+    names = draw(st.sets(st.text("ab/é-", min_size=1, max_size=6), max_size=12))
+    made = []
+    for name in sorted(names):
+        kind = draw(st.sampled_from(ChangeKind))
+        entry = None
+        if kind not in (ChangeKind.DELETE, ChangeKind.ARCHIVE):
+            content = ContentId.of(draw(st.binary(max_size=3)))
+            entry = Entry(
+                name, draw(st.sampled_from(Kind)), draw(st.integers(0, 1 << 40)), content, TIME_MS - 5
+            )
+        archived = draw(st.sampled_from([None, versions.archive_name(name, TIME_MS), f"Archive/{name}~1"]))
+        made.append(Change(name, kind, entry, archived))
+    return made
+
+
+def encoded(made: list[Change]) -> bytes:
+    return versions.encode(
+        parents=(VersionId.of(b"before"),),
+        generation=2,
+        time_ms=TIME_MS,
+        device="laptop",
+        device_id="01020304",
+        meta=Meta(note="many", context_tags=("a", "b")),
+        changes=made,
+    )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _usual_limit() -> None:
+    assert versions.LARGE > 1 << 20
+
+
+def both_ways(raw: bytes) -> tuple[Version | None, Version | None]:
+    """What a stored form is decoded to: whole, and change by change; None where it is refused."""
+    answers: list[Version | None] = []
+    for limit in (1 << 30, 0):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(versions, "LARGE", limit)
+            try:
+                answers.append(versions.decode(raw))
+            except DamagedData:
+                answers.append(None)
+    return answers[0], answers[1]
+
+
+@given(changes())
+def test_change_by_change_gives_the_same_version(made: list[Change]) -> None:
+    raw = encoded(made)
+    whole, one_by_one = both_ways(raw)
+    assert whole is not None and whole == one_by_one
+    assert whole.changes == tuple(made)
+    with pytest.MonkeyPatch.context() as patch:
+        known = [versions.decode_known(raw, whole.id, under) for under in ("", "a", "é/b")]
+        rows = versions.rows_of(raw)
+        patch.setattr(versions, "LARGE", 0)
+        assert [versions.decode_known(raw, whole.id, under) for under in ("", "a", "é/b")] == known
+        time_ms, again = versions.rows_of(raw)
+        assert (time_ms, list(again)) == (rows[0], list(rows[1]))
+
+
+@given(changes(), st.data())
+def test_a_broken_record_is_refused_either_way(made: list[Change], data: st.DataObject) -> None:
+    raw = bytearray(encoded(made))
+    if data.draw(st.booleans()):
+        raw[data.draw(st.integers(0, len(raw) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    else:
+        del raw[data.draw(st.integers(0, len(raw) - 1)) :]
+    whole, one_by_one = both_ways(bytes(raw))
+    assert whole == one_by_one
+
+
+@pytest.mark.parametrize("count", [1 << 20, (1 << 32) - 1])
+def test_a_record_that_promises_more_changes_than_it_has_is_refused(count: int) -> None:
+    raw = encoded([])
+    head, tail = raw[: raw.rindex(b"\x90")], raw[raw.rindex(b"\x90") + 1 :]
+    promising = head + b"\xdd" + count.to_bytes(4, "big") + tail
+    assert both_ways(promising) == (None, None)
+
+
+# -- whole histories ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything is large."""
+    for module in (versions, records):
+        monkeypatch.setattr(module, "LARGE", 0)
+    monkeypatch.setattr(records, "AT_ONCE", 3)
+
+
+def test_every_manifest_and_every_difference_is_that_of_a_plain_model(memory: Memory, large: None) -> None:
+    dice = random.Random(3)
+    now: dict[str, bytes] = {}
+    model: list[tuple[Version, dict[str, bytes]]] = []
+    for turn in range(12):
+        for _ in range(dice.randrange(1, 12)):
+            path = f"{dice.choice(('a', 'a-b', 'b/c', 'é'))}/{dice.randrange(6)}.txt"
+            if dice.random() < 0.2 and path in now:
+                del now[path]
+                (memory.data / path).unlink()
+            else:
+                now[path] = f"{path} {dice.randrange(4)}\n".encode()
+                memory.write(path, now[path])
+        version = memory.store.commit(note=str(turn), allow_deletions=True)
+        if version is not None:
+            model.append((version, dict(now)))
+    pending = f"pending {dice.random()}\n".encode()
+    memory.write("a/0.txt", pending)
+    memory.write("b/new.txt", pending)
+    on_disk = now | {"a/0.txt": pending, "b/new.txt": pending}
+    for version, tree in model:
+        assert {
+            row.path: memory.store.read(row.path, at=version) for row in memory.store.ls(at=version)
+        } == tree
+        assert [row.path for row in memory.store.ls(at=version)] == sorted(tree)
+    sides = [model[0], *model[-2:], (None, on_disk)]
+    for old, before in model[::3]:
+        for new, after in sides:
+            for paths in ([], ["a"], ["b/c", "a-b", "b"]):
+                told = {row.path: (row.old, row.new) for row in memory.store.diff(old, new, paths)}
+                wanted = {
+                    path: (before.get(path), after.get(path))
+                    for path in before.keys() | after.keys()
+                    if before.get(path) != after.get(path)
+                    and (not paths or any(path.startswith(name + "/") for name in paths))
+                }
+                assert told == wanted
+    assert memory.store.verify().ok
+
+
+def test_contents_that_are_entered_before_their_commit_count_with_it(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest, "MANY", 4)
+    monkeypatch.setattr(ingest, "JOB_FILES", 2)
+    monkeypatch.setattr(writer, "MANY", 3)
+    for number in range(20):
+        memory.write(f"{number}.txt", f"note {number % 15}\n")
+
+    def breaks(*_: object, **__: object) -> None:
+        raise RuntimeError("the power went")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(writer.Writer, "add_version", breaks)
+        with pytest.raises(RuntimeError):
+            memory.store.commit()
+    assert memory.reopen().head() is None
+    assert not memory.repository.catalogue.holds_objects()
+    memory.commit()
+    assert memory.manifest() == memory.tree()
+    assert memory.store.verify().objects == 15
+    assert sum(1 for _ in memory.repository.catalogue.objects_in(1)) == 15
+    assert {row.kind for _, row in memory.repository.catalogue.objects_in(1)} == {RecordKind.CONTENT}
