@@ -21,7 +21,7 @@ DEVELOPING := $(VENV)/.developing
 READY      := $(if $(wildcard $(DEVELOPING)),$(DEVELOPING),$(INSTALLED))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint build soak crashtest fuzz drive-live replay peers clean
+.PHONY: help demo test lint build soak crashtest fuzz drive-live replay peers scale clean
 
 help:
 	@echo 'make demo        see memsync at work on a sample memory folder'
@@ -34,6 +34,7 @@ help:
 	@echo 'make drive-live  the contract suite against a real Google Drive (needs a token)'
 	@echo 'make replay      a git history through memsync: make replay REPO=path/of/a/repository'
 	@echo 'make peers       beside git, restic and borg: make peers PEERS="--write docs/benchmarks.md" (an hour)'
+	@echo 'make scale       every command on 1,000,000 files and on 100,000 versions, with its memory (hours)'
 	@echo 'make clean       remove what was built, and the caches'
 
 demo: $(READY)
@@ -75,6 +76,10 @@ replay: $(DEVELOPING)
 # make peers PEERS='--rows one-note,log --results measured.json --write docs/benchmarks.md'
 peers: $(DEVELOPING)
 	@$(BIN)/python -m benchmarks.peers $(PEERS)
+
+# make scale SCALE='--files 20000 --versions 1000'
+scale: $(DEVELOPING)
+	@$(BIN)/python -m benchmarks.scale $(SCALE)
 
 clean:
 	@rm -rf dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -122,7 +122,7 @@ def memsync_costs(folder: Path, notes: int, latency: float) -> dict[str, Cost]:
     costs: dict[str, Cost] = {}
     for mirror in (False, True):
         with DriveEmulator() as emulator:
-            environ = {"MEMSYNC_DRIVE_ROOT_URL": emulator.url}
+            environ = {"MEMSYNC_DRIVE_ROOT_URL": emulator.url, "MEMSYNC_COMMIT_SECRETS": "off"}
             root = folder / f"mirror-{mirror}"
 
             def memsync(

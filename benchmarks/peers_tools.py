@@ -24,7 +24,8 @@ from benchmarks.peers_measure import BenchError, Job, growth, output, run, size,
 DATA: Final = "Data"
 STORES: Final = "stores"
 """The peers' stores, in the folder of work."""
-OWN_ENVIRONMENT: Final = {"MEMSYNC_DEVICE": "bench"}
+OWN_ENVIRONMENT: Final = {"MEMSYNC_DEVICE": "bench", "MEMSYNC_COMMIT_SECRETS": "off"}
+"""No peer looks for credentials; nor does memsync, unless the extra for it is installed."""
 
 
 def environment(home: str) -> dict[str, str]:

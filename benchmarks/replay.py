@@ -43,8 +43,8 @@ from memstore.ids import VersionId
 PAIRS = 500
 """Random (path, version) pairs that are read back from the clone."""
 SEED = 20250423
-ENVIRONMENT = {"MEMSYNC_DEVICE": "replay"}
-"""Nothing of the person's own configuration: the defaults are measured."""
+ENVIRONMENT = {"MEMSYNC_DEVICE": "replay", "MEMSYNC_COMMIT_SECRETS": "off"}
+"""Nothing of the person's own configuration, and no extra: the defaults are measured."""
 
 
 class Replay:
