@@ -134,6 +134,11 @@ class Config:
         "with at least so many files, deletions of more than half wait for --allow-deletions",
         "a whole number of files, 1 or more", lambda number: number >= 1,
     )  # fmt: skip
+    commit_secrets = Key(
+        "commit.secrets", "warn",
+        "new content that looks like a credential: \"warn\", \"refuse\", \"off\"; needs the extra memsync[secrets]",
+        "\"warn\", \"refuse\" or \"off\"", lambda word: word in {"warn", "refuse", "off"},
+    )  # fmt: skip
     status_warn_unpushed_hours = Key(
         "status.warn_unpushed_hours", 24, "status warns when a version has waited so long for a push",
         "a whole number of hours, 0 or more", lambda hours: hours >= 0,

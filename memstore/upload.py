@@ -90,7 +90,7 @@ def _upload(store: Store, place: str, facts: Mapping[str, Any]) -> UploadResult:
             "drive_path": None,
             "notes": f"{error.get('message', 'the push failed')}; {error.get('hint', '')}".rstrip("; "),
         }
-    notes = "; ".join((*pushed.notes, *pushed.warnings)) or "Uploaded"
+    notes = "; ".join((*report.warnings, *pushed.notes, *pushed.warnings)) or "Uploaded"
     attempts = max(1, pushed.attempts)
     mirror = pushed.mirror
     if not known and (mirror.created or mirror.updated):

@@ -1,11 +1,14 @@
-"""What is never committed, wherever it lies: the bytes of this workspace's own sign-in files.
+"""What is never committed, wherever it lies: this workspace's own sign-in.
 
 A copy of the Drive token or of the OAuth client file in `Data/`, a hard link to it, or the file itself by some
-configuration would go to the remote and stay in history. It is known by its bytes, not by its name.
+configuration would go to the remote and stay in history. It is known by its bytes, not by its name; and a copy
+from before the token was renewed, or one written out anew, by its shape: a JSON object with a secret of a client
+that this workspace signs in with.
 """
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Final
 
 from memstore import files
@@ -18,14 +21,21 @@ if TYPE_CHECKING:
 SHORTEST: Final = 16
 """Bytes; a shorter file holds no credential, and its bytes may be anybody's."""
 LARGEST: Final = 1 << 20
+LARGEST_SHAPE: Final = 1 << 16
+"""Bytes; a sign-in file is some hundred, and what is far larger is not read as JSON."""
+_MARK: Final = b'"client_secret"'
+"""What every such object has; so nearly all files cost one search."""
 
 
 class Withheld:
-    """The sign-in files of a workspace as they are now. Read only when a file of the very size turns up."""
+    """The sign-in files of a workspace as they are now. Read only when a file of the very size, or one of the very
+    shape, turns up."""
 
     def __init__(self, workspace: Workspace) -> None:
         self._sizes: dict[int, list[tuple[str, str]]] = {}
+        self._paths: list[str] = []
         self._known: dict[str, ContentId | None] = {}
+        self._clients: set[str] | None = None
         named = (("Drive token", workspace.token_path), ("OAuth client file", workspace.credentials_path))
         for what, path in named:
             try:
@@ -33,20 +43,56 @@ class Withheld:
             except OSError:
                 continue
             if SHORTEST <= size <= LARGEST:
+                self._paths.append(path)
                 self._sizes.setdefault(size, []).append((what, path))
 
-    def reason(self, content: ContentId, size: int) -> str | None:
-        """Why these bytes are not committed; None for all others."""
+    def reason(self, content: ContentId, size: int, client: str | None = None) -> str | None:
+        """Why these bytes are not committed; None for all others. `client` is what `client_of` says of them."""
         for what, path in self._sizes.get(size, ()):
             if path not in self._known:
                 self._known[path] = _content_of(path)
             if self._known[path] == content:
                 return f"it has the bytes of this workspace's {what}, which is never committed"
+        if client is not None and client in self._own_clients():
+            return (
+                "it holds a secret of the client that this workspace signs in with, which is never committed"
+            )
         return None
+
+    def _own_clients(self) -> set[str]:
+        if self._clients is None:
+            found = (client_of(_read(path)) for path in self._paths)
+            self._clients = {client for client in found if client is not None}
+        return self._clients
+
+
+def client_of(raw: bytes) -> str | None:
+    """The id of the OAuth client whose secret these bytes are a file of: a token as `memsync login` and Google's
+    libraries write it, or the client file that is downloaded; None for anything else."""
+    if len(raw) > LARGEST_SHAPE or _MARK not in raw:
+        return None
+    try:
+        document = json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(document, dict):
+        return None
+    for facts in (document, document.get("installed"), document.get("web")):
+        if isinstance(facts, dict) and isinstance(facts.get("client_secret"), str):
+            client = facts.get("client_id")
+            if isinstance(client, str) and client:
+                return client
+    return None
 
 
 def _content_of(path: str) -> ContentId | None:
+    raw = _read(path)
+    return ContentId.of(raw) if raw else None
+
+
+def _read(path: str) -> bytes:
+    """Nothing where it can't be read."""
     try:
-        return ContentId.of(files.read(path))
+        return files.read(path)
     except (OSError, DiskTrouble):
-        return None
+        return b""

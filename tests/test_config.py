@@ -84,6 +84,7 @@ def test_flag_beats_variable_beats_workspace_beats_user_beats_default(tmp_path: 
 def test_every_key_can_be_set_by_a_variable(tmp_path: Path) -> None:
     texts = {
         "device": "lab", "lock_timeout": "1.5", "archive.automatic": "no", "commit.held_back_minimum": "5",
+        "commit.secrets": "refuse",
         "status.warn_unpushed_hours": "48", "mirror.enabled": "0", "mirror.include": "Core/**, *.txt",
         "mirror.exclude": "*.faiss", "mirror.max_file_size": "1", "mirror.archive_max_size": "2",
         "mirror.meaningful": "text", "push.pull": "True", "push.attempts": "9", "push.budget": "0",
@@ -94,6 +95,7 @@ def test_every_key_can_be_set_by_a_variable(tmp_path: Path) -> None:
     }  # fmt: skip
     wanted = {
         "device": "lab", "lock_timeout": 1.5, "archive.automatic": False, "commit.held_back_minimum": 5,
+        "commit.secrets": "refuse",
         "status.warn_unpushed_hours": 48, "mirror.enabled": False, "mirror.include": ("Core/**", "*.txt"),
         "mirror.exclude": ("*.faiss",), "mirror.max_file_size": 1, "mirror.archive_max_size": 2,
         "mirror.meaningful": "text", "push.pull": True, "push.attempts": 9, "push.budget": 0.0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from memstore.actions import ingest
+from memstore.withheld import client_of
 from tests.conftest import Memory
 
 TOKEN = b'{"refresh_token": "1//0a-very-secret-one", "client_id": "x"}'
@@ -69,3 +71,63 @@ def test_among_very_many_files_it_is_found_as_well(memory: Memory, monkeypatch: 
 def test_an_empty_token_file_keeps_no_empty_note_out(memory: Memory) -> None:
     (memory.root / "drive_token.json").write_bytes(b"")
     memory.save("empty.txt", "")
+
+
+# -- by its shape ------------------------------------------------------------------------------------------
+
+
+OURS = "12-ours.apps.googleusercontent.com"
+SIGN_IN = {
+    "type": "authorized_user",
+    "token": "ya29.new",
+    "refresh_token": "1//0a-very-secret-one",
+    "client_id": OURS,
+    "client_secret": "GOCSPX-very-secret",
+}
+
+
+def _left_out(memory: Memory) -> list[str]:
+    """Paths in the warnings of a commit; nothing secret got in."""
+    report = memory.store.commit_report()
+    assert b"very-secret" not in _stored(memory)
+    return [warning.split("'")[1] for warning in report.warnings]
+
+
+@pytest.mark.parametrize(
+    "copy",
+    [
+        json.dumps(SIGN_IN | {"token": "ya29.older"}, indent=2),
+        json.dumps(SIGN_IN | {"refresh_token": "1//0an-older-very-secret-one"}),
+        json.dumps({"installed": {"client_id": OURS, "client_secret": "GOCSPX-very-secret"}}),
+        json.dumps({"web": {"client_secret": "GOCSPX-very-secret", "client_id": OURS}}, indent=8),
+    ],
+)
+@pytest.mark.parametrize("many", [4, 1000])
+def test_an_older_copy_or_one_written_anew_is_known_by_its_client(
+    memory: Memory, copy: str, many: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest, "MANY", many)
+    (memory.root / "drive_token.json").write_text(json.dumps(SIGN_IN))
+    for number in range(4):
+        memory.write(f"note {number}.txt", f"a note {number}\n")
+    memory.write("old.json", copy)
+    assert _left_out(memory) == ["old.json"]
+    memory.write("note 1.txt", copy)
+    assert sorted(_left_out(memory)) == ["note 1.txt", "old.json"]
+    assert memory.store.read("note 1.txt") == b"a note 1\n"
+
+
+def test_somebody_elses_client_file_is_a_note_like_any_other(memory: Memory) -> None:
+    (memory.root / "credentials.json").write_text(json.dumps({"installed": SIGN_IN}))
+    theirs = json.dumps(SIGN_IN | {"client_id": "13-theirs", "client_secret": "s", "refresh_token": "r"})
+    memory.save("theirs.json", theirs)
+    memory.save("half.json", json.dumps({"client_id": OURS, "client_secret": None}))
+    memory.save("about.txt", f'write "client_secret" and {OURS} there\n')
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b"", b'{"client_secret"', b'["client_secret"]', b'{"client_secret": 1}', b"[" * 9000, b"\xff" * 99],
+)
+def test_what_only_resembles_a_sign_in_file_is_none(raw: bytes) -> None:
+    assert client_of(raw + b' "client_secret"') is None

@@ -23,6 +23,8 @@ from memstore.ids import ContentId
 from memstore.manifest.version import Kind
 from memstore.objects.encoding import encode_quickly
 from memstore.objects.record import RecordKind, pack_header
+from memstore.suspects import look
+from memstore.withheld import client_of
 from memstore.worktree import reading
 from memstore.worktree.found import Found
 
@@ -51,11 +53,16 @@ class Taken(NamedTuple):
     """A `StatKey`, where it is another than the scan saw."""
     reason: str = ""
     """Why it could not be read."""
+    client: str | None = None
+    """Whose sign-in the content is; see `withheld.client_of`."""
+    suspects: tuple[tuple[int, str], ...] = ()
+    """Line and kind of what looks like a credential."""
 
 
-def pack_job(data: str, wanted: Iterable[tuple[Found, bytes | None]]) -> bytes:
-    """`data` is the data folder; each file comes with the content id that it had before, if it had one."""
-    return marshal.dumps((data, [(*found, old) for found, old in wanted]))
+def pack_job(data: str, wanted: Iterable[tuple[Found, bytes | None]], looking: bool = False) -> bytes:
+    """`data` is the data folder; each file comes with the content id that it had before, if it had one. `looking`
+    is for credentials."""
+    return marshal.dumps((data, [(*found, old) for found, old in wanted], looking))
 
 
 def unpack_answer(facts: bytes) -> list[Taken]:
@@ -65,7 +72,7 @@ def unpack_answer(facts: bytes) -> list[Taken]:
 
 def take_in(job: bytes) -> Answer:
     """The work of one of the crew."""
-    data, wanted = marshal.loads(job)
+    data, wanted, looking = marshal.loads(job)
     folder = os.path.join(data, "")
     facts: list[tuple[object, ...]] = []
     records: list[bytes] = []
@@ -89,7 +96,13 @@ def take_in(job: bytes) -> Answer:
         how, payload = encode_quickly(raw)
         header = pack_header(RecordKind.CONTENT, how, content, len(raw), len(payload))
         records += (header, payload)
-        facts.append((READ, content, len(raw), len(header) + len(payload), other))
+        row = (READ, content, len(raw), len(header) + len(payload), other)
+        client = client_of(raw)
+        suspects = look(raw) if looking and kind != _SYMLINK else ()
+        if client is not None or suspects:
+            facts.append((*row, "", client, tuple((suspect.line, suspect.kind) for suspect in suspects)))
+        else:
+            facts.append(row)
     return Answer(marshal.dumps(facts), b"".join(records))
 
 

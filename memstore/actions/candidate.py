@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from memstore.errors import DiskTrouble
 from memstore.ids import ContentId
+from memstore.suspects import Suspect
 from memstore.worktree import names
 from memstore.worktree.found import Found, StatKey
 
@@ -38,6 +39,10 @@ class Ingested(NamedTuple):
     modified_ms: int
     appended: bool
     """The old content is a prefix of this one."""
+    suspects: tuple[Suspect, ...] = ()
+    """Lines that look like credentials and are new with this content."""
+    client: str | None = None
+    """Whose sign-in the content is; see `withheld.client_of`."""
 
 
 class Unreadable(NamedTuple):

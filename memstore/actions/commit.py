@@ -15,9 +15,11 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from memstore import files, logs
+from memstore.actions import secrets
 from memstore.actions.candidate import Ingested, Unreadable
 from memstore.actions.compare import Comparison
 from memstore.actions.ingest import ingest
+from memstore.actions.secrets import Suspected
 from memstore.errors import BadInput
 from memstore.manifest import history
 from memstore.manifest.references import References
@@ -104,25 +106,36 @@ def _record(
     progress: Progress,
 ) -> CommitReport:
     check_data_folder(repository)
+    secrets.require(repository.workspace.config)
     clock = files.clock_of(repository.state)
     ignore = Ignore.load(repository.workspace.data)
     scanned = scan(repository.workspace.data, ignore, paths)
     comparison = Comparison(repository, scanned, ignore, paths)
-    ingested: list[Ingested] = []
+    stats = worktree.StatColumns()
+    untouched: list[tuple[str, history.Stat | None]] = []
+    changes: list[Change] = []
     unreadable: list[str] = []
+    suspected: list[Suspected] = []
+    # Of each file only what the version needs is kept: there may be a million of them.
     for item in ingest(repository, writer, comparison.candidates, progress):
         if isinstance(item, Unreadable):
             unreadable.append(item.warning)
+            continue
+        change = _change(item)
+        if change is None:
+            untouched.append((item.found.path, _safe_stat(item, clock)))
         else:
-            ingested.append(item)
-    warnings = [*repository.warnings, *scanned.warnings, *unreadable]
+            changes.append(change)
+            stats.note(item.found.path, _safe_stat(item, clock))
+        if item.suspects:
+            suspected.append(Suspected(item.found.path, item.suspects))
+    told = secrets.weighed(repository.workspace.config, suspected) if suspected else []
+    warnings = [*repository.warnings, *scanned.warnings, *unreadable, *told]
     repository.warnings.clear()
-    stats = {item.found.path: _safe_stat(item, clock) for item in ingested}
-    changes = [change for item in ingested if (change := _change(item)) is not None]
     gone = comparison.gone
-    held = _held_back(repository, gone, ingested, paths) if not allow_deletions else 0
+    held = _held_back(repository, gone, changes, paths) if not allow_deletions else 0
     if held:
-        gone = _replaced(gone, ingested)
+        gone = _replaced(gone, changes)
         warnings.append(
             f"{held} of {repository.catalogue.tree_size()} files are gone from Data/; their deletion is held "
             "back: bring them back, or run 'memsync commit --allow-deletions'"
@@ -135,9 +148,7 @@ def _record(
             references = References(repository.catalogue, time_ms)
             changes = [references.given_to(change) for change in changes]
         version = writer.add_version(changes, meta=meta, time_ms=time_ms, stats=stats)
-        for change in changes:
-            stats.pop(change.path, None)
-    writer.remember(stats.items())
+    writer.remember(untouched)
     safe = {path: found for path, found in comparison.still.items() if not worktree.racy(found.key, clock)}
     writer.keep_still(safe, comparison.not_still, ignore.fingerprint)
     writer.finish()
@@ -145,9 +156,10 @@ def _record(
     return CommitReport(version, tuple(warnings))
 
 
-def _replaced(gone: Sequence[Change], ingested: Sequence[Ingested]) -> list[Change]:
-    """The deletions that can't be held back: a folder stands where the file was, or the other way round."""
-    here = {item.found.path for item in ingested}
+def _replaced(gone: Sequence[Change], changes: Sequence[Change]) -> list[Change]:
+    """The deletions that can't be held back: a folder stands where the file was, or the other way round. `changes`
+    are those of what is there."""
+    here = {change.path for change in changes}
     folders = {path[:end] for path in here for end in range(len(path)) if path[end] == "/"}
     return [
         change
@@ -197,20 +209,20 @@ def _remember_data_folder(repository: Repository) -> None:
 def _held_back(
     repository: Repository,
     gone: Sequence[Change],
-    ingested: Sequence[Ingested],
+    changes: Sequence[Change],
     paths: Sequence[str] | None,
 ) -> int:
     """How many deletions to hold back: all of them when more than half of at least so many files are gone.
 
-    A file that was moved is not gone: its content is among what was added. Paths that were named on purpose
-    are meant.
+    A file that was moved is not gone: its content is among what was added (`changes`). Paths that were named on
+    purpose are meant.
     """
     if paths is not None or not gone:
         return 0
     total = repository.catalogue.tree_size()  # reads the whole table
     if total < repository.workspace.config.commit_held_back_minimum or 2 * len(gone) <= total:
         return 0
-    here = {item.content for item in ingested}
+    here = {change.entry.content for change in changes if change.entry is not None}
     lost = 0
     for change in gone:
         row = repository.catalogue.tree_entry(change.path)

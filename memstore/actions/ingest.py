@@ -16,6 +16,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from memstore.actions import large as large_files
+from memstore.actions import secrets
 from memstore.actions.candidate import Candidate, Ingested, Old, Unreadable, left_out, reason, unreadable
 from memstore.actions.chains import chain_of, member
 from memstore.actions.relatives import Marks, Relatives, marks
@@ -28,6 +29,8 @@ from memstore.objects.encoding import Base, Encoded, own_cost
 from memstore.objects.reader import ObjectReader
 from memstore.objects.record import PIECE_LIMIT, RecordKind
 from memstore.progress import Progress
+from memstore.suspects import Suspect, look, not_in
+from memstore.withheld import client_of
 from memstore.worktree import reading
 from memstore.worktree.found import StatKey
 
@@ -74,6 +77,8 @@ class _Job(NamedTuple):
     whole: bool
     """False: only the chain's first member is given. That is enough for a file that has not changed after
     all, and for an append, whose base is its own first bytes."""
+    looking: bool = False
+    """Whether a new content is to be looked through for credentials."""
 
 
 _Read = _Encoded | _Plain | Unreadable | _Job
@@ -88,9 +93,10 @@ def ingest(
     many = len(first) == MANY
     total = 0 if many else sum(candidate.found.size for candidate in first)
     how = _by_crew if many else _by_threads
+    looking = bool(first) and secrets.wanted(repository.workspace.config)
     progress.begin("reading", total, "B")
     try:
-        for item in how(repository, writer, chain(first, coming)):
+        for item in how(repository, writer, chain(first, coming), looking):
             if isinstance(item, Ingested):
                 progress.advance(item.found.size)
             yield item
@@ -120,7 +126,7 @@ class _Threads:
 
 
 def _by_crew(
-    repository: Repository, writer: Writer, candidates: Iterable[Candidate]
+    repository: Repository, writer: Writer, candidates: Iterable[Candidate], looking: bool
 ) -> Iterator[Ingested | Unreadable]:
     from memstore.actions.bulk import pack_job, take_in
     from memstore.crew import Crew
@@ -132,18 +138,19 @@ def _by_crew(
         for group in _batches(candidates, JOB_FILES):
             large = group[0].found.size > PIECE_LIMIT
             while crew.waiting and (large or crew.full):
-                yield from _taken(repository, writer, waiting.popleft(), crew.answer())
+                yield from _taken(repository, writer, waiting.popleft(), crew.answer(), looking)
             if large:
                 yield large_files.take_in(repository, writer, group[0], threads.pool())
                 continue
-            crew.ask(pack_job(data, ((file, old.content if old else None) for file, old in group)))
+            wanted = ((file, old.content if old else None) for file, old in group)
+            crew.ask(pack_job(data, wanted, looking))
             waiting.append(group)
         while crew.waiting:
-            yield from _taken(repository, writer, waiting.popleft(), crew.answer())
+            yield from _taken(repository, writer, waiting.popleft(), crew.answer(), looking)
 
 
 def _taken(
-    repository: Repository, writer: Writer, group: Sequence[Candidate], answer: Answer
+    repository: Repository, writer: Writer, group: Sequence[Candidate], answer: Answer, looking: bool
 ) -> Iterator[Ingested | Unreadable]:
     """Enter what one of the crew found; what it could not encode alone is done here."""
     from memstore.actions import bulk
@@ -153,9 +160,10 @@ def _taken(
     withheld = {
         row.content: why
         for row in taken
-        if row.what == bulk.READ and (why := writer.withheld.reason(row.content, row.raw))
+        if row.what == bulk.READ and (why := writer.withheld.reason(row.content, row.raw, row.client))
     }
     missing = writer.missing([row[0] for row in new]) - withheld.keys()
+    fresh = frozenset(missing) if looking else frozenset()
     writer.add_contents(new, answer.body, missing)
     for candidate, row in zip(group, taken, strict=True):
         found, old = candidate
@@ -164,26 +172,27 @@ def _taken(
         elif row.what == bulk.UNREADABLE:
             yield unreadable(found.path, row.reason)
         elif row.what == bulk.CHANGED:
-            jobs = [_Job(candidate, *_plan(repository.catalogue, candidate))]
+            jobs = [_Job(candidate, *_plan(repository.catalogue, candidate), looking)]
             done = _run(repository.workspace.data, repository.reader, jobs)
             yield from _stored(repository, writer, done, Relatives(repository))
         else:
             stat = found if row.stat is None else StatKey(*row.stat)
-            yield Ingested(found, old, row.content, row.raw, stat, stat.mtime_ns // 1_000_000, False)
+            told = tuple(Suspect(*suspect) for suspect in row.suspects) if row.content in fresh else ()
+            yield Ingested(found, old, row.content, row.raw, stat, stat.mtime_ns // 1_000_000, False, told)
 
 
 # -- few -----------------------------------------------------------------------------------------------------
 
 
 def _by_threads(
-    repository: Repository, writer: Writer, candidates: Iterable[Candidate]
+    repository: Repository, writer: Writer, candidates: Iterable[Candidate], looking: bool
 ) -> Iterator[Ingested | Unreadable]:
     few = list(candidates)
     total = sum(candidate.found.size for candidate in few)
     threads = _Threads()
     with contextlib.closing(threads):
         pool = threads.pool() if len(few) > BATCH_FILES or total > BATCH_BYTES else None
-        yield from _in_order(repository, writer, few, pool)
+        yield from _in_order(repository, writer, few, pool, looking)
 
 
 def _in_order(
@@ -191,6 +200,7 @@ def _in_order(
     writer: Writer,
     candidates: Sequence[Candidate],
     pool: ThreadPoolExecutor | None,
+    looking: bool,
 ) -> Iterator[Ingested | Unreadable]:
     waiting: deque[Future[list[_Read]]] = deque()
     few = len(candidates) <= FEW
@@ -201,7 +211,7 @@ def _in_order(
                 yield from _stored(repository, writer, waiting.popleft().result(), kin)
             yield large_files.take_in(repository, writer, group[0], pool)
             continue
-        jobs = [_Job(candidate, *_plan(repository.catalogue, candidate)) for candidate in group]
+        jobs = [_Job(candidate, *_plan(repository.catalogue, candidate), looking) for candidate in group]
         if pool is None:
             done = _run(repository.workspace.data, repository.reader, jobs, few)
             yield from _stored(repository, writer, done, kin)
@@ -251,11 +261,12 @@ def _stored(
         if not isinstance(item, _Encoded | _Plain):
             continue
         content = item.ingested.content
-        withheld = writer.withheld.reason(content, item.ingested.size)
+        withheld = writer.withheld.reason(content, item.ingested.size, item.ingested.client)
         if withheld is not None and (isinstance(item, _Plain) or item.form is not None):
             yield left_out(item.ingested.found.path, withheld)
             continue
-        if content in missing:
+        fresh = content in missing
+        if fresh:
             if isinstance(item, _Plain):
                 form: Encoded | None = encoding.encode(item.raw, kin.base(item.marks))
             else:
@@ -265,7 +276,16 @@ def _stored(
                 writer.add(RecordKind.CONTENT, content, item.ingested.size, form)
                 if isinstance(item, _Plain):
                     kin.add(content, item.raw, item.marks, form)
-        yield item.ingested
+        yield _news(repository, item.ingested, fresh) if item.ingested.suspects else item.ingested
+
+
+def _news(repository: Repository, item: Ingested, fresh: bool) -> Ingested:
+    """Without the suspects that are not new: the store has that very content, or the path's old one held them."""
+    suspects = item.suspects if fresh else ()
+    if suspects and item.old is not None and item.old.size <= PIECE_LIMIT and not item.appended:
+        with contextlib.suppress(DamagedData):
+            suspects = not_in(suspects, repository.read(item.old.content))
+    return item._replace(suspects=suspects)
 
 
 # -- small files -------------------------------------------------------------------------------------------
@@ -301,6 +321,11 @@ def _read(data: str, reader: ObjectReader, job: _Job, few: bool = False) -> _Rea
         return _Encoded(ingested, None)
     if not job.whole and not (appended and member(job.plan, own_cost(len(raw))) == 0):
         return job
+    client = client_of(raw)
+    if client is not None:
+        ingested = ingested._replace(client=client)
+    if job.looking and found.kind != Kind.SYMLINK:
+        ingested = ingested._replace(suspects=look(raw, old.size if appended and old is not None else 0))
     if old is None and few and (found_by := marks(found.path, raw)) is not None:
         return _Plain(ingested, raw, found_by)
     return _Encoded(ingested, encoding.encode(raw, _base(reader, job, raw, appended)))
