@@ -52,10 +52,11 @@ class NoWorkspace(BadInput):
 
 
 class Conflict(MemsyncError):
-    """A person must decide."""
+    """A person must decide; `paths` are those that both sides changed, where that is the reason."""
 
     code = "conflict"
     exit_code = 3
+    paths: tuple[str, ...] = ()
 
 
 class NotLoggedIn(MemsyncError):

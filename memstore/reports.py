@@ -8,6 +8,11 @@ from memstore.ids import ContentId, VersionId
 from memstore.manifest.version import Change, ChangeKind, Version, rfc3339
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 file`, `2,000 files`: how a note or a warning tells a number."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def _text(id: VersionId | None) -> str | None:
     return None if id is None else str(id)
 

@@ -241,7 +241,9 @@ def test_status_says_what_a_remote_that_was_never_pushed_to_has(store: FakeStore
     assert "remote  /x  all versions are there\n" in run("status").stdout
     assert "apart" not in run("status").stdout
     store.heads.append(TWO)
-    assert "\napart   there are versions here that were made apart from HEAD" in run("status").stdout
+    out = run("status").stdout
+    assert "\napart   there are versions here that were made apart from HEAD" in out
+    assert out.splitlines()[-1] == "next    memsync push --pull"
 
 
 def test_status_names_the_login_that_a_push_lacked(store: FakeStore, tmp_path: Path) -> None:
@@ -273,6 +275,8 @@ def test_restore_says_what_came_from_where_and_what_was_saved_first(store: FakeS
     assert lines[2].startswith(f"  Core/Rules.txt  ← {str(ONE)[:12]}  2025-04-2")
     assert lines[3] == "  delete   late.txt"
     assert store.asked["restore"][1] == {"at": "2025-04-23", "to": None, "exact": True}
+    store.answers["restore"] = RestoreReport(TWO, (Restored("late.txt", None, str(ONE)),), None)
+    assert run("restore", ".", "--exact").stdout.startswith(f"{str(TWO)[:12]} removed 1 file\n")
 
 
 def test_a_version_that_is_none_and_an_id_for_a_path_are_told_apart(store: FakeStore) -> None:
@@ -317,7 +321,19 @@ def test_push_says_what_was_sent_in_two_lines(store: FakeStore) -> None:
     run("push", "--no-mirror")
     assert store.asked.pop("push") == ((None,), {"mirror": False, "dry_run": False, "pull": None})
     assert run("push", "Core", "--no-mirror").exit_code == 2
-    assert run("push", "--dry-run").stdout.startswith("would send 3 versions")
+    assert run("push", "--dry-run").stdout.startswith(
+        "would send 3 versions (5 objects, 1 pack, about 1.2 KB, 4 requests)"
+    )
+
+
+def test_a_push_of_the_mirrors_rest_does_not_count_versions_it_did_not_send(store: FakeStore) -> None:
+    store.answers["push"] = PushReport("success", bytes_sent=1200, mirror=MirrorCounts(2))
+    assert run("push").stdout.splitlines() == [
+        "no new versions to send: the remote has every one (1.2 KB)",
+        "mirror: 2 created",
+    ]
+    store.answers["push"] = PushReport("success")
+    assert run("push").stdout == "no new versions to send: the remote has every one\n"
 
 
 def test_a_push_with_nothing_to_send_says_so(store: FakeStore) -> None:
@@ -398,6 +414,9 @@ def test_a_pull_says_what_it_brought(store: FakeStore) -> None:
     assert run("pull").exit_code == 3
     result = run("pull", "--json")
     assert (result.exit_code, document(result)["status"]) == (3, "conflict")
+    assert document(result)["conflicts"] == []
+    store.answers["pull"].paths = ("Rules.txt",)
+    assert document(run("pull", "--json"))["conflicts"] == [{"path": "Rules.txt", "kept_as": None}]
 
 
 def test_remote_show_is_null_for_programs_when_none_is_set(store: FakeStore) -> None:

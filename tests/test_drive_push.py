@@ -465,7 +465,7 @@ def test_ctrl_c_in_the_mirror_ends_well_and_the_next_push_does_the_rest(
     assert (report["status"], report["versions"]) == ("success", 1)
     left = 9 - report["mirror"]["created"]
     assert 0 < left <= 9
-    assert [note for note in report["notes"] if f"{left} file(s) of the mirror wait" in note], report
+    assert [note for note in report["notes"] if f"goes on with {left} file" in note], report
     assert {line["status"] for line in memory.upload_lines()} == {"success"}
     assert tree(memory.clone("other")) == tree(memory.data), "all is safe without the rest of the mirror"
     later = memory.push()

@@ -19,6 +19,7 @@ from memstore.manifest.retention import Rules
 from memstore.manifest.version import Version
 from memstore.objects.reader import Removed
 from memstore.objects.record import Encoding, RecordKind
+from tests.command_line import run
 from tests.conftest import Memory
 
 LAST = Rules(last=1)
@@ -372,3 +373,15 @@ def test_a_full_disk_leaves_everything_as_it_was(memory: Memory) -> None:
         "note.txt" + text(number) for number in range(5)
     ]
     assert not [name for name in os.listdir(memory.state / "packs") if name.startswith(".")]
+
+
+def test_the_command_tells_one_content_and_rules_that_keep_everything(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grow(memory, 2)
+    monkeypatch.chdir(memory.root)
+    assert "  the rules keep every version; 'memsync gc --help'" in run("gc").stdout
+    out = run("gc", "--keep-last", "1").stdout
+    assert out.startswith("1 content (")
+    assert "  1 of 2 versions keep theirs" in out
+    assert "1 content removed by retention, or forgotten: that is no damage" in run("verify").stdout

@@ -152,6 +152,7 @@ def test_a_pull_that_may_not_settle_anything_changes_nothing(
     with pytest.raises(Conflict, match=r"Rules\.txt") as caught:
         laptop.pull(on_conflict="fail")
     assert (caught.value.exit_code, laptop.tree, laptop.head) == (3, before, head)
+    assert caught.value.paths == ("Rules.txt",)
     laptop.write({"log.txt": b"begin\nmore\n"})
     with pytest.raises(UsageError):
         laptop.pull(on_conflict="whatever")

@@ -72,6 +72,30 @@ def test_show_tells_it_and_how_both_sides_were_united(
     assert "origins" not in json.loads(run("show", heads["laptop"], "--json").stdout)
 
 
+def test_a_side_file_is_shown_once_and_what_differs_on_both_sides_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_waiting(monkeypatch)
+    clock = Clock(monkeypatch)
+    laptop = Device.first(tmp_path, "laptop", {"a.txt": b"a\n", "log.txt": b"begin\n"})
+    server = laptop.joined_by("server")
+    clock.tick()
+    server.save({"a.txt": b"server's\n", "log.txt": b"begin\nserver\n"})
+    clock.tick()
+    laptop.save({"a.txt": b"laptop's\n", "log.txt": b"begin\nlaptop\n"})
+    heads = (laptop.head, server.head)
+    server.push()
+    laptop.pull()
+    monkeypatch.chdir(laptop.root)
+    text = run("show").stdout
+    assert text.count("+server's\n") == 1
+    assert text.count("\nreplace log.txt") == 2
+    assert sorted(text.splitlines()[-2:]) == sorted(
+        f"all that differs from {str(head)[:12]}: memsync diff {str(head)[:12]} {str(laptop.head)[:12]}"
+        for head in heads
+    )
+
+
 def test_diff_goes_against_either_parent(
     merged: tuple[Device, dict[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

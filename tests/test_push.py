@@ -136,6 +136,13 @@ def test_files_above_the_mirrors_limit_are_in_packs_only_and_the_push_says_so(pl
     assert tree(place.clone("other").data)["huge.txt"] == HUGE
 
 
+def test_a_dry_run_counts_what_versions_take_and_not_their_contents_alone(place: Place) -> None:
+    for number in range(5):
+        place.commit({"a.txt": b"%d\n" % number})
+    would, did = place.push(dry_run=True).bytes_sent, place.push().bytes_sent
+    assert did / 2 < would < did * 2
+
+
 def test_a_dry_run_sends_nothing_and_says_what_a_push_would(place: Place) -> None:
     everything_happens(place)
     before, log = tree(place.remote), upload_log(place)

@@ -20,7 +20,9 @@ def show_restored(
     back = [row for row in report.restored if row.content is not None]
     removed = len(report.restored) - len(back)
     done = f"{did} {render.plural(len(back), 'file')}{where}"
-    if removed:
+    if removed and not back:
+        done = f"removed {render.plural(removed, 'file')}"
+    elif removed:
         done += f", removed {removed:,}"
     if report.restored:
         page.line(f"{page.id(report.version)} {done}" if report.version else done)

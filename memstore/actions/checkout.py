@@ -20,6 +20,7 @@ from memstore.errors import BadInput, Conflict, DamagedData, DiskTrouble
 from memstore.ids import ContentId, VersionId
 from memstore.manifest.version import Change, ChangeKind, Entry, Kind, Meta
 from memstore.progress import SILENT, Progress
+from memstore.reports import counted
 from memstore.worktree import found, materialise, reading
 from memstore.worktree.found import Found, StatKey
 
@@ -134,7 +135,7 @@ def finish(repository: Repository, writer: Writer) -> list[str]:
     )
     notes += apply(repository, writer, steps)
     close(repository)
-    return [f"an interrupted restore or pull of {len(steps)} path(s) was finished", *notes]
+    return [f"an interrupted restore or pull of {counted(len(steps), 'path')} was finished", *notes]
 
 
 def load(repository: Repository) -> tuple[bytes | None, bytes | None, list[Step]]:

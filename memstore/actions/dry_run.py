@@ -31,7 +31,7 @@ def dry_run(
             continue
         contents = [row for _, row in catalogue.objects_in(place) if row.kind == RecordKind.CONTENT]
         objects += len(contents)
-        size += end if kind == PlaceKind.PACK else sum(row.header + row.stored for row in contents)
+        size += end if kind == PlaceKind.PACK or versions else 0  # a segment becomes a pack of about its size
         packs += bool(contents) and kind == PlaceKind.PACK
         open_segment |= bool(contents) and kind == PlaceKind.SEGMENT
     counts = MirrorCounts()

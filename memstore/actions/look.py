@@ -15,7 +15,14 @@ from memstore.ids import VersionId
 from memstore.manifest import history, references
 from memstore.manifest.version import ChangeKind, Entry, Kind, Version
 from memstore.merging.names import is_side_file
-from memstore.reports import FileDifference, ListedFile, PendingChange, RemoteStatus, StatusReport
+from memstore.reports import (
+    FileDifference,
+    ListedFile,
+    PendingChange,
+    RemoteStatus,
+    StatusReport,
+    counted,
+)
 from memstore.worktree import reading
 
 if TYPE_CHECKING:
@@ -39,7 +46,7 @@ def status(
         waited = (time.time_ns() // 1_000_000 - oldest_unpushed_ms) / 3_600_000
         if waited > hours:
             warnings.append(
-                f"{unpushed} version(s) are not on the remote, the oldest for {waited:.0f} hours: "
+                f"{counted(unpushed, 'version')} not on the remote yet, the oldest for {waited:.0f} hours: "
                 "run 'memsync push'"
             )
     return StatusReport(

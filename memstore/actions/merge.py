@@ -306,7 +306,9 @@ def _ordered(entries: Manifest) -> Iterator[Entry]:
 
 def _refused(clashes: Sequence[Clash]) -> Conflict:
     some = ", ".join(clash.path for clash in clashes[:3]) + (" …" if len(clashes) > 3 else "")
-    return Conflict(
+    refused = Conflict(
         f"both sides changed {some} in ways that exclude one another; nothing was merged, everything is safe here",
         hint="'memsync pull' keeps both sides; '--on-conflict ours' or 'theirs' takes one",
     )
+    refused.paths = tuple(clash.path for clash in clashes)
+    return refused

@@ -28,7 +28,7 @@ from memstore.mirror.others import learn_of_others
 from memstore.objects.catalogue import PlaceKind, path_of
 from memstore.progress import SILENT, Progress
 from memstore.remotes.base import BytesSource, FileSource, OpenRemote, ToldSource
-from memstore.reports import PushReport
+from memstore.reports import PushReport, counted
 
 if TYPE_CHECKING:
     from memstore.repository import Repository
@@ -351,7 +351,7 @@ def _mirror(
     large = mirror_plan.too_large(repository, paths)
     if large and steps:
         some = ", ".join(large[:3]) + (" …" if len(large) > 3 else "")
-        note = f"{len(large)} file(s) above mirror.max_file_size are in packs only: {some}"
+        note = f"{counted(len(large), 'file')} above mirror.max_file_size, in packs only: {some}"
         if note not in work.notes:
             work.notes.append(note)
     foreign = outcome.foreign
@@ -359,7 +359,7 @@ def _mirror(
         more, earlier = mirror_apply.changed_by_hand(repository, remote, paths, foreign)
         foreign = [*foreign, *more]
         if earlier and not foreign and outcome.error is None and not outcome.left:
-            work.notes.append(f"{earlier} file(s) of the mirror had an earlier version again")
+            work.notes.append(f"{counted(earlier, 'file')} of the mirror had an earlier version again")
             return replace(state, mirrored=None), True
     if foreign:
         work.notes += bring_home(repository, foreign, remote.url)

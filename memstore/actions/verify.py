@@ -27,7 +27,7 @@ from memstore.objects.reader import Removed
 from memstore.objects.record import RecordKind
 from memstore.objects.segment import Segment
 from memstore.progress import SILENT, Progress
-from memstore.reports import Problem, VerifyReport
+from memstore.reports import Problem, VerifyReport, counted
 
 if TYPE_CHECKING:
     from memstore.repository import Repository
@@ -70,7 +70,7 @@ def _verify(repository: Repository, *, quick: bool, progress: Progress) -> Verif
         problems += damaged
         if removed:
             found_already.append(
-                f"{removed} contents were removed by retention, or forgotten: that is no damage"
+                f"{counted(removed, 'content')} removed by retention, or forgotten: that is no damage"
             )
     versions = repository.catalogue.version_count()
     notes = tuple(dict.fromkeys([*found_already, *repository.warnings]))

@@ -18,7 +18,7 @@ from memstore.mirror import plan
 from memstore.mirror.plan import Mirrored, Step, Work
 from memstore.progress import Progress
 from memstore.remotes.base import BytesSource, MirrorFile, MirrorTarget, OpenRemote
-from memstore.reports import MirrorCounts
+from memstore.reports import MirrorCounts, counted
 
 if TYPE_CHECKING:
     from memstore.repository import Repository
@@ -84,7 +84,9 @@ def apply(repository: Repository, target: MirrorTarget, steps: Sequence[Step], p
                 progress.advance(1)
     except KeyboardInterrupt:
         outcome.left = len(steps) - done
-        outcome.notes.append(f"stopped: {outcome.left} file(s) of the mirror wait for the next push")
+        outcome.notes.append(
+            f"stopped: the next push goes on with {counted(outcome.left, 'file')} of the mirror"
+        )
     except MemsyncError as error:
         outcome.left = len(steps) - done
         outcome.failed += 1

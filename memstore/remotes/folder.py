@@ -262,7 +262,8 @@ class FolderRemote:
         if not os.path.isdir(self.root):
             raise RemoteMissing(
                 f"the remote folder {self.root} is not there",
-                hint="mount the disk or share it is on, or name another with 'memsync remote set'",
+                hint="mount the disk or share it is on, or name another with 'memsync remote set'; "
+                "if nothing was pushed there yet, 'memsync push' makes it",
             )
 
     def _expect_store(self) -> None:

@@ -211,7 +211,7 @@ def resolve(text: str, *, cwd: str, data: str, known: Callable[[str], bool]) -> 
             code="outside_data",
         )
     raise BadInput(
-        f"'{name}' is neither in the data folder nor in the current version",
+        f"'{name}' is neither in the data folder nor in any version",
         hint="'memsync ls' shows what there is, 'memsync log PATH' what there was",
         code="unknown_path",
     )

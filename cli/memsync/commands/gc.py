@@ -100,9 +100,12 @@ def _show(page: render.Page, report: GcReport) -> None:
     would = "would go" if report.dry_run else "gone"
     contents = render.plural(report.removed, "content")
     page.line(f"{contents} ({render.size(report.removed_bytes)}) {would}")
-    page.line(
-        f"  {report.versions_kept} of {render.plural(report.versions, 'version')} keep theirs; all records stay"
-    )
+    if report.versions_kept == report.versions:
+        page.line("  the rules keep every version; 'memsync gc --help' has rules that let old contents go")
+    else:
+        page.line(
+            f"  {report.versions_kept} of {render.plural(report.versions, 'version')} keep theirs; all records stay"
+        )
     before, after = render.size(report.bytes_before), render.size(report.bytes_after)
     packs = render.plural(report.packs_before, "pack")
     if report.dry_run:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from memstore.errors import Conflict, MemsyncError
-from memstore.reports import PullReport
+from memstore.reports import PullConflict, PullReport
 from memsync.invocation import Invocation
 from memsync.merge_report import show_pull
 from memsync.verb import verb
@@ -40,7 +40,11 @@ def command(call: Invocation, *, on_conflict: str) -> int | None:
         except MemsyncError as error:
             if not call.json:
                 raise
-            failed = PullReport("conflict" if isinstance(error, Conflict) else "fail", store.head())
+            if isinstance(error, Conflict):
+                apart = tuple(PullConflict(path, None) for path in error.paths)
+                failed = PullReport("conflict", store.head(), conflicts=apart)
+            else:
+                failed = PullReport("fail", store.head())
             call.answer({**failed.as_json(), "error": error.as_json()})
             return error.exit_code
     if call.json:

@@ -100,11 +100,14 @@ def _show(call: Invocation, report: PushReport, *, dry_run: bool, empty: bool) -
 
 
 def _sent(report: PushReport, *, dry_run: bool) -> str:
+    if not report.versions and not report.packs:  # the rest of the mirror, or heads that another superseded
+        cost = f" ({render.size(report.bytes_sent)})" if report.bytes_sent else ""
+        return f"no new versions to send: the remote has every one{cost}"
     sent = f"{'would send' if dry_run else 'sent'} {render.plural(report.versions, 'version')}"
     facts = [render.plural(report.objects, "object")]
     if report.packs:
         facts.append(render.plural(report.packs, "pack"))
-    facts.append(render.size(report.bytes_sent))
+    facts.append(f"{'about ' if dry_run else ''}{render.size(report.bytes_sent)}")
     if report.requests:
         facts.append(render.plural(report.requests, "request"))
     return f"{sent} ({', '.join(facts)})"

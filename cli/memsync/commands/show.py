@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from memstore.errors import BadInput
+from memstore.manifest.version import ChangeKind
 from memsync import render
 from memsync.difference import show_difference, unified_lines
 from memsync.invocation import Invocation
@@ -82,13 +83,19 @@ def _show_merge(page: render.Page, store: Store, version: Version) -> None:
     if combined:
         page.line("  of both")
         _show_paths(page, combined)
+    added: set[str] = set()  # such as a side file: against either parent it says the same
     for parent in version.parents:
         for difference in made(store.repository, version, parent, rows):
+            if difference.change is ChangeKind.ADD:
+                if difference.path in added:
+                    continue
+                added.add(difference.path)
             page.line()
             show_difference(page, difference, str(parent)[:12], str(version.id)[:12])
+    page.line()
     for parent in version.parents:
-        page.line()
-        page.line(f"all of it against that side: memsync diff {str(parent)[:12]} {str(version.id)[:12]}")
+        short = str(parent)[:12]
+        page.line(f"all that differs from {short}: memsync diff {short} {str(version.id)[:12]}")
 
 
 def _show_paths(page: render.Page, rows: Sequence[MergedPath]) -> None:

@@ -51,7 +51,7 @@ def _show(call: Invocation, store: Store, report: StatusReport) -> None:
             when = f"{render.local_time(head.time_ms)} ({render.ago(head.time_ms)})"
             page.line(f"head    {page.id(head.id)}  {when}{'  ' + page.paint(note, 'bold') if note else ''}")
         _show_remote(page, report)
-        if report.remote is not None and len(store.repository.catalogue.heads()) > 1:
+        if _apart(store, report):
             page.line(f"apart   {APART}")
         if report.changes:
             counts = render.summary(change.change.word for change in report.changes)
@@ -96,6 +96,11 @@ def _pushed(report: StatusReport, last_push_ms: int | None) -> str:
     return "nothing to push yet" if report.head is None else "all versions are there"  # as after a clone
 
 
+def _apart(store: Store, report: StatusReport) -> bool:
+    """Whether a pull has something to merge that is here already."""
+    return report.remote is not None and len(store.repository.catalogue.heads()) > 1
+
+
 def _held_back(store: Store, report: StatusReport) -> bool:
     """Whether commit may hold the deletions back: more than half of the files, where there are enough."""
     gone = sum(change.change.word == "delete" for change in report.changes)
@@ -114,6 +119,7 @@ def _next(store: Store, report: StatusReport) -> str:
         return "memsync remote set FOLDER, or 'drive:' for Google Drive: so far there is one copy only"
     if report.remote.last_error == TOKEN_MISSING and not os.path.lexists(store.workspace.token_path):
         return "memsync login"
-    if report.unpushed:
-        return "memsync push"
+    apart = _apart(store, report)
+    if report.unpushed or apart:
+        return "memsync push --pull" if apart else "memsync push"
     return ""
