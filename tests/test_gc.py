@@ -384,4 +384,4 @@ def test_the_command_tells_one_content_and_rules_that_keep_everything(
     out = run("gc", "--keep-last", "1").stdout
     assert out.startswith("1 content (")
     assert "  1 of 2 versions keep theirs" in out
-    assert "1 content removed by retention, or forgotten: that is no damage" in run("verify").stdout
+    assert "1 content was removed by retention, or forgotten: that is no damage" in run("verify").stdout

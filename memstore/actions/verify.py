@@ -70,7 +70,7 @@ def _verify(repository: Repository, *, quick: bool, progress: Progress) -> Verif
         problems += damaged
         if removed:
             found_already.append(
-                f"{counted(removed, 'content')} removed by retention, or forgotten: that is no damage"
+                f"{counted(removed, 'content')} {'was' if removed == 1 else 'were'} removed by retention, or forgotten: that is no damage"
             )
     versions = repository.catalogue.version_count()
     notes = tuple(dict.fromkeys([*found_already, *repository.warnings]))
