@@ -69,9 +69,8 @@ def _verify(repository: Repository, *, quick: bool, progress: Progress) -> Verif
         count, size, damaged, removed = _check_contents(repository, progress)
         problems += damaged
         if removed:
-            found_already.append(
-                f"{counted(removed, 'content')} {'was' if removed == 1 else 'were'} removed by retention, or forgotten: that is no damage"
-            )
+            were = f"{counted(removed, 'content')} {'was' if removed == 1 else 'were'}"
+            found_already.append(f"{were} removed by retention, or forgotten: that is no damage")
     versions = repository.catalogue.version_count()
     notes = tuple(dict.fromkeys([*found_already, *repository.warnings]))
     return VerifyReport(count, size, tuple(problems), versions, notes)
