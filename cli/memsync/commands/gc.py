@@ -69,7 +69,8 @@ def command(
     records of all versions stay. What 'memsync archive' put away is kept. Any --keep-… given here stands in the
     place of all gc.keep_* keys in the configuration; with no rule at all, every content is kept.
 
-    On a remote the old packs are marked, and deleted by a later run, when every device has pushed since.
+    On a remote the old packs are marked, and deleted by a later run, when every device has pushed since
+    and a day (gc.grace_hours) has passed.
     """
     numbers = (keep_last, keep_within, keep_daily, keep_weekly, keep_monthly)
     rules: Rules | None = None
