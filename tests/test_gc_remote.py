@@ -14,6 +14,7 @@ from memstore.manifest.retention import Rules
 from memstore.objects.reader import Removed
 from memstore.remotes.folder import FolderRemote
 from memstore.reports import GcReport
+from tests.conftest import Memory
 from tests.folder_place import Death, Place, without_waiting
 
 LAST = Rules(last=1)
@@ -465,3 +466,23 @@ def test_markers_do_not_heap_up(place: Place) -> None:
     assert len(heads(place, "gc-")) <= 1
     assert len(heads(place, "seen-")) <= 1
     assert len(packs(place)) <= 2
+
+
+@pytest.mark.parametrize("meaningful", ["content", "text"])
+def test_what_a_collection_took_since_the_last_mirror_stops_no_push(
+    memory: Memory, tmp_path: Path, meaningful: str
+) -> None:
+    memory.reconfigured(f'[gc]\nkeep_tags = ["kept"]\nkeep_last = 1\n[mirror]\nmeaningful = "{meaningful}"\n')
+    memory.store.set_remote(str(tmp_path / "remote"))
+    memory.save("note.txt", "one\n")
+    assert memory.store.push().mirror.created == 1
+    memory.save("note.txt", "one\ntwo\n")
+    memory.save("note.txt", "three\n")
+    assert memory.store.push(mirror=False).error is None
+    assert memory.store.gc().removed == 2
+    report = memory.store.push()
+    assert report.error is None
+    assert (tmp_path / "remote" / "note.txt").read_bytes() == b"three\n"
+    archived = list((tmp_path / "remote" / "Archive").iterdir())
+    assert [path.read_bytes() for path in archived] == [b"one\n"]
+    assert memory.store.push().status == "nothing"

@@ -74,7 +74,7 @@ class Crowd:
             assert out, errors
             done.add(Done.from_json(out))
         assert len(here) == threads and len(answers) == processes
-        assert done.troubles == []
+        assert not done.troubles, "\n".join(done.troubles[:4])
         self.saves += done.saves
         return done
 

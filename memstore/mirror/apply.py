@@ -16,6 +16,7 @@ from memstore.manifest import history
 from memstore.manifest.version import Entry
 from memstore.mirror import plan
 from memstore.mirror.plan import Mirrored, Step, Work
+from memstore.objects.reader import Removed
 from memstore.progress import Progress
 from memstore.remotes.base import BytesSource, MirrorFile, MirrorTarget, OpenRemote
 from memstore.reports import MirrorCounts, counted
@@ -118,6 +119,10 @@ def _do(
         _change(repository, target, step, seen, outcome)
     except (Conflict, RemoteMissing) as error:
         _in_the_way(repository, target, step, error, outcome)
+    except (
+        Removed
+    ):  # a commit replaced it meanwhile, and a collection let it go: the next push has what is there now
+        outcome.skipped += 1
 
 
 def _change(
@@ -189,7 +194,10 @@ def _complete(
 ) -> None:
     """The reference stands for more than what lay in the mirror: appends came before the replace."""
     assert content is not None
-    source = BytesSource(repository.read(content))
+    try:
+        source = BytesSource(repository.read(content))
+    except Removed:
+        return  # by a collection: what lay in the mirror is what is left of it
     target.update(moved, source, notes_for(content, source.md5()), moved.modified_ms)
 
 

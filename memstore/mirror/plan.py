@@ -15,6 +15,7 @@ from memstore.ids import ContentId, VersionId
 from memstore.manifest.history import path_history
 from memstore.manifest.version import ChangeKind, Entry, Kind, archive_name
 from memstore.objects.catalogue import as_content
+from memstore.objects.reader import Removed
 
 if TYPE_CHECKING:
     from memstore.config import Config
@@ -235,7 +236,10 @@ def _is_meaningful(repository: Repository, mirrored: Mirrored, entry: Entry) -> 
         return True
     if max(mirrored.size, entry.size) > _MEANINGFUL_LIMIT:
         return True
-    return _essence(repository.read(mirrored.content)) != _essence(repository.read(entry.content))
+    try:
+        return _essence(repository.read(mirrored.content)) != _essence(repository.read(entry.content))
+    except Removed:
+        return True
 
 
 def _essence(data: bytes) -> list[bytes]:
