@@ -6,13 +6,17 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 from memsync.app import app
 
+from memstore.actions import verify
 from memstore.ids import ContentId
 from memstore.reports import Problem, VerifyReport
+from memstore.repository import Repository
+from tests.conftest import Memory
 from tests.folder_place import Place, tree, without_waiting
 
 NOTE = b"remember the milk, and what was said of it\n"
@@ -207,3 +211,23 @@ def test_reading_a_damaged_content_exits_6_and_says_whom_to_ask(
         assert result.exit_code in codes, result.output
         assert "memsync verify" in result.output
     assert not (place.data / "noise.bin").exists()
+
+
+def test_where_others_never_rest_the_last_look_is_taken_while_they_wait(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory.save("a.txt", "a")
+    moved = Problem("damaged_version", "ab" * 32, (), "its pack was moved away just then")
+    looks: list[bool] = []
+    real = verify._verify
+
+    def looked(repository: Repository, **how: Any) -> VerifyReport:
+        looks.append(repository._held > 0)
+        report = real(repository, **how)
+        return report if looks[-1] else report._replace(problems=(moved,))
+
+    names = iter(range(100))
+    monkeypatch.setattr(verify, "_verify", looked)
+    monkeypatch.setattr(verify, "_files", lambda _: [str(next(names))])
+    assert memory.store.verify().ok
+    assert looks == [False] * verify.TRIES + [True]

@@ -46,10 +46,11 @@ def verify(repository: Repository, *, quick: bool = False, progress: Progress = 
         before = _files(repository)
         report = _verify(repository, quick=quick, progress=progress)
         if report.ok or _files(repository) == before:
-            break
+            return report
         # Another process sealed or collected meanwhile: what it moved away is no damage.
         repository.reader.close()
-    return report
+    with repository.locked():  # somebody did in every one of them: once more, while they wait
+        return _verify(repository, quick=quick, progress=progress)
 
 
 def _files(repository: Repository) -> list[str]:
