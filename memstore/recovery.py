@@ -7,6 +7,7 @@ elsewhere, it reads what is new.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
@@ -23,6 +24,7 @@ from memstore.objects.pack import MetadataRecord, Tail, check_header, read_tail
 from memstore.objects.reader import ObjectReader
 from memstore.objects.record import Encoding, Header, RecordKind
 from memstore.objects.segment import Group, Segment
+from memstore.objects.tombstone import ANY_FORGOTTEN, FORGOTTEN, Tombstone
 
 COSTS_UNSURE: Final = "costs unsure"
 """A fact of the catalogue, while some object's base has not been met yet."""
@@ -251,7 +253,17 @@ def enter_tail(catalogue: Catalogue, name: str, tail: Tail) -> list[Found]:
         if record.header.id
     )
     catalogue.add_objects(rows)
+    for record in tail.metadata:
+        if record.header.kind == RecordKind.TOMBSTONE:
+            _note_forgotten(catalogue, record.payload)
     return [*versions_in_tail(place, tail)]
+
+
+def _note_forgotten(catalogue: Catalogue, tombstone: bytes) -> None:
+    """Let everybody who asks for contents know that some were forgotten."""
+    with contextlib.suppress(DamagedData):
+        if Tombstone.unpacked(tombstone).why == FORGOTTEN:
+            catalogue.set_fact(ANY_FORGOTTEN, 1)
 
 
 def _metadata_location(
@@ -416,6 +428,8 @@ def _enter_group(catalogue: Catalogue, segment: Segment, group: Group, place: in
             found.append(Found(decode(plain), place, offset, -1, plain))
         elif header.id:
             rows.append(_metadata_location(catalogue, costs, header, place, offset, -1))
+            if header.kind == RecordKind.TOMBSTONE:
+                _note_forgotten(catalogue, segment.read_at(offset + header.length, header.stored))
     catalogue.add_objects(rows)
     return found
 

@@ -202,6 +202,8 @@ class PushReport(NamedTuple):
     """Of a push that pulls as well."""
     pull_error: dict[str, object] | None = None
     """Why it could not; what is here was sent all the same."""
+    erased: int = 0
+    """Packs that were deleted there because they held what was forgotten."""
 
     def as_json(self) -> dict[str, object]:
         document: dict[str, object] = {
@@ -365,6 +367,77 @@ class GcReport(NamedTuple):
                 "waiting": self.waiting,
             },
             "notes": list(self.notes),
+        }
+        if self.error is not None:
+            document["error"] = self.error
+        return document
+
+
+class Forgotten(NamedTuple):
+    """One content that was, or would be, forgotten."""
+
+    content: ContentId
+    size: int
+    """Bytes that it had as a file."""
+    paths: tuple[str, ...]
+    """The paths that held it in some version: they stay in history, and so does its hash."""
+    versions: int
+    """How many versions brought it."""
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            "content": str(self.content),
+            "size": self.size,
+            "paths": list(self.paths),
+            "versions": self.versions,
+        }
+
+
+class ForgetReport(NamedTuple):
+    """What was forgotten, or (`dry_run`) would be."""
+
+    contents: tuple[Forgotten, ...]
+    deleted: tuple[str, ...] = ()
+    """Paths that HEAD held one of them at: they leave `Data/`, with a version that says so."""
+    version: VersionId | None = None
+    """That version; None where HEAD held none of them."""
+    packs: int = 0
+    """Packs here that were written anew without them."""
+    torn: int = 0
+    """Files in `.memsync/torn/` that held one of them."""
+    remote_packs: int = 0
+    """Packs on the remote that were deleted, after what stays of them lay there."""
+    mirror_files: int = 0
+    """Files of the mirror and its `Archive/` that were deleted for ever."""
+    revisions: int = 0
+    """Earlier revisions that Drive kept of other files of the mirror."""
+    remote: str | None = None
+    """Its address; None where none is set."""
+    dry_run: bool = False
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    error: dict[str, object] | None = None
+    """What went wrong with the remote; what was done here stands, and another run finishes it."""
+    exit_code: int = 0
+
+    def as_json(self) -> dict[str, object]:
+        document: dict[str, object] = {
+            "dry_run": self.dry_run,
+            "contents": [content.as_json() for content in self.contents],
+            "deleted": list(self.deleted),
+            "version": _text(self.version),
+            "packs": self.packs,
+            "torn": self.torn,
+            "remote": None
+            if self.remote is None
+            else {
+                "url": self.remote,
+                "packs": self.remote_packs,
+                "mirror_files": self.mirror_files,
+                "revisions": self.revisions,
+            },
+            "notes": list(self.notes),
+            "warnings": list(self.warnings),
         }
         if self.error is not None:
             document["error"] = self.error

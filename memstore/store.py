@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from memstore.reports import (
         CommitReport,
         FileDifference,
+        ForgetReport,
         GcReport,
         ListedFile,
         PullReport,
@@ -527,6 +528,45 @@ class Store:
             self._rules() if rules is None else rules,
             keep_archived=config.gc_keep_archived if keep_archived is None else keep_archived,
         )
+
+    def forget(
+        self, targets: Sequence[str], *, at: At | None = None, reason: str = "", actor: str = ""
+    ) -> ForgetReport:
+        """Remove contents everywhere and for good: from all packs here and on the remote, from `Data/`, from the
+        mirror, its `Archive/` and its revisions. A target is a path (all that it ever held; with `at`, what it held
+        then), an archive reference, or 8 or more digits of a content's id. Without targets, finish a forget that was
+        cut off. Versions, paths, notes and hashes stay.
+
+        What goes wrong with the remote is in the report, not raised; another call finishes it.
+        """
+        from memstore.actions import remote_state
+        from memstore.actions.forget import forget
+
+        return forget(
+            self.repository,
+            [_clean(target) for target in _listed(targets)],
+            None if remote_state.load(self.repository) is None else self._open_remote,
+            at=at,
+            reason=reason,
+            actor=actor,
+            progress=self.progress,
+        )
+
+    def forget_dry_run(self, targets: Sequence[str], *, at: At | None = None) -> ForgetReport:
+        """What `forget` would remove, as far as is known here."""
+        from memstore.actions import remote_state
+        from memstore.actions.forget import dry_run
+
+        state = remote_state.load(self.repository)
+        cleaned = [_clean(target) for target in _listed(targets)]
+        return dry_run(self.repository, cleaned, at=at, url=None if state is None else state.url)
+
+    @property
+    def forgetting(self) -> bool:
+        """Whether a forget was cut off before its end."""
+        from memstore.actions import forgetting
+
+        return forgetting.load(self.repository) != forgetting.Intent()
 
     def _rules(self) -> Rules:
         """Which versions keep their contents, by the configuration."""

@@ -25,6 +25,7 @@ from memstore.objects.encoding import Base, Encoded
 from memstore.objects.reader import Piece
 from memstore.objects.record import Encoding, RecordKind, pack_header
 from memstore.objects.segment import Segment
+from memstore.objects.tombstone import ANY_FORGOTTEN, FORGOTTEN, Tombstone
 from memstore.withheld import Withheld
 
 if TYPE_CHECKING:
@@ -90,6 +91,27 @@ class Writer:
             return set(ids) - self._new
         stored = self._catalogue.maybe_stored({key_of(id) for id in ids})
         return {id for id in ids if not (id in self._new or (key_of(id) in stored and self.has(id)))}
+
+    def forgotten(self, ids: Iterable[ContentId]) -> dict[ContentId, str]:
+        """Those of them that were forgotten, each with the reason why it is not committed again."""
+        if self._catalogue.fact(ANY_FORGOTTEN) is None:
+            return {}
+        told = {}
+        for id in ids:
+            stone = self.repository.reader.forgotten(id)
+            if stone is not None:
+                day = time.strftime("%Y-%m-%d", time.gmtime(stone.time_ms / 1000))
+                told[id] = f"its content was forgotten on {day} ('memsync forget'), and is not taken in again"
+        return told
+
+    def add_tombstone(self, tombstone: Tombstone) -> None:
+        """Say that a content was removed. It counts with the next `commit`."""
+        payload = tombstone.packed()
+        encoded = Encoded(Encoding.RAW, payload, b"", 0, encoding.own_cost(len(payload)))
+        self.add(RecordKind.TOMBSTONE, tombstone.content, len(payload), encoded)
+        self._new.discard(tombstone.content)
+        if tombstone.why == FORGOTTEN:
+            self._catalogue.set_fact(ANY_FORGOTTEN, 1)
 
     def add(self, kind: RecordKind, id: Id, raw_length: int, encoded: Encoded) -> None:
         """Append an encoded object. It counts with the next `commit`."""

@@ -55,6 +55,7 @@ SECTIONS: Final[tuple[tuple[str, tuple[tuple[str, str], ...]], ...]] = (
             ("verify", "Read everything back and compare it with its hashes."),
             ("repair", "Bring back what damage took, here and on the remote."),
             ("gc", "Let old contents go by your rules, and make few packs of many."),
+            ("forget", "Remove what should never have been saved, everywhere and for good."),
             ("completion", "Print the line that completes memsync's commands in your shell."),
         ),
     ),

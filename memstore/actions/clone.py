@@ -19,6 +19,7 @@ from memstore.actions.remote_state import RemoteState
 from memstore.errors import BadInput, DamagedData, MemsyncError, RemoteMissing
 from memstore.identity import CATALOGUE_NAME, StoreFormat
 from memstore.ids import VersionId
+from memstore.manifest.removed import forgotten
 from memstore.manifest.version import Meta
 from memstore.progress import SILENT, Progress
 from memstore.remotes.base import OpenRemote
@@ -223,7 +224,9 @@ def _materialise(repository: Repository, writer: Writer, progress: Progress) -> 
     written: list[Found] = []
     progress.begin("writing files", repository.catalogue.tree_size(), "files")
     try:
-        for item in fill(repository, tree, repository.entries(head)):
+        gone = forgotten(repository.catalogue, repository.reader)
+        entries = (entry for entry in repository.entries(head) if entry.content not in gone)
+        for item in fill(repository, tree, entries):
             written.append(item)
             progress.advance(1)
     finally:

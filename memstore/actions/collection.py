@@ -26,6 +26,7 @@ from memstore.actions import remote_state
 from memstore.actions.remote_state import RemoteState
 from memstore.errors import RemoteMissing
 from memstore.manifest import history
+from memstore.objects.tombstone import FORGOTTEN
 from memstore.remotes.base import BytesSource, Remote
 
 if TYPE_CHECKING:
@@ -172,6 +173,39 @@ def mark(repository: Repository, state: RemoteState, remote: Remote, notes: Note
             state, collections={**state.collections, id: tuple(fossils)}, settled=(*state.settled, id)
         )
     return remote_state.save(repository, replace(state, superseded=())), len(fossils)
+
+
+def erase(repository: Repository, state: RemoteState, remote: Remote) -> tuple[RemoteState, int]:
+    """Delete at once the packs that hold what was forgotten: (state, how many). All that stays of them must be
+    there already. The marker comes first: who pushes at the same moment, and counts on one of them, sees it at
+    the next push, and sends again what is in no pack that counts."""
+    if not state.erase:
+        return state, 0
+    there = {file.name.rpartition("/")[2] for file in remote.list("packs/")}
+    doomed = sorted(there.intersection(state.erase))
+    if doomed:
+        id = os.urandom(8).hex()
+        now = time.time_ns() // 1_000_000
+        body = {
+            "format": FORMAT,
+            "device": repository.device.id,
+            "time": now,
+            "why": FORGOTTEN,
+            "fossils": doomed,
+        }
+        remote.create(f"heads/gc-{id}", BytesSource(json.dumps(body).encode()))
+        state = remote_state.save(
+            repository,
+            replace(
+                state,
+                collections={**state.collections, id: tuple(doomed)},
+                settled=tuple(sorted({*state.settled, id})),
+            ),
+        )
+        for name in doomed:
+            remote.delete(f"packs/{name}")
+    superseded = tuple(name for name in state.superseded if name not in state.erase)
+    return remote_state.save(repository, replace(state, erase=(), superseded=superseded)), len(doomed)
 
 
 def sweep(repository: Repository, state: RemoteState, remote: Remote, notes: Notes) -> Swept:

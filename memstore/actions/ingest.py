@@ -157,7 +157,8 @@ def _taken(
 
     taken = bulk.unpack_answer(answer.facts)
     new = [row[1:4] for row in taken if row.what == bulk.READ]
-    withheld = {
+    withheld = writer.forgotten([row[0] for row in new])
+    withheld |= {
         row.content: why
         for row in taken
         if row.what == bulk.READ and (why := writer.withheld.reason(row.content, row.raw, row.client))
@@ -255,13 +256,16 @@ def _stored(
             items[number] = _read(repository.workspace.data, repository.reader, again)
     new = [item for item in items if isinstance(item, _Encoded | _Plain)]
     missing = writer.missing([item.ingested.content for item in new])
+    forgotten = writer.forgotten([item.ingested.content for item in new])
     for item in items:
         if isinstance(item, Unreadable):
             yield item
         if not isinstance(item, _Encoded | _Plain):
             continue
         content = item.ingested.content
-        withheld = writer.withheld.reason(content, item.ingested.size, item.ingested.client)
+        withheld = forgotten.get(content) or writer.withheld.reason(
+            content, item.ingested.size, item.ingested.client
+        )
         if withheld is not None and (isinstance(item, _Plain) or item.form is not None):
             yield left_out(item.ingested.found.path, withheld)
             continue

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from blake3 import blake3
 
 from memstore.actions import chains
-from memstore.actions.candidate import Candidate, Ingested, Old, Unreadable, reason, unreadable
+from memstore.actions.candidate import Candidate, Ingested, Old, Unreadable, left_out, reason, unreadable
 from memstore.errors import DamagedData, DiskTrouble
 from memstore.ids import ContentId
 from memstore.manifest.version import Kind
@@ -22,6 +22,7 @@ from memstore.objects import chunker, encoding
 from memstore.objects.encoding import Base, Encoded, own_cost
 from memstore.objects.reader import Piece
 from memstore.objects.record import RecordKind
+from memstore.objects.tombstone import ANY_FORGOTTEN
 from memstore.worktree import reading
 
 if TYPE_CHECKING:
@@ -44,12 +45,30 @@ def take_in(
     for _ in range(TRIES):
         try:
             with reading.StableFile(path) as file:
+                forgotten = _forgotten(repository, writer, candidate, file)
+                if forgotten is not None:
+                    return left_out(found.path, forgotten)
                 item = _stream(repository, writer, candidate, file, pool)
                 if not file.changed():
                     return item
         except (OSError, DiskTrouble) as error:
             return unreadable(found.path, reason(error))
     return unreadable(found.path, reading.changed(path).message)
+
+
+def _forgotten(
+    repository: Repository, writer: Writer, candidate: Candidate, file: reading.StableFile
+) -> str | None:
+    """Why a file is left out, found before the first of its pieces is stored; None for all others."""
+    if repository.catalogue.fact(ANY_FORGOTTEN) is None:
+        return None
+    whole = blake3(max_threads=blake3.AUTO)
+    for data in file.pieces():
+        whole.update(data)
+    content = ContentId(whole.digest())
+    if candidate.old is not None and candidate.old.content == content:
+        return None
+    return writer.forgotten([content]).get(content)
 
 
 def _stream(

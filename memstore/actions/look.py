@@ -7,14 +7,17 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
+from memstore import files
 from memstore.actions import pending as pending_changes
 from memstore.actions import select
 from memstore.actions.select import At
+from memstore.actions.state_files import FINISH_FORGETTING, FORGETTING
 from memstore.errors import BadInput
 from memstore.ids import VersionId
 from memstore.manifest import history, references
 from memstore.manifest.version import ChangeKind, Entry, Kind, Version
 from memstore.merging.names import is_side_file
+from memstore.objects.reader import Removed
 from memstore.reports import (
     FileDifference,
     ListedFile,
@@ -41,6 +44,8 @@ def status(
         PendingChange(row.path, row.change, row.new.size if row.new else None)
         for row in pending_changes.pending(repository, None, warnings)
     )
+    if files.exists(os.path.join(repository.state, FORGETTING)):
+        warnings.append(f"a 'memsync forget' is not finished; {FINISH_FORGETTING}")
     hours = repository.workspace.config.status_warn_unpushed_hours
     if remote is not None and oldest_unpushed_ms is not None:
         waited = (time.time_ns() // 1_000_000 - oldest_unpushed_ms) / 3_600_000
@@ -255,7 +260,10 @@ def _difference(
 def _text(repository: Repository, entry: Entry) -> bytes | None:
     if entry.size > SHOWN_TEXT:
         return None
-    return _if_text(repository.read(entry.content))
+    try:
+        return _if_text(repository.read(entry.content))
+    except Removed:
+        return None  # sizes are all that is left to compare
 
 
 def _text_on_disk(repository: Repository, entry: Entry) -> bytes | None:

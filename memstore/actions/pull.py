@@ -15,9 +15,10 @@ from memstore import reflog
 from memstore.actions import checkout, collection, fetch, remote_state
 from memstore.actions.checkout import Step
 from memstore.actions.commit import finish_checkout, log_archived, record
+from memstore.actions.expunge import drop_from_head, expunge
 from memstore.actions.merge import ON_CONFLICT, merge
 from memstore.actions.remote_state import RemoteState
-from memstore.errors import BadInput, RemoteMissing, UsageError
+from memstore.errors import BadInput, DamagedData, RemoteMissing, UsageError
 from memstore.identity import StoreFormat
 from memstore.ids import ContentId, VersionId
 from memstore.manifest import history
@@ -54,12 +55,30 @@ def pull(
     heads = _fetch(repository, state, remote, progress)
     with repository.writing() as writer:
         finish_checkout(repository, writer)
+        trouble = _without_forgotten(repository, writer)
         ours = repository.head()
         heads = [*heads, *_apart_here(repository, heads)]
         if all(_contains(repository, ours, head) for head in heads):
-            return PullReport("nothing", ours)
-        meta = Meta(reason="saved before a pull")
-        return unite(repository, writer, heads, meta, on_conflict=on_conflict, progress=progress)
+            report = PullReport("nothing", ours)
+        else:
+            meta = Meta(reason="saved before a pull")
+            report = unite(repository, writer, heads, meta, on_conflict=on_conflict, progress=progress)
+        version, warnings = drop_from_head(repository, writer)
+        if version is not None:
+            report = report._replace(status="success" if report.status == "nothing" else report.status,
+                                     version=version.id)  # fmt: skip
+        return report._replace(warnings=(*report.warnings, *trouble, *warnings))
+
+
+def _without_forgotten(repository: Repository, writer: Writer) -> list[str]:
+    """What another device forgot leaves the packs here; a warning where a damaged one stands in the way."""
+    try:
+        expunge(repository, writer, remote_state.load(repository))
+    except DamagedData as error:
+        return [
+            f"what was forgotten is still here: {error.message}; 'memsync repair', then 'memsync pull' again"
+        ]
+    return []
 
 
 def unite(
@@ -133,7 +152,10 @@ def _fetch(
     if not heads:
         raise RemoteMissing(f"nothing was pushed to {remote.url} yet", hint="run 'memsync push' first")
     there: list[str] = []
+    known = state.collections.keys()
     state, _ = collection.learn(state, remote, listed)
+    if state.collections.keys() - known:  # what was removed or forgotten there is to leave here as well
+        there = fetch.fetch_what_counts(repository, state, remote, progress)
     if any(repository.catalogue.seq(head) is None for head in heads):
         since = fetch.last_seq(repository)
         found = fetch.fetch_noted(repository, state, remote, noted, progress)

@@ -24,6 +24,7 @@ from memstore.identity import StoreFormat
 from memstore.mirror import apply as mirror_apply
 from memstore.mirror import plan as mirror_plan
 from memstore.mirror.apply import Outcome
+from memstore.mirror.erase import erase_foreign
 from memstore.mirror.others import learn_of_others
 from memstore.objects.catalogue import PlaceKind, path_of
 from memstore.progress import SILENT, Progress
@@ -32,6 +33,7 @@ from memstore.reports import PushReport, counted
 
 if TYPE_CHECKING:
     from memstore.repository import Repository
+    from memstore.writer import Writer
 
 ROUNDS: Final = 3
 """What comes home from the mirror is pushed in another round; more than two would be a person typing along."""
@@ -45,6 +47,7 @@ class _Work:
     objects: int = 0
     packs: int = 0
     heads: int = 0
+    erased: int = 0
     ahead: bool = False
     outcome: Outcome = field(default_factory=Outcome)
     notes: list[str] = field(default_factory=list)
@@ -156,7 +159,7 @@ def _nothing_to_do(
     if state.store is None or repository.head() is None:
         return repository.head() is None
     heads = {str(head) for head in repository.catalogue.heads()}
-    if remote_state.unpushed(repository, state)[0] or set(state.heads) != heads:
+    if remote_state.unpushed(repository, state)[0] or set(state.heads) != heads or state.erase:
         return False
     if unsent_packs(repository, state):
         return False
@@ -176,6 +179,7 @@ def _send(
     """Packs, then heads. Returns the state as it was saved."""
     state, listed, notes = _contact(repository, state, remote, progress)
     with repository.writing() as writer:
+        state = _without_forgotten(repository, writer, state, work)
         seal(repository, writer)
         heads = repository.catalogue.heads()
     work.carrying = carried.of_unsent(repository, state)
@@ -199,12 +203,31 @@ def _send(
     work.ahead = published.ahead
     work.warnings += published.warnings
     collection.say_seen(repository, state, remote, notes)
+    state, erased = collection.erase(repository, state, remote)
+    work.erased += erased
     work.versions += versions
     work.carried |= work.carrying
     work.carrying = {}
     if work.heads or pending:
         progress.say(f"every version is safe on {remote.url}")
     return state
+
+
+def _without_forgotten(
+    repository: Repository, writer: Writer, state: RemoteState, work: _Work
+) -> RemoteState:
+    """Nothing that was forgotten is sent, whoever forgot it: it leaves HEAD and the packs here before."""
+    from memstore.actions.commit import finish_checkout
+    from memstore.actions.expunge import drop_from_head, expunge
+    from memstore.manifest.removed import any_forgotten
+
+    if not any_forgotten(repository.catalogue):
+        return state
+    finish_checkout(repository, writer)
+    _, warnings = drop_from_head(repository, writer)
+    work.warnings += warnings
+    gone = expunge(repository, writer, state)
+    return gone.state or state
 
 
 def _sent_by_others(repository: Repository, state: RemoteState, remote: OpenRemote) -> RemoteState:
@@ -354,9 +377,12 @@ def _mirror(
         note = f"{counted(len(large), 'file')} above mirror.max_file_size, in packs only: {some}"
         if note not in work.notes:
             work.notes.append(note)
-    foreign = outcome.foreign
+    foreign, notes = erase_foreign(repository, remote, outcome.foreign)
+    work.notes += notes
     if remote.listing_is_free:
         more, earlier = mirror_apply.changed_by_hand(repository, remote, paths, foreign)
+        more, notes = erase_foreign(repository, remote, more)
+        work.notes += notes
         foreign = [*foreign, *more]
         if earlier and not foreign and outcome.error is None and not outcome.left:
             work.notes.append(f"{counted(earlier, 'file')} of the mirror had an earlier version again")
@@ -401,6 +427,7 @@ def _report(remote: OpenRemote | None, work: _Work, error: MemsyncError | None) 
         notes=(*work.notes, *work.outcome.notes),
         warnings=tuple(work.warnings),
         ahead=work.ahead,
+        erased=work.erased,
         error=None if error is None else error.as_json(),
         exit_code=0 if error is None else error.exit_code,
     )

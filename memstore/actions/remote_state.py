@@ -56,6 +56,8 @@ class RemoteState:
     """Packs there that a compaction here took the place of, and no marker says so yet."""
     remade: tuple[str, ...] = ()
     """Packs that a compaction made of packs that lay there: their versions are no news."""
+    erase: tuple[str, ...] = ()
+    """Packs there that hold what was forgotten: to be deleted as soon as what stays of them lies there."""
     last_push_ms: int | None = None
     last_error: str | None = None
     last_error_ms: int | None = None
@@ -77,7 +79,7 @@ def load(repository: Repository) -> RemoteState | None:
         if said not in (None, _check(facts)):
             raise ValueError("it is not what was written")
         known = {name: facts[name] for name in RemoteState.__dataclass_fields__ if name in facts}
-        for name in ("sent", "unpublished", "unlogged", "heads", "settled", "superseded", "remade"):
+        for name in ("sent", "unpublished", "unlogged", "heads", "settled", "superseded", "remade", "erase"):
             known[name] = tuple(known.get(name, ()))
         known["collections"] = {id: tuple(names) for id, names in known.get("collections", {}).items()}
         state = RemoteState(**_checked(known))
@@ -171,7 +173,7 @@ def emptied(state: RemoteState) -> RemoteState:
     return replace(
         state,
         sent=(), unpublished=(), heads=(), mirrored=None,
-        registered=True, collections={}, settled=(), superseded=(), remade=(),
+        registered=True, collections={}, settled=(), superseded=(), remade=(), erase=(),
     )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from memstore import files, recovery, reflog, salvage
 from memstore.actions import remote_state, repair_remote, state_files
+from memstore.actions.expunge import erase_torn, expunge
 from memstore.actions.fetch import HEADER_SPACE
 from memstore.actions.repair_contents import Search
 from memstore.actions.seal import seal
@@ -99,6 +100,7 @@ def repair(
                 again = verify(repository, progress=progress).problems
                 mended += _mend_local(repository, writer, [], again, dry_run)
             mended += state_files.mend(repository, dry_run=dry_run)
+            late = [] if dry_run else _without_forgotten(repository, writer)
         left: list[Problem] = []
         if remote is not None and not warnings:
             try:
@@ -120,7 +122,20 @@ def repair(
         if problem.kind in _LOSSES and problem.id not in known | still
     ]
     mended = [row for row in mended if row.id not in still]
-    return RepairReport(tuple(mended), (*after.problems, *left), False, after.notes, tuple(warnings))
+    return RepairReport(tuple(mended), (*after.problems, *left), False, after.notes, (*warnings, *late))
+
+
+def _without_forgotten(repository: Repository, writer: Writer) -> list[str]:
+    """What came back with a pack, or lies in `torn/` now, and was forgotten, goes; warnings."""
+    told = removed.forgotten(repository.catalogue, repository.reader)
+    if not told:
+        return []
+    try:
+        expunge(repository, writer, remote_state.load_or_none(repository))
+        erase_torn(repository, told)
+    except DamagedData as error:
+        return [f"what was forgotten is still here: {error.message}; {error.hint}"]
+    return []
 
 
 def _verified(repository: Repository, mended: list[Mended], progress: Progress) -> VerifyReport:

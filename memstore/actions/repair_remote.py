@@ -13,8 +13,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from memstore import files
+from memstore.actions import collection, remote_state, state_files
 from memstore.actions import fetch as fetch_actions
-from memstore.actions import remote_state, state_files
 from memstore.actions.remote_state import RemoteState
 from memstore.actions.verify import paths_in
 from memstore.actions.verify_remote import is_damaged, verify_remote
@@ -191,6 +191,8 @@ def _mend_packs(
         if kind == PlaceKind.PACK
     }
     missing = [name for name in state.sent if name in here and name not in listed]
+    if missing and _was_collected(state, remote):
+        missing = []  # taken on purpose, perhaps because of what they hold: a push sends what is to lie there
     damaged = [
         name for name in sorted(here.keys() & listed.keys()) if is_damaged(remote, listed[name], here[name])
     ]
@@ -214,6 +216,12 @@ def _mend_packs(
     finally:
         progress.end()
     return done
+
+
+def _was_collected(state: RemoteState, remote: OpenRemote) -> bool:
+    """Whether there is a collection, or a forget, of which this device has not taken note yet."""
+    told = collection.notes_in(file.name for file in remote.list("heads/"))
+    return not told.collections <= set(state.settled)
 
 
 def _mend_heads(repository: Repository, remote: OpenRemote, dry_run: bool) -> list[Mended]:

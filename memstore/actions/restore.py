@@ -19,6 +19,7 @@ from memstore.errors import BadInput, DamagedData
 from memstore.ids import ContentId, VersionId
 from memstore.manifest.references import References
 from memstore.manifest.version import Change, ChangeKind, Entry, Kind, Meta
+from memstore.objects.reader import Removed
 from memstore.objects.record import PIECE_LIMIT
 from memstore.progress import SILENT, Progress
 from memstore.reports import Restored, RestoreReport
@@ -92,6 +93,7 @@ def restore_to(
     """Write files of history to a place outside `Data/`; no version. One file goes to `destination` itself
     unless that is a folder; several go below it. Raises `BadInput` for what is there already and differs."""
     chosen = _choose(repository, paths, at)
+    warnings = _leave_out_removed(repository, chosen)
     destination = os.path.abspath(destination)
     data = os.path.realpath(repository.workspace.data)
     for inside in (data, os.path.realpath(repository.state)):
@@ -118,7 +120,7 @@ def restore_to(
         entry = chosen[path].entry
         files.make_dir(root)
         materialise.write_file(root, name, entry.kind, repository.stream(entry.content), entry.modified_ms)
-    return RestoreReport(None, _restored(chosen, [], set(chosen), None), None)
+    return RestoreReport(None, _restored(chosen, [], set(chosen), None), None, (), tuple(warnings))
 
 
 def select_target(path: str, item: Chosen) -> str:
@@ -200,6 +202,24 @@ def _leave_out_damaged(repository: Repository, chosen: dict[str, Chosen]) -> lis
             del chosen[path]
             trouble = error
             told.append(f"{path} is left as it was: {error.message}; {error.hint}")
+    if trouble is not None and not chosen:
+        raise trouble
+    return told
+
+
+def _leave_out_removed(repository: Repository, chosen: dict[str, Chosen]) -> list[str]:
+    """Take out of `chosen` what was removed on purpose; a sentence for each. Raises `Removed` where that is all."""
+    told: list[str] = []
+    trouble: Removed | None = None
+    for path, item in list(chosen.items()):
+        try:
+            next(repository.stream(item.entry.content), None)
+        except Removed as error:
+            del chosen[path]
+            trouble = error
+            told.append(f"{path} is left out: {error.message}")
+        except DamagedData:
+            continue  # told when it is written
     if trouble is not None and not chosen:
         raise trouble
     return told

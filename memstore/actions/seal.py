@@ -49,7 +49,7 @@ def seal(repository: Repository, writer: Writer) -> list[Sealed]:
         scans = [(segment, _to_known_end(segment.scan(), places.get(segment.name))) for segment in segments]
         if not any(scan.damaged or any(group.records for group in scan.groups) for _, scan in scans):
             return []
-        _sweep(repository)
+        sweep(repository, _STALE_SECONDS)
         packs = _write_packs(repository, scans)
         _swap(repository, writer, scans, packs)
         return packs
@@ -79,13 +79,14 @@ def _open_all(repository: Repository) -> list[Segment]:
     return opened
 
 
-def _sweep(repository: Repository) -> None:
-    """Remove what killed processes left half-written; what is younger may be a download that goes on."""
-    limit = time.time() - _STALE_SECONDS
+def sweep(repository: Repository, seconds: float) -> None:
+    """Remove what killed processes left half-written so long ago; what is younger may be a download that goes on, and
+    would have to begin again."""
+    limit = time.time() - seconds
     for folder in ("packs", "segments"):
         for name in files.names(os.path.join(repository.state, folder)):
             path = os.path.join(repository.state, folder, name)
-            if name.startswith(files.TEMPORARY_PREFIX) and os.stat(path).st_mtime < limit:
+            if name.startswith(files.TEMPORARY_PREFIX) and os.stat(path).st_mtime <= limit:
                 files.discard(path)
 
 
@@ -149,8 +150,8 @@ def _metadata(repository: Repository, scans: list[tuple[Segment, Scan]]) -> Iter
                 raw = encoding.decode(header.encoding, payload, header.raw)
                 if not _version_packed(repository, raw, packs):
                     yield header._replace(encoding=Encoding.RAW), raw
-            elif not _packed(repository, header, packs):
-                yield header, payload
+            elif header.kind == RecordKind.TOMBSTONE or not _packed(repository, header, packs):
+                yield header, payload  # a content may have several tombstones, and another may say less
         for raw in salvage.remade(repository.catalogue, repository.reader, segment.name, scan):
             yield Header(RecordKind.VERSION, Encoding.RAW, b"", len(raw), len(raw), b"", 0, 0), raw
 

@@ -58,8 +58,9 @@ def settle(
     there = [file.name.rpartition("/")[2] for file in remote.list("packs/")]
     counting = collection.live(there, fossils)
     gone = collection.no_longer_there(here, fossils.union(state.sent), counting)
-    if gone:
+    if gone or new:  # what was collected or forgotten may be here in packs of our own
         counting = set(fetch.fetch_what_counts(repository, state, remote, progress))
+    if gone:
         with repository.writing():
             here = recovery.pack_names(repository.state)
             gone = collection.no_longer_there(here, fossils.union(state.sent), counting)

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from memstore.repository import Repository
 
 TORN: Final = "torn"
+FORGETTING: Final = "forgetting"
+"""The record of a forget that is not finished, in `.memsync/`."""
+FINISH_FORGETTING: Final = "'memsync forget --everywhere' finishes it"
 _REFLOG_LINE: Final = re.compile(r"[0-9a-f]{64} \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ \w+( -| [0-9a-f]{64})?")
 _MEND: Final = "run 'memsync repair'"
 

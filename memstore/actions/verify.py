@@ -16,6 +16,7 @@ from blake3 import blake3
 
 from memstore import files, recovery, salvage
 from memstore.actions import state_files
+from memstore.actions.state_files import FINISH_FORGETTING, FORGETTING
 from memstore.errors import DamagedData, DiskTrouble
 from memstore.ids import ContentId, Id, PackId, VersionId
 from memstore.manifest import history
@@ -72,6 +73,8 @@ def _verify(repository: Repository, *, quick: bool, progress: Progress) -> Verif
         if removed:
             were = f"{counted(removed, 'content')} {'was' if removed == 1 else 'were'}"
             found_already.append(f"{were} removed by retention, or forgotten: that is no damage")
+    if files.exists(os.path.join(repository.state, FORGETTING)):
+        found_already.append(f"a 'memsync forget' was cut off before its end; {FINISH_FORGETTING}")
     versions = repository.catalogue.version_count()
     notes = tuple(dict.fromkeys([*found_already, *repository.warnings]))
     return VerifyReport(count, size, tuple(problems), versions, notes)

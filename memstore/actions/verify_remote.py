@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 from blake3 import blake3
 
@@ -21,6 +22,9 @@ from memstore.remotes.base import BytesSource, FileSource, Remote, RemoteFile
 from memstore.reports import Problem
 from memstore.repository import Repository
 from memstore.workspace import Paths, Workspace
+
+SCRATCH: Final = "verify-"
+"""What the names of folders in `.memsync` begin with into which a remote is read."""
 
 
 def verify_remote(
@@ -120,7 +124,7 @@ def _read_remote(
     repository: Repository, remote: Remote, listed: Sequence[RemoteFile], progress: Progress
 ) -> Iterator[Problem]:
     """Fetch every pack into a store that is thrown away, and verify that one: what a clone would find."""
-    root = os.path.join(repository.state, "verify-" + os.urandom(8).hex())
+    root = os.path.join(repository.state, SCRATCH + os.urandom(8).hex())
     workspace = Workspace(root, Paths(), repository.workspace.config)
     scratch = Repository.create(workspace, repository.format)
     progress.begin("reading the remote", sum(file.size for file in listed), "B")

@@ -11,12 +11,29 @@ from memstore.manifest.held import held, with_ancestors
 from memstore.objects.catalogue import Catalogue
 from memstore.objects.reader import ObjectReader
 from memstore.objects.record import RecordKind
-from memstore.objects.tombstone import FORGOTTEN, Tombstone
+from memstore.objects.tombstone import ANY_FORGOTTEN, FORGOTTEN, Tombstone
 
 
 def tombstones(catalogue: Catalogue, reader: ObjectReader) -> list[Tombstone]:
     """All that are here; a content may have several. Raises `DamagedData`."""
     return [reader.tombstone(location) for _, location in catalogue.of_kind(RecordKind.TOMBSTONE)]
+
+
+def any_forgotten(catalogue: Catalogue) -> bool:
+    """Whether anything was ever forgotten, as far as is known here. Costs nothing."""
+    return catalogue.fact(ANY_FORGOTTEN) is not None
+
+
+def forgotten(catalogue: Catalogue, reader: ObjectReader) -> set[ContentId]:
+    """The contents that were forgotten, whether they are still here or not."""
+    if not any_forgotten(catalogue):
+        return set()
+    return {stone.content for stone in tombstones(catalogue, reader) if stone.why == FORGOTTEN}
+
+
+def is_forgotten(catalogue: Catalogue, reader: ObjectReader, content: ContentId) -> bool:
+    """Whether that one was."""
+    return any_forgotten(catalogue) and reader.forgotten(content) is not None
 
 
 def in_force(catalogue: Catalogue, reader: ObjectReader) -> dict[ContentId, Tombstone]:

@@ -102,6 +102,9 @@ def _do(
 ) -> None:
     if step.mirrored is not None:
         known = None if seen is None else content_of(repository, target, seen, step.mirrored)
+        if step.work == Work.ERASE and (seen is None or known == step.mirrored.content):
+            _erase(repository, target, step, seen, outcome)
+            return
         if seen is None or (seen.trashed and known is not None):
             _without_file(repository, target, step, seen, outcome)
             return
@@ -125,9 +128,27 @@ def _do(
         outcome.skipped += 1
 
 
+def _erase(
+    repository: Repository, target: MirrorTarget, step: Step, seen: MirrorFile | None, outcome: Outcome
+) -> None:
+    """What was forgotten goes, whatever name a person gave it, and from the trash; then the new file comes."""
+    try:
+        if seen is not None:
+            target.erase(seen)
+            outcome.notes.append(f"{seen.path} in the mirror held what was forgotten; it was removed there")
+        forget(repository, step.path)
+        if step.entry is not None:
+            _put(repository, target, step.entry, outcome)
+    except (Conflict, RemoteMissing) as error:
+        _in_the_way(repository, target, step, error, outcome)
+
+
 def _change(
     repository: Repository, target: MirrorTarget, step: Step, seen: MirrorFile | None, outcome: Outcome
 ) -> None:
+    if step.work == Work.ERASE:
+        _erase(repository, target, step, seen, outcome)
+        return
     if seen is None:
         assert step.entry is not None
         _put(repository, target, step.entry, outcome)
@@ -165,11 +186,24 @@ def _after_move(
     off on the way comes by here again."""
     assert step.mirrored is not None
     outcome.moved += 1
-    if step.archive_content not in (None, step.mirrored.content):
+    if step.archive_content not in (None, step.mirrored.content) and not _was_removed(
+        repository, step.archive_content
+    ):
         _complete(repository, target, moved, step.archive_content)
     forget(repository, step.path)
     if step.entry is not None:
         _put(repository, target, step.entry, outcome)
+
+
+def _was_removed(repository: Repository, content: ContentId | None) -> bool:
+    """Whether nothing but a tombstone is left of a content, so that no archived file can be made to hold it."""
+    if content is None:
+        return False
+    try:
+        next(repository.stream(content), None)
+    except Removed:
+        return True
+    return False
 
 
 def _put(repository: Repository, target: MirrorTarget, entry: Entry, outcome: Outcome) -> None:

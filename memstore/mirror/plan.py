@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from memstore.ids import ContentId, VersionId
 from memstore.manifest.history import path_history
+from memstore.manifest.removed import is_forgotten
 from memstore.manifest.version import ChangeKind, Entry, Kind, archive_name
 from memstore.objects.catalogue import as_content
 from memstore.objects.reader import Removed
@@ -38,6 +39,8 @@ class Work(Enum):
     """The old file moves to its archive name, the new content becomes a new file."""
     RETIRE = "retire"
     """The path is gone from `Data/`: the file moves to its archive name."""
+    ERASE = "erase"
+    """What lies there was forgotten: it goes for ever, and what the path is to hold, if anything, is a new file."""
 
 
 class Mirrored(NamedTuple):
@@ -54,7 +57,7 @@ class Step(NamedTuple):
     work: Work
     path: str
     entry: Entry | None
-    """What the path is to hold; None for RETIRE."""
+    """What the path is to hold; None for RETIRE, and for ERASE where it is to hold nothing."""
     mirrored: Mirrored | None
     """What memsync put there; None for CREATE."""
     archive_as: str | None = None
@@ -129,7 +132,7 @@ def steps(repository: Repository, only: Sequence[str] | None = None) -> Iterator
         mirrored = None
         if old_content is not None:
             mirrored = Mirrored(path, ContentId(old_content), old_size, handle, stamp)
-        if not selection.takes(entry):
+        if not selection.takes(entry) or _is_forgotten(repository, entry.content):
             if mirrored is not None:
                 yield _retire(repository, mirrored)
             continue
@@ -188,7 +191,13 @@ def _wanted(path: str, only: Sequence[str] | None) -> bool:
     return only is None or any(not name or path == name or path.startswith(name + "/") for name in only)
 
 
+def _is_forgotten(repository: Repository, content: ContentId) -> bool:
+    return is_forgotten(repository.catalogue, repository.reader, content)
+
+
 def _changed(repository: Repository, entry: Entry, mirrored: Mirrored) -> Step:
+    if _is_forgotten(repository, mirrored.content):
+        return Step(Work.ERASE, entry.path, entry, mirrored)
     if mirrored.size > repository.workspace.config.mirror_archive_max_size:
         return Step(Work.UPDATE, entry.path, entry, mirrored)
     name, content = _left_as(repository, mirrored)
@@ -198,6 +207,8 @@ def _changed(repository: Repository, entry: Entry, mirrored: Mirrored) -> Step:
 
 
 def _retire(repository: Repository, mirrored: Mirrored) -> Step:
+    if _is_forgotten(repository, mirrored.content):
+        return Step(Work.ERASE, mirrored.path, None, mirrored)
     name, content = _left_as(repository, mirrored)
     if name is None:
         head = repository.head()

@@ -106,6 +106,8 @@ class ObjectReader:
     def stream(self, id: ContentId) -> Iterator[bytes]:
         """The content in pieces of at most 16 MiB, each checked before it is given."""
         forms = self._catalogue.locations(id)
+        if self.forgotten(id, forms) is not None:
+            raise self._gone(id)  # though its bytes may be here until it has left every pack
         pieces = self.recipe(id, forms)
         if pieces is None:
             yield self.object(id, RecordKind.CONTENT, forms)
@@ -179,6 +181,17 @@ class ObjectReader:
     def tombstone(self, location: Location) -> Tombstone:
         """The tombstone at a location. Raises `DamagedData`."""
         return Tombstone.unpacked(self._payload(location))
+
+    def forgotten(self, id: ContentId, forms: Sequence[Location] | None = None) -> Tombstone | None:
+        """The tombstone by which a content is forgotten; None for any other. `forms` is what the catalogue has of
+        it, where the caller asked already."""
+        for row in self._catalogue.locations(id) if forms is None else forms:
+            if row.kind == RecordKind.TOMBSTONE:
+                with contextlib.suppress(DamagedData):
+                    stone = self.tombstone(row)
+                    if stone.content == id and stone.why == FORGOTTEN:
+                        return stone
+        return None
 
     def _gone(self, id: Id) -> Missing:
         """Why no form of a content is here: removed on purpose, or missing."""

@@ -11,6 +11,8 @@ from memstore.ids import ContentId, VersionId
 
 RETENTION: Final = "retention"
 FORGOTTEN: Final = "forgotten"
+ANY_FORGOTTEN: Final = "any forgotten"
+"""A fact of the catalogue: some tombstone here says that a content was forgotten. Only then need anybody ask."""
 
 
 class Tombstone(NamedTuple):

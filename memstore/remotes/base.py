@@ -20,7 +20,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -201,8 +201,9 @@ class MirrorTarget(Protocol):
         its path. Twins: the one memsync made, else the oldest.
         """
 
-    def walk(self) -> Iterator[MirrorFile]:
-        """Every file of the mirror that this remote can see, `Archive/` included, the store's half not."""
+    def walk(self, *, trashed: bool = False) -> Iterator[MirrorFile]:
+        """Every file of the mirror that this remote can see, `Archive/` included, the store's half not; with
+        `trashed` also those in the trash, where there is one."""
 
     def fetch(self, handle: str) -> bytes:
         """The bytes that are there now."""
@@ -223,6 +224,18 @@ class MirrorTarget(Protocol):
 
     def remove(self, seen: MirrorFile) -> None:
         """Remove a file that still is as `seen` says (a folder: for ever; Drive: to the trash)."""
+
+    def erase(self, seen: MirrorFile) -> None:
+        """Remove a file that still has the bytes that `seen` says, for ever and with all that the remote keeps of it,
+        from the trash as well. One that is gone is no error; `Conflict` if it was changed."""
+
+    def sweep(self) -> None:
+        """Remove what killed processes left half-written, in both halves, unless it is so young that somebody may
+        still be at it."""
+
+    def drop_revisions(self, seen: MirrorFile, sums: Collection[str]) -> int:
+        """Remove the earlier revisions of a file whose MD5 is among `sums`, for ever; how many. None where the
+        remote keeps none."""
 
 
 class OpenRemote(Remote, MirrorTarget, Protocol):

@@ -14,7 +14,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -33,6 +34,8 @@ from memstore.remotes.folder_paths import entry, real_folder, stamp_of
 from memstore.worktree.names import check_path
 
 STORE: Final = ".memsync"
+STALE_SECONDS: Final = 3600
+"""Age from which on a half-written file is nobody's any more."""
 PIECE: Final = 1 << 20
 """Bytes copied at a time."""
 
@@ -143,7 +146,7 @@ class FolderRemote:
             self._expect_root()
             return [self._look(path if handle is None else handle) for path, handle in files]
 
-    def walk(self) -> Iterator[MirrorFile]:
+    def walk(self, *, trashed: bool = False) -> Iterator[MirrorFile]:  # noqa: ARG002 - there is no trash
         """Paths come as the file system has them, unchecked. Symlinks are neither shown nor followed."""
         with self._trouble("could not list"):
             self._expect_root()
@@ -249,6 +252,31 @@ class FolderRemote:
             files.remove(path)
             files.sync_dir(os.path.dirname(path))
             self._drop_empty(os.path.dirname(seen.handle))
+
+    def erase(self, seen: MirrorFile) -> None:
+        with self._trouble("could not remove"):
+            self._expect_root()
+            if self._look(seen.handle) is not None:
+                self.remove(seen)
+
+    def sweep(self) -> None:
+        limit = time.time() - STALE_SECONDS
+        with self._trouble("could not tidy"):
+            self._expect_root()
+            folders = [self.root]
+            while folders:
+                folder = folders.pop()
+                for name in self._names(folder):
+                    path = os.path.join(folder, name)
+                    facts = entry(path)
+                    if facts is not None and stat.S_ISDIR(facts.st_mode):
+                        folders.append(path)
+                    elif facts is not None and _is_stale(name, facts, limit):
+                        files.discard(path)
+
+    def drop_revisions(self, seen: MirrorFile, sums: Collection[str]) -> int:  # noqa: ARG002
+        """A folder keeps none; what a program that syncs it, or a file system, keeps is out of reach."""
+        return 0
 
     # -- inside --------------------------------------------------------------------------------------------
 
@@ -414,6 +442,10 @@ class FolderRemote:
             trouble.retryable = False
             trouble.hint = f"{self.root} can't be written: check its permissions, or how it is mounted"
         return trouble
+
+
+def _is_stale(name: str, facts: os.stat_result, limit: float) -> bool:
+    return name.startswith(files.TEMPORARY_PREFIX) and stat.S_ISREG(facts.st_mode) and facts.st_mtime < limit
 
 
 def _is_name(name: str) -> bool:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Final, TypeVar
 
 from memstore.errors import MemsyncError, RemoteMissing, RemoteTrouble
@@ -202,9 +202,9 @@ class Retrying:
     def look(self, files: Sequence[tuple[str, str | None]]) -> Sequence[MirrorFile | None]:
         return self._retry.run(lambda: self._inner.look(files))
 
-    def walk(self) -> Iterator[MirrorFile]:
+    def walk(self, *, trashed: bool = False) -> Iterator[MirrorFile]:
         """The listing is made whole before the first file of it is given."""
-        return iter(self._retry.run(lambda: [*self._inner.walk()]))
+        return iter(self._retry.run(lambda: [*self._inner.walk(trashed=trashed)]))
 
     def fetch(self, handle: str) -> bytes:
         return self._retry.run(lambda: self._inner.fetch(handle))
@@ -222,3 +222,12 @@ class Retrying:
 
     def remove(self, seen: MirrorFile) -> None:
         self._retry.run(lambda: self._inner.remove(seen))
+
+    def erase(self, seen: MirrorFile) -> None:
+        self._retry.run(lambda: self._inner.erase(seen))
+
+    def sweep(self) -> None:
+        self._retry.run(self._inner.sweep)
+
+    def drop_revisions(self, seen: MirrorFile, sums: Collection[str]) -> int:
+        return self._retry.run(lambda: self._inner.drop_revisions(seen, sums))

@@ -79,6 +79,10 @@ class DriveApi:
         return self._resource("files")
 
     @property
+    def revisions(self) -> Any:
+        return self._resource("revisions")
+
+    @property
     def about(self) -> Any:
         return self._resource("about")
 

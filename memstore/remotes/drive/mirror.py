@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import posixpath
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from memstore.errors import Conflict, RemoteMissing, RemoteTrouble
@@ -68,12 +68,12 @@ class DriveMirror:
         )
         return seen
 
-    def walk(self) -> Iterator[MirrorFile]:
+    def walk(self, *, trashed: bool = False) -> Iterator[MirrorFile]:
         """Names that no path can hold are shown with `_` for what can't be; Google's own formats are not."""
         paths = {self._layout.id("root"): ""}
         while paths:
             below: dict[str, str] = {}
-            for row in self._children([*paths]):
+            for row in self._children([*paths], trashed=trashed):
                 path = paths.get((row.get("parents") or [""])[0])
                 if path is None:
                     continue
@@ -207,6 +207,46 @@ class DriveMirror:
         self._rows.pop(seen.handle, None)
         self._looked.pop(seen.handle, None)
         self._journal.forget(f"file:{seen.path}")
+
+    def erase(self, seen: MirrorFile) -> None:
+        """Not to the trash: Drive deletes a file with all its revisions."""
+        row = self._get(seen.handle)
+        if row is not None:
+            if row.get("md5Checksum") != seen.stamp:
+                raise _changed(seen, "changed")
+            self._layout.delete(f"removing {seen.path} for ever", seen.handle)
+        self._rows.pop(seen.handle, None)
+        self._looked.pop(seen.handle, None)
+        self._journal.forget(f"file:{seen.path}")
+
+    def drop_revisions(self, seen: MirrorFile, sums: Collection[str]) -> int:
+        """Drive never deletes the revision that a file has now: that one is no matter of this."""
+        doing = f"looking at the revisions of {seen.path}"
+        found: list[str] = []
+        last, token = "", None
+        while True:
+            request = self._api.revisions.list(
+                fileId=seen.handle,
+                fields="nextPageToken,revisions(id,md5Checksum)",
+                pageSize=PAGE,
+                pageToken=token,
+            )
+            answer = self._api.call(doing, request)
+            for row in answer.get("revisions", ()):
+                last = str(row["id"])
+                if row.get("md5Checksum") in sums:
+                    found.append(last)
+            token = answer.get("nextPageToken")
+            if not token:
+                break
+        gone = [revision for revision in found if revision != last]
+        for revision in gone:
+            request = self._api.revisions.delete(fileId=seen.handle, revisionId=revision)
+            try:
+                self._api.call(f"removing a revision of {seen.path}", request, write=True)
+            except RemoteMissing:
+                continue  # it ran out of its time meanwhile
+        return len(gone)
 
     # -- inside: looking -----------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final, Self
 
 from memstore import files
@@ -174,8 +174,8 @@ class DriveRemote:
     def look(self, files: Sequence[tuple[str, str | None]]) -> Sequence[MirrorFile | None]:
         return self._mirror.look(files)
 
-    def walk(self) -> Iterator[MirrorFile]:
-        return self._mirror.walk()
+    def walk(self, *, trashed: bool = False) -> Iterator[MirrorFile]:
+        return self._mirror.walk(trashed=trashed)
 
     def fetch(self, handle: str) -> bytes:
         return self._mirror.fetch(handle)
@@ -193,6 +193,15 @@ class DriveRemote:
 
     def remove(self, seen: MirrorFile) -> None:
         self._mirror.remove(seen)
+
+    def erase(self, seen: MirrorFile) -> None:
+        self._mirror.erase(seen)
+
+    def sweep(self) -> None:
+        """Drive shows no file before its last byte has come, and forgets an upload that was broken off."""
+
+    def drop_revisions(self, seen: MirrorFile, sums: Collection[str]) -> int:
+        return self._mirror.drop_revisions(seen, sums)
 
     # -- inside --------------------------------------------------------------------------------------------
 

@@ -1,0 +1,195 @@
+"""What was forgotten leaves this device: at a forget, and wherever a push or a pull meets its tombstones.
+
+Unlike a collection this waits for nothing: neither for what leans on a forgotten content (that is encoded anew),
+nor for other devices. Packs that were sent and those that were not are written anew apart, so that what waits
+for a push stays told apart; the names of those that lie on the remote are noted, and the next push deletes them
+there as soon as what stays of them was sent (`collection.erase`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from memstore import files
+from memstore.actions import checkout, compact, remote_state
+from memstore.actions.checkout import Step
+from memstore.actions.commit import log_archived, record
+from memstore.actions.leaving import Leaving, leaving
+from memstore.actions.remote_state import RemoteState
+from memstore.actions.seal import seal
+from memstore.actions.state_files import TORN
+from memstore.ids import ID_BYTES, ContentId
+from memstore.manifest.removed import forgotten
+from memstore.manifest.version import Change, ChangeKind, Entry, Kind, Meta, Version
+from memstore.objects.record import RecordKind
+from memstore.objects.tombstone import Tombstone
+
+if TYPE_CHECKING:
+    from memstore.actions.compact import Rewritten
+    from memstore.repository import Repository
+    from memstore.writer import Writer
+
+DROPPED: Final = Meta(note="what it held was forgotten", reason="forgotten on another device")
+_PIECE: Final = 1 << 20
+
+
+class Expunged(NamedTuple):
+    state: RemoteState | None
+    contents: frozenset[ContentId]
+    """What was still here."""
+    packs: int
+    """How many were written anew."""
+
+
+def expunge(repository: Repository, writer: Writer, state: RemoteState | None) -> Expunged:
+    """Write every pack anew that holds something forgotten, without it. For the holder of the lock.
+
+    Raises `DamagedData` where such a pack is damaged: nothing has changed then.
+    """
+    told = forgotten(repository.catalogue, repository.reader)
+    here = {id for id in told if lies_here(repository, id)}
+    if not here:
+        return Expunged(state, frozenset(), 0)
+    seal(repository, writer)
+    gone = leaving(repository, here, None)
+    count = 0
+    for published in (False, True):
+        state, packs = _rewritten(repository, state, gone, published)
+        count += packs
+    return Expunged(state, gone.contents, count)
+
+
+def lies_here(repository: Repository, id: ContentId) -> bool:
+    """Whether some record here holds the content, or says of what pieces it is."""
+    kinds = (RecordKind.CONTENT, RecordKind.RECIPE)
+    return any(row.kind in kinds for row in repository.catalogue.locations(id))
+
+
+def drop_from_head(
+    repository: Repository,
+    writer: Writer,
+    told: Collection[ContentId] | None = None,
+    *,
+    meta: Meta = DROPPED,
+    stones: Sequence[Tombstone] = (),
+) -> tuple[Version | None, list[str]]:
+    """A version that deletes the paths at which HEAD holds something forgotten, and their files in `Data/`: (the
+    version, warnings). `told` are the contents, all forgotten ones by default. With `stones`, the tombstones become
+    durable in the same instant. What is not committed at those paths is committed first."""
+    told = forgotten(repository.catalogue, repository.reader) if told is None else told
+    warnings: list[str] = []
+    if _held_at(repository, told) and os.path.isdir(repository.workspace.data):
+        paths = [entry.path for entry in _held_at(repository, told)]
+        saved = record(
+            repository,
+            writer,
+            paths,
+            meta=Meta(reason="saved before what was forgotten went", actor=meta.actor),
+        )
+        log_archived(repository, saved.version)
+        warnings += saved.warnings
+    entries = _held_at(repository, told)
+    for stone in stones:
+        writer.add_tombstone(stone)
+    if not entries:
+        if stones:
+            writer.commit(repository.head())
+        return None, warnings
+    steps = [Step(entry.path, entry, None) for entry in entries]
+    version = writer.add_version(
+        [Change(entry.path, ChangeKind.DELETE, None) for entry in entries],
+        meta=meta,
+        time_ms=writer.time_of_next(),
+        announce=lambda id: checkout.begin(repository, id, steps),
+    )
+    if os.path.isdir(repository.workspace.data):  # else it is finished when its disk is back
+        warnings += checkout.apply(repository, writer, steps)
+        checkout.close(repository)
+    return version, warnings
+
+
+def erase_torn(repository: Repository, ids: Collection[ContentId]) -> int:
+    """Remove the files in `torn/` that hold a record of one of them; how many. A record says its content's id in
+    its first bytes, whatever became of the rest of the file."""
+    folder = os.path.join(repository.state, TORN)
+    count = 0
+    for name in files.names(folder):
+        path = os.path.join(folder, name)
+        if os.path.isfile(path) and not os.path.islink(path) and _names_any(path, ids):
+            files.remove(path)
+            count += 1
+    if count:
+        files.sync_dir(folder)
+    return count
+
+
+def _names_any(path: str, ids: Collection[ContentId]) -> bool:
+    descriptor = files.open_read(path)
+    try:
+        offset, before = 0, b""
+        while piece := files.read_at(descriptor, offset, _PIECE):
+            window = before + piece
+            if any(id in window for id in ids):
+                return True
+            before = piece[-ID_BYTES:]
+            offset += len(piece)
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _held_at(repository: Repository, told: Collection[ContentId]) -> list[Entry]:
+    """HEAD's entries that hold one of them."""
+    if not told:
+        return []
+    return [
+        Entry(path, Kind(kind), size, ContentId(content), modified)
+        for path, kind, size, content, modified, *_ in list(repository.catalogue.tree())
+        if content in told
+    ]
+
+
+def _rewritten(
+    repository: Repository, state: RemoteState | None, gone: Leaving, published: bool
+) -> tuple[RemoteState | None, int]:
+    """Those packs written anew that other devices can fetch, or those that they can't: (state, how many)."""
+    theirs = set() if state is None else remote_state.published(state)
+    old = frozenset(
+        name for name in compact.holding(repository, gone.objects) if (name in theirs) == published
+    )
+    if not old:
+        return state, 0
+    compact.require_whole(repository, old)
+    made = compact.rewrite(repository, old, gone.objects)
+    if state is not None:
+        state = _noted(repository, state, old, made, published)
+    compact.swap(repository, old, made)
+    return state, len(old)
+
+
+def _noted(
+    repository: Repository, state: RemoteState, old: frozenset[str], made: Rewritten, published: bool
+) -> RemoteState:
+    """The state, saved before the old packs go: of those that lie on the remote it says that they must go there
+    too, and that nobody need fetch them again."""
+    new = {pack.name for pack in made.packs}
+    known = {*state.sent, *state.superseded, *remote_state.fossils(state)}
+    there = (old & known) - new
+    remade = {name for name in state.remade if name not in old} | (new if published else set())
+    return remote_state.save(
+        repository,
+        replace(
+            state,
+            sent=tuple(name for name in state.sent if name not in old),
+            unpublished=tuple(name for name in state.unpublished if name not in old),
+            superseded=tuple(sorted({*state.superseded, *there})),
+            remade=tuple(sorted(remade)),
+            erase=tuple(sorted({*state.erase, *there})),
+        ),
+    )
+
+
+__all__ = ["DROPPED", "Expunged", "drop_from_head", "erase_torn", "expunge", "lies_here"]

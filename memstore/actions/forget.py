@@ -1,0 +1,219 @@
+"""forget: contents leave everywhere, for good: the packs here and on the remote, `Data/`, the mirror.
+
+In this order: what other devices have sent is fetched; a record of what is meant is made (`forgetting.py`); one
+commit deletes the paths at which HEAD holds it and lays down the tombstones; every pack that holds it is written
+anew (`expunge.py`); a push sends what stays, and deletes the old packs there (`collection.erase`); then the mirror
+is gone through (`mirror/erase.py`). Cut off anywhere, another run finishes. From the tombstones on nobody sends,
+serves or repairs it. Versions, paths, notes and hashes stay in history (invariant 11).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from memstore import files
+from memstore.actions import compact, forgetting, push, remote_state, select
+from memstore.actions.commit import finish_checkout, log_archived, record
+from memstore.actions.expunge import drop_from_head, erase_torn, expunge
+from memstore.actions.forget_remote import everywhere, fetch_all
+from memstore.actions.forgetting import Intent
+from memstore.actions.leaving import require_whole_history
+from memstore.actions.seal import sweep
+from memstore.actions.select import At
+from memstore.actions.verify_remote import SCRATCH
+from memstore.errors import BadInput
+from memstore.ids import SHORTEST_PREFIX, ContentId
+from memstore.manifest import history, references
+from memstore.manifest.removed import forgotten
+from memstore.manifest.version import Meta
+from memstore.objects.tombstone import FORGOTTEN, Tombstone
+from memstore.progress import SILENT, Progress
+from memstore.remotes.base import OpenRemote
+from memstore.reports import ForgetReport, Forgotten
+from memstore.worktree import materialise
+
+if TYPE_CHECKING:
+    from memstore.repository import Repository
+
+STAYS: Final = "the paths, notes and hashes of what was forgotten stay in history"
+_EMPTY: Final = ContentId.of(b"")
+
+
+def forget(
+    repository: Repository,
+    targets: Sequence[str],
+    open_remote: Callable[[], OpenRemote] | None,
+    *,
+    at: At | None = None,
+    reason: str = "",
+    actor: str = "",
+    progress: Progress = SILENT,
+) -> ForgetReport:
+    """Forget what `targets` name (see `chosen`), and finish what an earlier call left undone. `open_remote` is None
+    where no remote is set. Trouble with the remote is in the report: what was done here stands. Raises `BadInput`
+    for a target that history has not, `DamagedData` where what must be rewritten is damaged."""
+    error = fetch_all(repository, open_remote, progress)
+    with push.one_push(repository):
+        repository.refresh()
+        with repository.writing() as writer:
+            finish_checkout(repository, writer)
+            require_whole_history(repository)
+            saved = _saved_first(repository, targets, at)
+            warnings: list[str] = []
+            if saved:
+                meta = Meta(reason="saved before it was forgotten", actor=actor)
+                report = record(repository, writer, saved, meta=meta)
+                log_archived(repository, report.version)
+                warnings += report.warnings
+            rows, notes = chosen(repository, targets, at)
+            what = forgetting.intent(repository, rows).joined(forgetting.load(repository))
+            known = {row.content for row in rows}
+            rows += described(repository, {row.content for row in what.contents} - known)
+            if not rows:
+                return ForgetReport((), notes=tuple(notes), warnings=tuple(warnings))
+            forgetting.save(repository, what)
+            ids = {row.content for row in what.contents}
+            told = forgotten(repository.catalogue, repository.reader)
+            now = time.time_ns() // 1_000_000
+            stones = [Tombstone(id, FORGOTTEN, now) for id in sorted(ids - told)]
+            meta = Meta(note=_note(rows), reason=reason, actor=actor)
+            version, more = drop_from_head(repository, writer, ids, meta=meta, stones=stones)
+            warnings += more
+            here = expunge(repository, writer, remote_state.load(repository))
+            torn = erase_torn(repository, what.objects)
+            _sweep(repository, what)
+    done = ForgetReport(
+        tuple(rows),
+        tuple(change.path for change in version.changes) if version is not None else (),
+        None if version is None else version.id,
+        here.packs,
+        torn,
+        notes=(*notes, STAYS),
+        warnings=tuple(warnings),
+    )
+    if open_remote is None:
+        forgetting.close(repository)
+        return done
+    return everywhere(repository, what, open_remote, done, error, progress)
+
+
+def dry_run(
+    repository: Repository, targets: Sequence[str], *, at: At | None = None, url: str | None = None
+) -> ForgetReport:
+    """What `forget` would take, as far as is known here; nothing is changed, and the remote is not asked."""
+    repository.refresh()
+    require_whole_history(repository)
+    rows, notes = chosen(repository, targets, at)
+    what = forgetting.intent(repository, rows).joined(forgetting.load(repository))
+    rows += described(repository, {row.content for row in what.contents} - {row.content for row in rows})
+    ids = {row.content for row in what.contents}
+    return ForgetReport(
+        tuple(rows),
+        tuple(row[0] for row in list(repository.catalogue.tree()) if row[3] in ids),
+        packs=len(compact.holding(repository, what.objects)),
+        remote=url,
+        dry_run=True,
+        notes=(*notes, STAYS, "nothing was removed: this was a dry run"),
+    )
+
+
+def _sweep(repository: Repository, what: Intent) -> None:
+    """Half-written files of killed processes, any of which may hold it."""
+    sweep(repository, 0)
+    if os.path.isdir(repository.workspace.data):
+        folders = {path.rpartition("/")[0] for path in what.paths}
+        materialise.sweep_temporaries(repository.workspace.data, folders)
+    for name in files.names(repository.state):
+        if name.startswith(SCRATCH):  # a copy of the remote's packs, of a verify that was killed or goes on
+            files.remove_tree(os.path.join(repository.state, name))
+
+
+# -- what is meant -----------------------------------------------------------------------------------------
+
+
+def chosen(
+    repository: Repository, targets: Sequence[str], at: At | None
+) -> tuple[list[Forgotten], list[str]]:
+    """The contents that the targets name, and what a person should know. A target is a path (all that it, or what
+    lies below it, ever held; with `at`, what it held then), an archive reference, or a content's id, of which 8
+    digits or more are enough. Raises `BadInput`."""
+    ids: set[ContentId] = set()
+    for target in targets:
+        ids |= _contents_of(repository, target, at)
+    notes = []
+    if _EMPTY in ids:
+        ids.remove(_EMPTY)
+        notes.append("empty files are left: there is nothing in them to forget")
+    return described(repository, ids), notes
+
+
+def described(repository: Repository, ids: set[ContentId]) -> list[Forgotten]:
+    """Each with the paths that held it."""
+    if not ids:
+        return []
+    paths: dict[ContentId, set[str]] = {id: set() for id in ids}
+    sizes: dict[ContentId, int] = {}
+    versions = dict.fromkeys(ids, 0)
+    for version in history.versions_of(repository.catalogue):
+        met = set()
+        for change in version.changes:
+            entry = change.entry
+            if entry is not None and entry.content in ids:
+                paths[entry.content].add(change.path)
+                sizes[entry.content] = entry.size
+                met.add(entry.content)
+        for id in met:
+            versions[id] += 1
+    return [Forgotten(id, sizes.get(id, 0), tuple(sorted(paths[id])), versions[id]) for id in sorted(ids)]
+
+
+def _contents_of(repository: Repository, target: str, at: At | None) -> set[ContentId]:
+    if at is not None:
+        return {item.entry.content for item in select.files_at(repository, target, at)}
+    found = references.find(repository.catalogue, target)
+    if found:
+        return {reference.entry.content for reference in found}
+    if select.known(repository, target):
+        return {
+            change.entry.content
+            for version in history.versions_of(repository.catalogue, path=target.rstrip("/") or None)
+            for change in version.changes
+            if change.entry is not None
+        }
+    return _by_prefix(repository, target)
+
+
+def _by_prefix(repository: Repository, text: str) -> set[ContentId]:
+    digits = text.lower()
+    looks = SHORTEST_PREFIX <= len(digits) <= 64 and all(digit in "0123456789abcdef" for digit in digits)
+    found = (
+        [id for id in sorted(history.contents(repository.catalogue)) if str(id).startswith(digits)]
+        if looks
+        else []
+    )
+    if not found:
+        raise BadInput(
+            f"no version has the path {text}, nor a content with that id",
+            hint="'memsync log PATH --json' shows each content's id",
+        )
+    if len(found) > 1:
+        some = ", ".join(str(id)[:16] for id in found[:4])
+        raise BadInput(f"{text} is ambiguous: {some} …", hint="give more digits of the id")
+    return {found[0]}
+
+
+def _saved_first(repository: Repository, targets: Sequence[str], at: At | None) -> list[str]:
+    """Paths among the targets whose files may have content that no version has yet: of a path that is named with all
+    that it ever held, that is meant as well."""
+    if at is not None:
+        return []
+    tree = repository.catalogue.tree
+    return [target for target in targets if next(iter(tree(target.rstrip("/"))), None) is not None]
+
+
+def _note(rows: Sequence[Forgotten]) -> str:
+    paths = sorted({path for row in rows for path in row.paths})
+    return "forget " + ", ".join(paths[:3]) + (" …" if len(paths) > 3 else "")
