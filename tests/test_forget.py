@@ -43,7 +43,11 @@ def note(number: int, more: bytes = b"") -> bytes:
 
 
 def keys(number: int) -> bytes:
-    return note(number, b"password: " + SECRET + b"\n")
+    return note(number, password(number))
+
+
+def password(number: int) -> bytes:
+    return b"password %d: %b\n" % (number, SECRET)
 
 
 def decoded(folder: Path) -> NaiveStore:
@@ -188,7 +192,7 @@ def test_a_content_is_named_by_its_id_as_well(place: Place) -> None:
     lived(place)
     id = str(ContentId.of(keys(1)))
     assert [str(row.content) for row in forget(place, id[:10]).contents] == [id]
-    assert where(place.base, b"in 1\npassword") == []
+    assert where(place.base, password(1)) == []
     whole(place)
 
 
@@ -354,7 +358,7 @@ def test_a_pull_that_finds_no_new_version_drops_it_as_well(place: Place) -> None
     desk = other(place)
     assert forget(place, "Core/Keys.txt", at=versions[0]).version is None
     assert pull(desk).status == "nothing"
-    assert where(place.base, b"in 0\npassword") == []
+    assert where(place.base, password(0)) == []
 
 
 def test_another_device_drops_it_at_a_push_that_sees_the_marker(place: Place) -> None:
@@ -380,7 +384,7 @@ def test_a_device_that_has_the_same_bytes_from_elsewhere_does_not_send_them(plac
     desk.commit({"Mine.txt": keys(2), "Lean.txt": keys(2) + b"x", "Fine.txt": note(50)})
     forget(place, "Core/Keys.txt")
     desk.push()
-    assert where(place.remote, b"in 2\npassword: " + SECRET + b"\nx") != []  # other bytes: nobody named them
+    assert where(place.remote, password(2) + b"x") != []  # other bytes: nobody named them
     assert ContentId.of(keys(2)) not in {id for _, id in decoded(place.remote / ".memsync").objects}
     pull(desk)
     desk.push()

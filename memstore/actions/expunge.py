@@ -44,17 +44,24 @@ class Expunged(NamedTuple):
     """How many were written anew."""
 
 
-def expunge(repository: Repository, writer: Writer, state: RemoteState | None) -> Expunged:
-    """Write every pack anew that holds something forgotten, without it. For the holder of the lock.
+def expunge(
+    repository: Repository,
+    writer: Writer,
+    state: RemoteState | None,
+    pieces: Collection[ContentId] = (),
+) -> Expunged:
+    """Write every pack anew that holds something forgotten, without it. For the holder of the lock. `pieces` are
+    some that only forgotten contents had: they go though no recipe here says whose they were.
 
     Raises `DamagedData` where such a pack is damaged: nothing has changed then.
     """
     told = forgotten(repository.catalogue, repository.reader)
     here = {id for id in told if lies_here(repository, id)}
-    if not here:
+    orphans = {id for id in pieces if id not in told and lies_here(repository, id)}
+    if not here and not orphans:
         return Expunged(state, frozenset(), 0)
     seal(repository, writer)
-    gone = leaving(repository, here, None)
+    gone = leaving(repository, here, None, orphans=orphans)
     count = 0
     for published in (False, True):
         state, packs = _rewritten(repository, state, gone, published)
@@ -156,7 +163,7 @@ def _rewritten(
     repository: Repository, state: RemoteState | None, gone: Leaving, published: bool
 ) -> tuple[RemoteState | None, int]:
     """Those packs written anew that other devices can fetch, or those that they can't: (state, how many)."""
-    theirs = set() if state is None else remote_state.published(state)
+    theirs: set[str] = set() if state is None else remote_state.published(state)
     old = frozenset(
         name for name in compact.holding(repository, gone.objects) if (name in theirs) == published
     )

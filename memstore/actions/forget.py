@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from memstore import files
 from memstore.actions import compact, forgetting, push, remote_state, select
 from memstore.actions.commit import finish_checkout, log_archived, record
-from memstore.actions.expunge import drop_from_head, erase_torn, expunge
+from memstore.actions.expunge import drop_from_head, erase_torn, expunge, lies_here
 from memstore.actions.forget_remote import everywhere, fetch_all
 from memstore.actions.forgetting import Intent
 from memstore.actions.leaving import require_whole_history
@@ -82,7 +82,8 @@ def forget(
             meta = Meta(note=_note(rows), reason=reason, actor=actor)
             version, more = drop_from_head(repository, writer, ids, meta=meta, stones=stones)
             warnings += more
-            here = expunge(repository, writer, remote_state.load(repository))
+            here = expunge(repository, writer, remote_state.load(repository), what.objects)
+            warnings += _stuck(repository, rows)
             torn = erase_torn(repository, what.objects)
             _sweep(repository, what)
     done = ForgetReport(
@@ -118,6 +119,16 @@ def dry_run(
         dry_run=True,
         notes=(*notes, STAYS, "nothing was removed: this was a dry run"),
     )
+
+
+def _stuck(repository: Repository, rows: Sequence[Forgotten]) -> list[str]:
+    """A warning for each that can't leave because a larger file, which is kept, has it as one of its pieces."""
+    return [
+        f"{str(row.content)[:12]} ({', '.join(row.paths)}) is part of a larger file as well, and stays while that does: "
+        "forget that file too"
+        for row in rows
+        if lies_here(repository, row.content)
+    ]
 
 
 def _sweep(repository: Repository, what: Intent) -> None:

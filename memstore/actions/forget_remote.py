@@ -53,11 +53,15 @@ def fetch_all(
 
 
 def _is_there(repository: Repository, remote: OpenRemote) -> bool:
-    """Whether anything was ever pushed there. Raises `BadInput` for the remote of another store."""
+    """Whether anything was ever pushed there. Raises `BadInput` for the remote of another store, and `RemoteMissing`
+    where one that was there is not, a disk that is not mounted say."""
     try:
         remote.prepare(create=False)
         theirs = StoreFormat.parse(remote.read("format"), remote.url)
     except RemoteMissing:
+        state = remote_state.load(repository)
+        if state is not None and state.store is not None:
+            raise
         return False
     if theirs.store != repository.format.store:
         raise BadInput(
@@ -163,7 +167,7 @@ def _bring(
             remote.close()
         repository.refresh()
         with repository.writing() as writer:
-            return expunge(repository, writer, remote_state.load(repository)).packs
+            return expunge(repository, writer, remote_state.load(repository), what.objects).packs
 
 
 def _holds(remote: Remote, file: RemoteFile, objects: Iterable[ContentId]) -> bool:

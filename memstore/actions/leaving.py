@@ -26,10 +26,15 @@ class Leaving(NamedTuple):
 
 
 def leaving(
-    repository: Repository, unwanted: Iterable[ContentId], settled: Collection[str] | None
+    repository: Repository,
+    unwanted: Iterable[ContentId],
+    settled: Collection[str] | None,
+    *,
+    orphans: Collection[ContentId] = (),
 ) -> Leaving:
     """Of these contents the ones that are here and can go. `settled` are the packs that may be rewritten (None:
-    all places); what lies in any other place, or is leant on there, has to wait."""
+    all places); what lies in any other place, or is leant on there, has to wait. `orphans` are pieces of contents
+    whose recipes may be gone already: they go as well."""
     held_up = _held_up(repository, settled)
     pieces_of = dict(_recipes(repository))
     contents = set()
@@ -37,11 +42,11 @@ def leaving(
         parts = [id, *pieces_of.get(id, ())]
         if held_up.isdisjoint(map(key_of, parts)) and _is_here(repository, id):
             contents.add(id)
-    if not contents:
+    if not contents and not orphans:
         return Leaving(frozenset(), frozenset())
     staying = {piece for id, pieces in pieces_of.items() if id not in contents for piece in pieces}
     contents -= staying  # a file that is a piece of another's
-    pieces = {piece for id in contents for piece in pieces_of.get(id, ())} - staying
+    pieces = {piece for id in contents for piece in pieces_of.get(id, ())}.union(orphans) - staying
     files = held.named(repository.catalogue) - contents if pieces else set()
     return Leaving(frozenset(contents), frozenset(contents | (pieces - files)))
 

@@ -62,6 +62,7 @@ def repair(
     """Mend the store, and the remote where one is set. `dry_run` changes nothing and says what it would do."""
     mended: list[Mended] = []
     warnings: list[str] = []
+    late: list[str] = []
     repository.refresh()
     before = _verified(repository, mended, progress)
     damaged = damaged_packs(repository)

@@ -78,7 +78,8 @@ def erase_foreign(
 ) -> tuple[list[Foreign], list[str]]:
     """Of files that somebody else put into the mirror, those that hold something forgotten go, and are not brought
     home: (the others, a note for each)."""
-    others, notes = [], []
+    others: list[Foreign] = []
+    notes: list[str] = []
     for item in foreign:
         if not is_forgotten(repository.catalogue, repository.reader, ContentId.of(item.content)):
             others.append(item)

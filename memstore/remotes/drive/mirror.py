@@ -223,7 +223,8 @@ class DriveMirror:
         """Drive never deletes the revision that a file has now: that one is no matter of this."""
         doing = f"looking at the revisions of {seen.path}"
         found: list[str] = []
-        last, token = "", None
+        last = ""
+        token: str | None = None
         while True:
             request = self._api.revisions.list(
                 fileId=seen.handle,
