@@ -124,8 +124,8 @@ def dry_run(
 def _stuck(repository: Repository, rows: Sequence[Forgotten]) -> list[str]:
     """A warning for each that can't leave because a larger file, which is kept, has it as one of its pieces."""
     return [
-        f"{str(row.content)[:12]} ({', '.join(row.paths)}) is part of a larger file as well, and stays while that does: "
-        "forget that file too"
+        f"{str(row.content)[:12]} ({', '.join(row.paths)}) is part of a larger file as well, and stays while that "
+        "does: forget that file too"
         for row in rows
         if lies_here(repository, row.content)
     ]

@@ -21,6 +21,7 @@ from memstore.actions.expunge import erase_torn, expunge
 from memstore.actions.fetch import HEADER_SPACE
 from memstore.actions.repair_contents import Search
 from memstore.actions.seal import seal
+from memstore.actions.state_files import FORGETTING
 from memstore.actions.verify import hash_pack, paths_in, verify
 from memstore.errors import DamagedData, MemsyncError
 from memstore.gather import Gathering
@@ -62,7 +63,6 @@ def repair(
     """Mend the store, and the remote where one is set. `dry_run` changes nothing and says what it would do."""
     mended: list[Mended] = []
     warnings: list[str] = []
-    late: list[str] = []
     repository.refresh()
     before = _verified(repository, mended, progress)
     damaged = damaged_packs(repository)
@@ -101,7 +101,7 @@ def repair(
                 again = verify(repository, progress=progress).problems
                 mended += _mend_local(repository, writer, [], again, dry_run)
             mended += state_files.mend(repository, dry_run=dry_run)
-            late = [] if dry_run else _without_forgotten(repository, writer)
+            mended += () if dry_run else _without_forgotten(repository, writer)
         left: list[Problem] = []
         if remote is not None and not warnings:
             try:
@@ -123,20 +123,19 @@ def repair(
         if problem.kind in _LOSSES and problem.id not in known | still
     ]
     mended = [row for row in mended if row.id not in still]
-    return RepairReport(tuple(mended), (*after.problems, *left), False, after.notes, (*warnings, *late))
+    return RepairReport(tuple(mended), (*after.problems, *left), False, after.notes, tuple(warnings))
 
 
-def _without_forgotten(repository: Repository, writer: Writer) -> list[str]:
-    """What came back with a pack, or lies in `torn/` now, and was forgotten, goes; warnings."""
+def _without_forgotten(repository: Repository, writer: Writer) -> Iterator[Mended]:
+    """What came back with a pack, or lies in `torn/` now, and was forgotten, goes."""
     told = removed.forgotten(repository.catalogue, repository.reader)
-    if not told:
-        return []
-    try:
-        expunge(repository, writer, remote_state.load_or_none(repository))
-        erase_torn(repository, told)
-    except DamagedData as error:
-        return [f"what was forgotten is still here: {error.message}; {error.hint}"]
-    return []
+    if told:
+        try:
+            packs = expunge(repository, writer, remote_state.load_or_none(repository)).packs
+        except DamagedData:
+            return  # in a pack that could not be mended: `verify` names it at the end
+        if packs + erase_torn(repository, told):
+            yield Mended("forgotten", FORGETTING, "what was forgotten had come back, and is gone again")
 
 
 def _verified(repository: Repository, mended: list[Mended], progress: Progress) -> VerifyReport:
