@@ -290,7 +290,25 @@ def test_a_removed_file_is_no_longer_in_the_mirror(place: Place, remote: OpenRem
     assert not list(remote.walk())
 
 
-@pytest.mark.parametrize("verb", ["update", "move", "remove"])
+def test_an_erased_file_is_nowhere_not_even_in_the_trash(place: Place, remote: OpenRemote) -> None:
+    made, thrown = put(remote, "a/b.txt", b"b"), put(remote, "a/c.txt", b"c")
+    remote.remove(thrown)
+    for seen in list(remote.walk(trashed=True)):
+        remote.erase(seen)
+    remote.erase(made)  # what is gone is no error
+    assert not list(place.open().walk(trashed=True))
+
+
+def test_earlier_revisions_go_and_what_the_file_has_now_stays(remote: OpenRemote) -> None:
+    made = put(remote, "a.txt", b"one")
+    made = remote.update(made, BytesSource(b"two"), {}, MODIFIED)
+    sums = {BytesSource(data).md5() for data in (b"one", b"two")}
+    assert remote.drop_revisions(made, sums) == (made.md5 is not None)
+    assert remote.drop_revisions(made, sums) == 0
+    assert remote.fetch(made.handle) == b"two"
+
+
+@pytest.mark.parametrize("verb", ["update", "move", "remove", "erase"])
 def test_what_a_person_changed_is_not_touched(place: Place, remote: OpenRemote, verb: str) -> None:
     made = put(remote, "Core/Rules.txt", b"by memsync")
     place.edit("Core/Rules.txt", b"by a person, longer")
@@ -299,6 +317,8 @@ def test_what_a_person_changed_is_not_touched(place: Place, remote: OpenRemote, 
             remote.update(made, BytesSource(b"again by memsync"), {}, MODIFIED)
         elif verb == "move":
             remote.move(made, "Archive/x.txt", {})
+        elif verb == "erase":
+            remote.erase(made)
         else:
             remote.remove(made)
     found = look(place.open(), "Core/Rules.txt")

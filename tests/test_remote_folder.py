@@ -320,3 +320,17 @@ def test_a_verb_cut_at_any_step_shows_the_old_or_the_new_and_can_be_repeated(
             VERBS[verb](FolderRemote(str(root)))
         whole = {name: body for name, body in tree(root).items() if files.TEMPORARY_PREFIX not in name}
         assert whole == after
+
+
+def test_half_written_files_go_when_nobody_can_be_at_them_any_more(remote: FolderRemote, root: Path) -> None:
+    old, young = files.TEMPORARY_PREFIX + "00", files.TEMPORARY_PREFIX + "11"
+    for folder in (root, root / ".memsync" / "packs", root / "Core"):
+        folder.mkdir(exist_ok=True)
+        for name in (old, young, "kept.txt"):
+            (folder / name).write_bytes(b"half")
+        os.utime(folder / old, (1_745_416_922, 1_745_416_922))
+        os.utime(folder / "kept.txt", (1_745_416_922, 1_745_416_922))
+    before = set(tree(root))
+    remote.sweep()
+    gone = before - set(tree(root))
+    assert len(gone) == 3 and all(old in name for name in gone)
