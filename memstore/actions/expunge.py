@@ -118,6 +118,16 @@ def drop_from_head(
     return version, warnings
 
 
+def left_data(version: Version | None) -> list[str]:
+    """A note of what such a version took out of `Data/`."""
+    if version is None:
+        return []
+    some = ", ".join(change.path for change in version.changes[:3]) + (
+        " …" if len(version.changes) > 3 else ""
+    )
+    return [f"what {some} held was forgotten on another device; it left Data/ here as well"]
+
+
 def erase_torn(repository: Repository, ids: Collection[ContentId]) -> int:
     """Remove the files in `torn/` that hold a record of one of them; how many. A record says its content's id in
     its first bytes, whatever became of the rest of the file."""
@@ -199,4 +209,4 @@ def _noted(
     )
 
 
-__all__ = ["DROPPED", "Expunged", "drop_from_head", "erase_torn", "expunge", "lies_here"]
+__all__ = ["DROPPED", "Expunged", "drop_from_head", "erase_torn", "expunge", "left_data", "lies_here"]

@@ -15,7 +15,7 @@ from memstore import reflog
 from memstore.actions import checkout, collection, fetch, remote_state
 from memstore.actions.checkout import Step
 from memstore.actions.commit import finish_checkout, log_archived, record
-from memstore.actions.expunge import drop_from_head, expunge
+from memstore.actions.expunge import drop_from_head, expunge, left_data
 from memstore.actions.merge import ON_CONFLICT, merge
 from memstore.actions.remote_state import RemoteState
 from memstore.errors import BadInput, DamagedData, RemoteMissing, UsageError
@@ -65,8 +65,10 @@ def pull(
             report = unite(repository, writer, heads, meta, on_conflict=on_conflict, progress=progress)
         version, warnings = drop_from_head(repository, writer)
         if version is not None:
-            report = report._replace(status="success" if report.status == "nothing" else report.status,
-                                     version=version.id)  # fmt: skip
+            status = "success" if report.status == "nothing" else report.status
+            report = report._replace(
+                status=status, version=version.id, notes=(*report.notes, *left_data(version))
+            )
         return report._replace(warnings=(*report.warnings, *trouble, *warnings))
 
 

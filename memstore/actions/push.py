@@ -205,6 +205,8 @@ def _send(
     collection.say_seen(repository, state, remote, notes)
     state, erased = collection.erase(repository, state, remote)
     work.erased += erased
+    if erased:
+        work.notes.append(f"{erased} pack(s) on the remote held what was forgotten; they were deleted there")
     work.versions += versions
     work.carried |= work.carrying
     work.carrying = {}
@@ -218,13 +220,14 @@ def _without_forgotten(
 ) -> RemoteState:
     """Nothing that was forgotten is sent, whoever forgot it: it leaves HEAD and the packs here before."""
     from memstore.actions.commit import finish_checkout
-    from memstore.actions.expunge import drop_from_head, expunge
+    from memstore.actions.expunge import drop_from_head, expunge, left_data
     from memstore.manifest.removed import any_forgotten
 
     if not any_forgotten(repository.catalogue):
         return state
     finish_checkout(repository, writer)
-    _, warnings = drop_from_head(repository, writer)
+    version, warnings = drop_from_head(repository, writer)
+    work.notes += left_data(version)
     work.warnings += warnings
     gone = expunge(repository, writer, state)
     return gone.state or state
