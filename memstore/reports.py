@@ -204,6 +204,8 @@ class PushReport(NamedTuple):
     """Why it could not; what is here was sent all the same."""
     erased: int = 0
     """Packs that were deleted there because they held what was forgotten."""
+    erased_files: int = 0
+    """Files of the mirror that were, whoever forgot it; those that forget itself finds are in its own report."""
 
     def as_json(self) -> dict[str, object]:
         document: dict[str, object] = {

@@ -144,12 +144,13 @@ def erase_torn(repository: Repository, ids: Collection[ContentId]) -> int:
 
 
 def _names_any(path: str, ids: Collection[ContentId]) -> bool:
+    wanted = [bytes(id) for id in ids]
     descriptor = files.open_read(path)
     try:
         offset, before = 0, b""
         while piece := files.read_at(descriptor, offset, _PIECE):
             window = before + piece
-            if any(id in window for id in ids):
+            if any(id in window for id in wanted):
                 return True
             before = piece[-ID_BYTES:]
             offset += len(piece)
@@ -164,7 +165,7 @@ def _held_at(repository: Repository, told: Collection[ContentId]) -> list[Entry]
         return []
     return [
         Entry(path, Kind(kind), size, ContentId(content), modified)
-        for path, kind, size, content, modified, *_ in list(repository.catalogue.tree())
+        for path, kind, size, content, modified in [row[:5] for row in repository.catalogue.tree()]
         if content in told
     ]
 

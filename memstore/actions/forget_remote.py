@@ -91,12 +91,12 @@ def everywhere(
     """The remote's half, and the end of the record where all of it succeeded."""
     state = remote_state.load(repository)
     assert state is not None
-    packs, mirror, notes = 0, mirror_erase.Erased(0, 0, ()), list(done.notes)
+    packs, files, mirror, notes = 0, 0, mirror_erase.Erased(0, 0, ()), list(done.notes)
     finished = False
     try:
         if error is not None:
             raise error
-        packs, finished = _from_packs(repository, what, open_remote, progress)
+        packs, files, finished = _from_packs(repository, what, open_remote, progress)
         if not finished:
             notes.append(
                 "another device goes on sending what was forgotten: run it again when that has ended"
@@ -115,7 +115,7 @@ def everywhere(
     return done._replace(
         remote=state.url,
         remote_packs=packs,
-        mirror_files=mirror.files,
+        mirror_files=files + mirror.files,
         revisions=mirror.revisions,
         notes=tuple(notes),
         error=None if error is None else error.as_json(),
@@ -125,23 +125,24 @@ def everywhere(
 
 def _from_packs(
     repository: Repository, what: Intent, open_remote: Callable[[], OpenRemote], progress: Progress
-) -> tuple[int, bool]:
-    """Push what stays, which deletes the old packs there, until none of those that lie there holds it: (packs
-    deleted, whether none does)."""
-    deleted = 0
+) -> tuple[int, int, bool]:
+    """Push what stays, which deletes the old packs there, until none of those that lie there holds it: (packs and
+    files of the mirror deleted, whether none holds it)."""
+    deleted = files = 0
     for number in range(ROUNDS):
         found = _bring(repository, what, open_remote, progress)
         if found is None:
-            return deleted, True  # nothing was ever pushed
+            return deleted, files, True  # nothing was ever pushed
         state = remote_state.load(repository)
         assert state is not None
         if number and not found and not state.erase:
-            return deleted, True
+            return deleted, files, True
         report = push.push(repository, state, open_remote, mirror=False, progress=progress)
         deleted += report.erased
+        files += report.erased_files
         if report.error is not None:
             raise _as_error(report.error, report.exit_code)
-    return deleted, False
+    return deleted, files, False
 
 
 def _bring(

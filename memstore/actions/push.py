@@ -24,7 +24,7 @@ from memstore.identity import StoreFormat
 from memstore.mirror import apply as mirror_apply
 from memstore.mirror import plan as mirror_plan
 from memstore.mirror.apply import Outcome
-from memstore.mirror.erase import erase_foreign
+from memstore.mirror.erase import erase_foreign, erase_ours
 from memstore.mirror.others import learn_of_others
 from memstore.objects.catalogue import PlaceKind, path_of
 from memstore.progress import SILENT, Progress
@@ -48,6 +48,7 @@ class _Work:
     packs: int = 0
     heads: int = 0
     erased: int = 0
+    erased_files: int = 0
     ahead: bool = False
     outcome: Outcome = field(default_factory=Outcome)
     notes: list[str] = field(default_factory=list)
@@ -87,6 +88,9 @@ def push(
             remote = open_remote()
             for _ in range(ROUNDS):
                 state = _send(repository, state, remote, work, progress)
+                gone = erase_ours(repository, remote)
+                work.erased_files += len(gone)
+                work.notes += gone
                 if not mirror or work.ahead:
                     break
                 try:
@@ -431,6 +435,7 @@ def _report(remote: OpenRemote | None, work: _Work, error: MemsyncError | None) 
         warnings=tuple(work.warnings),
         ahead=work.ahead,
         erased=work.erased,
+        erased_files=work.erased_files,
         error=None if error is None else error.as_json(),
         exit_code=0 if error is None else error.exit_code,
     )

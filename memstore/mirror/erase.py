@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from memstore.errors import BadInput, Conflict, RemoteMissing
 from memstore.ids import ContentId
-from memstore.manifest.removed import is_forgotten
-from memstore.mirror.apply import Foreign, forget
+from memstore.manifest.removed import forgotten, is_forgotten
+from memstore.mirror.apply import Foreign, content_of, forget
+from memstore.mirror.plan import Mirrored
 from memstore.progress import Progress
 from memstore.remotes.base import MirrorFile, MirrorTarget
 
@@ -71,6 +72,31 @@ def erase(
         "DELETE FROM mirror WHERE content = ?", [(bytes(row.content),) for row in doomed]
     )
     return Erased(files, revisions, tuple(left))
+
+
+def erase_ours(repository: Repository, target: MirrorTarget) -> list[str]:
+    """Files that this device put there or knows of, before it heard that what they hold was forgotten: they go at
+    once, also while the mirror waits for a merge. A note for each."""
+    told = forgotten(repository.catalogue, repository.reader)
+    if not told:
+        return []
+    rows = [
+        Mirrored(path, ContentId(content), size, handle, stamp)
+        for path, content, size, handle, stamp in repository.catalogue.db.execute(
+            "SELECT path, content, size, coalesce(handle, path), stamp FROM mirror ORDER BY path"
+        ).fetchall()
+        if content in told
+    ]
+    notes = []
+    there = target.look([(row.path, row.handle or None) for row in rows]) if rows else ()
+    for row, seen in zip(rows, there, strict=True):
+        if seen is not None:
+            if content_of(repository, target, seen, row) != row.content:
+                continue  # another device or a person has been there: the next step at this path sees to it
+            target.erase(seen)
+            notes.append(f"{seen.path} in the mirror held what was forgotten; it was removed there")
+        forget(repository, row.path)
+    return notes
 
 
 def erase_foreign(
