@@ -11,10 +11,13 @@ from typing import Any
 
 import pytest
 from blake3 import blake3
+from click.testing import CliRunner
+from memsync.app import app
 
 from memstore import Store, files
 from memstore.ids import ContentId
 from memstore.objects.reader import Removed
+from memstore.remotes.base import MirrorFile
 from memstore.remotes.folder import FolderRemote
 from memstore.reports import ForgetReport
 from tests.command_line import run
@@ -529,6 +532,67 @@ def test_cut_at_some_step_on_the_disk_another_run_finishes(tmp_path: Path, numbe
     assert not _cut_and_finished(tmp_path / "place", number)
 
 
+class _Dying(FolderRemote):
+    """The process ends at a call that changes something there; `left` is shared by all that one process opens."""
+
+    def __init__(self, path: Path, left: list[int]) -> None:
+        super().__init__(str(path))
+        self._left = left
+
+    def _count(self) -> None:
+        self._left[0] -= 1
+        if self._left[0] == 0:
+            raise Death
+
+    def create(self, *args: Any, **named: Any) -> None:
+        self._count()
+        super().create(*args, **named)
+
+    def delete(self, name: str) -> None:
+        self._count()
+        super().delete(name)
+
+    def erase(self, seen: MirrorFile) -> None:
+        self._count()
+        super().erase(seen)
+
+
+def _cut_there_and_finished(base: Path, number: int) -> bool:
+    """The same, ended at that change of the remote."""
+    base.mkdir()
+    place = Place(base)
+    versions = lived(place)
+    finished = False
+    left = [number]
+    with place.open() as store:
+        store.__dict__["_open_remote"] = lambda: _Dying(place.remote, left)
+        try:
+            assert store.forget(["Core/Keys.txt"]).error is None
+            finished = True
+        except Death:
+            pass
+    with place.open() as store:
+        again = [] if store.forgetting else ["Core/Keys.txt"]
+    forget(place, *again)
+    assert where(base) == [], number
+    assert read(place, "Core/Rules.txt", versions[0]) == note(0)
+    whole(place)
+    return finished
+
+
+@pytest.mark.soak
+def test_cut_at_any_change_of_the_remote_another_run_finishes(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    number = 1
+    while not _cut_there_and_finished(tmp_path / str(number), number):
+        number += 1
+    record_property(
+        "tried", f"a forget cut at {number - 1} changes of the remote: 0 traces left, 0 contents lost"
+    )
+    assert number > 10
+
+
 def test_while_the_remote_is_away_what_is_here_goes_and_the_next_run_finishes(place: Place) -> None:
     lived(place)
     hidden = place.remote.with_name("hidden")
@@ -587,3 +651,16 @@ def test_the_command_says_what_went_and_what_stays(inside: Place) -> None:
     assert again.exit_code == 0 and "stay in history" in again.stdout
     said = run("cat", "HEAD:Core/Rules.txt")
     assert said.exit_code == 0
+
+
+def test_on_a_terminal_the_command_asks_and_takes_a_no(
+    inside: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("memsync.commands.forget._on_a_terminal", lambda: True)
+    asked = ["forget", "Core/Keys.txt", "--everywhere"]
+    no = CliRunner().invoke(app, asked, input="n\n")
+    assert no.exit_code == 1 and "Core/Copy.txt" in no.stderr and "nothing was removed" in no.stderr
+    assert where(inside.root)
+    yes = CliRunner().invoke(app, asked, input="y\n")
+    assert yes.exit_code == 0 and "5 contents" in yes.stdout
+    assert where(inside.base) == []

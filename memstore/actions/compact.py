@@ -59,7 +59,8 @@ def holding(repository: Repository, drop: Collection[ContentId]) -> set[str]:
     found = set()
     for name, (place, kind, _) in repository.catalogue.places().items():
         if kind == PlaceKind.PACK and any(
-            row.key in keys or row.base in keys for _, row in repository.catalogue.objects_in(place)
+            row.kind != RecordKind.TOMBSTONE and (row.key in keys or row.base in keys)
+            for _, row in repository.catalogue.objects_in(place)
         ):
             found.add(name)
     return found
@@ -116,10 +117,11 @@ def swap(repository: Repository, packs: Collection[str], made: Rewritten) -> Non
     try:
         found = list(made.found)
         for pack in made.packs:
-            if pack.name not in places:
-                found += recovery.enter_tail(
-                    catalogue, pack.name, recovery.tail_of(repository.state, pack.name)
-                )
+            tail = recovery.tail_of(repository.state, pack.name)
+            if pack.name in places:  # of a compaction that was cut off here: it came out the same
+                found += recovery.versions_in_tail(places[pack.name][0], tail)
+            else:
+                found += recovery.enter_tail(catalogue, pack.name, tail)
         old = {name for name in packs if name in places} - {pack.name for pack in made.packs}
         for name in old:
             catalogue.drop_place(places[name][0])

@@ -72,7 +72,9 @@ def command(
             plan = store.forget_dry_run(meant, at=at)
             if dry_run:
                 return _answer(call, plan)
-            _ask(call, plan)
+            if not _agreed(call, plan):
+                click.echo("nothing was removed", err=True)
+                return 1
         report = store.forget(meant, at=at, reason=reason, actor=actor)
     return _answer(call, report)
 
@@ -89,16 +91,20 @@ def _meant(call: Invocation, store: Store, text: str, at: str | None) -> str:
         raise
 
 
-def _ask(call: Invocation, plan: ForgetReport) -> None:
-    """Raises `click.UsageError` where nobody can be asked, and `click.Abort` for a no."""
-    if call.json or sys.stdin is None or not sys.stdin.isatty():
+def _agreed(call: Invocation, plan: ForgetReport) -> bool:
+    """What the person says. Raises `click.UsageError` where nobody can be asked."""
+    if call.json or not _on_a_terminal():
         raise click.UsageError(
             f"this would remove {_total(plan.contents)} for good: say --yes where nobody can be asked",
             call.context,
         )
     for line in _lines(plan):
         click.echo(line, err=True)
-    click.confirm(f"Remove {_total(plan.contents)} everywhere and for good?", abort=True, err=True)
+    return click.confirm(f"Remove {_total(plan.contents)} everywhere and for good?", err=True)
+
+
+def _on_a_terminal() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()
 
 
 def _answer(call: Invocation, report: ForgetReport) -> int | None:
