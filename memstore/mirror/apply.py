@@ -186,24 +186,11 @@ def _after_move(
     off on the way comes by here again."""
     assert step.mirrored is not None
     outcome.moved += 1
-    if step.archive_content not in (None, step.mirrored.content) and not _was_removed(
-        repository, step.archive_content
-    ):
+    if step.archive_content not in (None, step.mirrored.content):
         _complete(repository, target, moved, step.archive_content)
     forget(repository, step.path)
     if step.entry is not None:
         _put(repository, target, step.entry, outcome)
-
-
-def _was_removed(repository: Repository, content: ContentId | None) -> bool:
-    """Whether nothing but a tombstone is left of a content, so that no archived file can be made to hold it."""
-    if content is None:
-        return False
-    try:
-        next(repository.stream(content), None)
-    except Removed:
-        return True
-    return False
 
 
 def _put(repository: Repository, target: MirrorTarget, entry: Entry, outcome: Outcome) -> None:
