@@ -45,9 +45,12 @@ def verify(repository: Repository, *, quick: bool = False, progress: Progress = 
     """Check the local store. `quick` checks packs, segments and versions, but reads no contents."""
     for _ in range(TRIES):
         before = _files(repository)
-        report = _verify(repository, quick=quick, progress=progress)
-        if report.ok or _files(repository) == before:
-            return report
+        with contextlib.suppress(
+            FileNotFoundError
+        ):  # what the catalogue names may be moved away at any moment
+            report = _verify(repository, quick=quick, progress=progress)
+            if report.ok or _files(repository) == before:
+                return report
         # Another process sealed or collected meanwhile: what it moved away is no damage.
         repository.reader.close()
     with repository.locked():  # somebody did in every one of them: once more, while they wait
