@@ -185,8 +185,10 @@ def live(life: Life, rounds: int) -> Iterator[int]:
 
 def test_25_rounds_of_kill_lose_nothing_that_was_reported(tmp_path: Path) -> None:
     life = Life(tmp_path, seed=20250423)
-    for number in live(life, 25):
+    for number in live(life, 100):  # how many of 25 are struck in time depends on what else the machine does
         life.check(thoroughly=number % 8 == 7)
+        if number >= 24 and life.killed > 5 and len(life.reported) > 5:
+            break
     life.end(tmp_path / "clone")
     assert life.killed > 5
     assert len(life.reported) > 5
