@@ -41,11 +41,6 @@ class Step(NamedTuple):
     new: Entry | None
 
 
-def is_open(repository: Repository) -> bool:
-    """Whether a checkout was begun and not closed."""
-    return files.exists(_record_path(repository))
-
-
 def begin(repository: Repository, target: VersionId | None, steps: Sequence[Step]) -> None:
     """Write the record; durable when this returns. `target` is the version that must exist for the checkout
     to count, None if it exists already."""

@@ -28,11 +28,6 @@ HEADER_SPACE: Final = 4096
 """Bytes that hold any pack's header."""
 
 
-def listed_heads(remote: Remote) -> list[VersionId]:
-    """The heads there, twins once. Raises `RemoteTrouble` where there are packs but no heads."""
-    return sorted(look_at_heads(remote)[0])
-
-
 def look_at_heads(remote: Remote) -> tuple[dict[VersionId, str], list[str]]:
     """The same, each with the pack that a note on its marker names ('' where there is none): the last one that came
     with it. And all names in `heads/`."""
