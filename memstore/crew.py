@@ -21,8 +21,6 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import IO, Final, NamedTuple, Self
 
-from memstore import files
-
 
 class Answer(NamedTuple):
     """What became of a job: two strings of bytes, that the second need not be copied about."""
@@ -128,7 +126,7 @@ class _Member:
                 creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
             )
             assert self._process.stdout is not None
-            files.widen_pipe(self._process.stdout.fileno())
+            _widen(self._process.stdout.fileno())
             threading.Thread(target=self._feed, name="memsync crew", daemon=True).start()
 
     def give(self, job: bytes) -> None:
@@ -214,3 +212,12 @@ def _write(target: IO[bytes], *parts: bytes) -> None:
 def _processors() -> int:
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+
+
+def _widen(descriptor: int) -> None:
+    """Let a pipe hold 1 MiB, where the system (Linux) can: its writer then need not wait for each reading."""
+    if sys.platform == "linux":
+        import fcntl
+
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, 1 << 20)

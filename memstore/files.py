@@ -16,7 +16,6 @@ import errno
 import os
 import stat
 import sys
-import time
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, Final
 
@@ -30,9 +29,6 @@ _NO_FOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
 _BINARY: Final = getattr(os, "O_BINARY", 0)
 _CLOEXEC: Final = getattr(os, "O_CLOEXEC", 0)
 _NO_WAIT: Final = getattr(os, "O_NONBLOCK", 0)
-
-_LOOK_AGAIN: Final = 0.02
-"""Seconds between two tries to take a lock."""
 
 Observer = Callable[[str, str, bytes], None]
 """Called as observer(step, path, data) before `write`, `sync`, `rename`, `remove`, `truncate`, `make_dir`,
@@ -164,11 +160,6 @@ def identity(descriptor: int) -> tuple[int, int]:
     return facts.st_dev, facts.st_ino
 
 
-def machine() -> str:
-    """What this machine calls itself; '' where nothing says."""
-    return os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")
-
-
 # -- durability --------------------------------------------------------------------------------------------
 
 
@@ -222,15 +213,6 @@ def begin_writing_back(descriptor: int, start: int, end: int) -> None:
     if hasattr(os, "posix_fadvise"):
         with contextlib.suppress(OSError):
             os.posix_fadvise(descriptor, start, end - start, os.POSIX_FADV_DONTNEED)
-
-
-def widen_pipe(descriptor: int) -> None:
-    """Let a pipe hold 1 MiB, where the system (Linux) can: its writer then need not wait for each reading."""
-    if sys.platform == "linux":
-        import fcntl
-
-        with contextlib.suppress(OSError):
-            fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, 1 << 20)
 
 
 # -- changing ----------------------------------------------------------------------------------------------
@@ -440,55 +422,6 @@ def set_times(path: str | int, modified_ms: int, *, at: int | None = None) -> No
         os.utime(_named(path, at), ns=times, follow_symlinks=False, dir_fd=at)
 
 
-# -- locks -------------------------------------------------------------------------------------------------
-
-
-def take_lock(path: str, seconds: float) -> int:
-    """The exclusive lock on a file that stands for something, for this process alone; give the descriptor back to
-    `release_lock`. Waits so many seconds, then `TimeoutError`; `OSError` where the system can't lock.
-
-    The kernel lets go of it when the process ends, however it ends. It is the lock that the `filelock` library
-    takes, whose import would be a quarter of the time of a small commit.
-    """
-    deadline = time.monotonic() + seconds
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _BINARY | _CLOEXEC, 0o644)
-        try:
-            if _locks(descriptor) and os.fstat(descriptor).st_nlink:  # else somebody has removed the file
-                return descriptor
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError(errno.ETIMEDOUT, "another process holds the lock", path)
-        time.sleep(min(_LOOK_AGAIN, left))
-
-
-def release_lock(descriptor: int) -> None:
-    """Let go of what `take_lock` gave."""
-    os.close(descriptor)
-
-
-def _locks(descriptor: int) -> bool:
-    if sys.platform == "win32":  # pragma: no cover
-        import msvcrt
-
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except PermissionError:
-            return False
-        return True
-    import fcntl
-
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
 # -- anchors -----------------------------------------------------------------------------------------------
 
 ANCHORS: Final = {os.open, os.rename, os.unlink, os.symlink, os.utime, os.stat} <= os.supports_dir_fd
@@ -553,18 +486,6 @@ def remove_folder(path: str) -> bool:
     except OSError:
         return False
     return True
-
-
-def remove_tree(path: str) -> None:
-    """Remove a folder and all that is in it, and follow no symlink. What can't be removed stays."""
-    for place, folders, others in os.walk(path, topdown=False):
-        for name in [*others, *folders]:
-            below = os.path.join(place, name)
-            if name in others or os.path.islink(below):
-                discard(below)
-            else:
-                remove_folder(below)
-    remove_folder(path)
 
 
 def touch(path: str) -> None:

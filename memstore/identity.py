@@ -160,7 +160,7 @@ def _write_device(path: str, id: str, place: str, *, new: bool = False) -> bool:
 
 
 def _place(state: str) -> str:
-    return f"{files.machine()}:{os.path.realpath(state)}"
+    return f"{machine()}:{os.path.realpath(state)}"
 
 
 def _derived(id: str, place: str, now: list[int]) -> str:
@@ -175,3 +175,8 @@ def _forget_catalogues(state: str, but: Device) -> None:
     for name in files.names(state):
         if name.startswith(CATALOGUE_NAME) and not name.startswith(catalogue_name(but)):
             files.remove(os.path.join(state, name))
+
+
+def machine() -> str:
+    """What this machine calls itself; '' where nothing says."""
+    return os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")

@@ -10,13 +10,14 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from memstore import files, reflog
 from memstore.errors import DamagedData
 from memstore.ids import VersionId
 from memstore.manifest import history
-from memstore.manifest.version import Version, decode
+from memstore.manifest.history import Found
+from memstore.manifest.version import decode
 from memstore.objects import encoding
 from memstore.objects.catalogue import Catalogue, Location, PlaceKind, key_of, path_of
 from memstore.objects.connection import CatalogueDamaged
@@ -38,17 +39,6 @@ class SegmentCut(CatalogueDamaged):
             f"segment {name} is shorter than it was; what it lost 'memsync repair' brings back where it can"
         )
         self.segment = name
-
-
-class Found(NamedTuple):
-    """A version's record met while reading a file."""
-
-    version: Version
-    place: int
-    offset: int
-    inner: int
-    record: bytes | None = None
-    """Its encoded form, where a segment holds it."""
 
 
 def segment_names(state: str) -> list[str]:
@@ -138,7 +128,7 @@ def _find_again(state: str, catalogue: Catalogue) -> None:
 def _stand_in(
     state: str, catalogue: Catalogue, reader: ObjectReader, heads: Iterable[VersionId | None]
 ) -> list[str]:
-    from memstore import salvage
+    from memstore import salvage  # damage is seldom, and every command comes by here
 
     lost = []
     for head in {*(list(heads) or [stand.head for stand in reflog.read(state)[-1:]])}:
@@ -472,4 +462,4 @@ def _set_head(catalogue: Catalogue, head: VersionId | None) -> None:
     history.replace_tree(catalogue, None if head is None else catalogue.seq(head))
 
 
-__all__ = ["Encoding", "Found", "MetadataRecord", "catch_up", "enter_tail", "enter_versions", "is_current"]
+__all__ = ["Encoding", "MetadataRecord", "catch_up", "enter_tail", "enter_versions", "is_current"]

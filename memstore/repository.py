@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from memstore import files, recovery
+from memstore import files, locks, recovery
 from memstore.errors import BadInput, DamagedData, StoreLocked
 from memstore.identity import StoreFormat, catalogue_name, load_device, load_format
 from memstore.ids import SHORTEST_PREFIX, ContentId, VersionId
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from memstore.writer import Writer
 
 LOCK_NAME: Final = "lock"
+CHECKOUT_NAME: Final = "checkout"
+"""Of the checkout record in `.memsync/`: what is being written into `Data/`."""
 
 
 class Repository:
@@ -64,6 +66,15 @@ class Repository:
         self.reader.close()
         self.catalogue.close()
 
+    @property
+    def checkout_record(self) -> str:
+        """Where the checkout record lies while there is one."""
+        return os.path.join(self.state, CHECKOUT_NAME)
+
+    def checkout_is_open(self) -> bool:
+        """Whether somebody is writing into `Data/`, or was when a crash came: `actions.checkout` finishes it."""
+        return files.exists(self.checkout_record)
+
     # -- the lock ------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
@@ -74,7 +85,7 @@ class Repository:
             return
         seconds = self.workspace.config.lock_timeout if timeout is None else timeout
         try:
-            lock = files.take_lock(os.path.join(self.state, LOCK_NAME), seconds)
+            lock = locks.take(os.path.join(self.state, LOCK_NAME), seconds)
         except TimeoutError:
             raise StoreLocked(
                 f"another process has held the store for {seconds:g} s",
@@ -87,7 +98,7 @@ class Repository:
             yield
         finally:
             self._held -= 1
-            files.release_lock(lock)
+            locks.release(lock)
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Writer]:

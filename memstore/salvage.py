@@ -15,6 +15,7 @@ from memstore import files, reflog
 from memstore.errors import DamagedData
 from memstore.ids import ContentId, VersionId
 from memstore.manifest import history
+from memstore.manifest.history import Found
 from memstore.manifest.records import LOST_NOTE
 from memstore.manifest.version import Meta, Version, decode
 from memstore.objects import encoding
@@ -22,7 +23,6 @@ from memstore.objects.catalogue import Catalogue, Location, key_of
 from memstore.objects.reader import ObjectReader
 from memstore.objects.record import Encoding, Header, RecordKind, pack_header
 from memstore.objects.segment import Placed, Scan, Segment
-from memstore.recovery import Found
 
 if TYPE_CHECKING:
     from memstore.repository import Repository

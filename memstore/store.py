@@ -78,7 +78,7 @@ class Store:
         self.repository = repository or Repository(workspace)
         self.joined: PullReport | None = None
         """What `clone` made of files that were in `Data/` before."""
-        if repository is None and _checkout_is_open(self.repository):
+        if repository is None and self.repository.checkout_is_open():
             self._finish_checkout()
 
     # -- opening -------------------------------------------------------------------------------------------
@@ -161,7 +161,7 @@ class Store:
         from memstore.actions import checkout
 
         with self.repository.writing() as writer:
-            self.repository.warnings += checkout.finish(self.repository, writer)
+            checkout.finish(self.repository, writer)
 
     # -- recording -----------------------------------------------------------------------------------------
 
@@ -592,8 +592,3 @@ def _clean(path: str) -> str:
     """`Core/` and `Core` are one folder, `.` is all of `Data/`."""
     path = path.rstrip("/") if path != "/" else path
     return "" if path == "." else path
-
-
-def _checkout_is_open(repository: Repository) -> bool:
-    # Before anything heavy is imported: nearly always there is none.
-    return os.path.lexists(os.path.join(repository.state, "checkout"))

@@ -82,10 +82,10 @@ def test_a_copy_of_the_same_path_on_another_machine_is_another_device(
 ) -> None:
     before = memory.repository.device.id
     memory.close()
-    monkeypatch.setattr(files, "machine", lambda: "another")
+    monkeypatch.setattr("memstore.identity.machine", lambda: "another")
     assert id_of(memory.root) == before, "the same file: the machine was renamed"
     identity = files.identity
-    monkeypatch.setattr(files, "machine", lambda: "a third")
+    monkeypatch.setattr("memstore.identity.machine", lambda: "a third")
     monkeypatch.setattr(files, "identity", lambda descriptor: (identity(descriptor)[0] + 1, 5))
     assert id_of(memory.root) != before
     monkeypatch.undo()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from memstore import Store, files
+from memstore import Store, files, trees
 from memstore.errors import DiskTrouble
 from memstore.mirror import apply as mirror_apply
 from memstore.mirror import plan
@@ -228,7 +228,7 @@ def test_a_tree_is_removed_and_no_link_in_it_is_followed(tmp_path: Path) -> None
     (tmp_path / "tree/in/file").write_text("goes")
     if files.POSIX:
         (tmp_path / "tree/in/link").symlink_to(kept)
-    files.remove_tree(str(tmp_path / "tree"))
+    trees.remove(str(tmp_path / "tree"))
     assert not (tmp_path / "tree").exists()
     assert (kept / "file").read_text() == "stays"
-    files.remove_tree(str(tmp_path / "not there"))
+    trees.remove(str(tmp_path / "not there"))

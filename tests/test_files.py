@@ -266,38 +266,3 @@ def test_an_observer_may_stand_inside_another_and_is_gone_after(tmp_path: Path) 
         files.remove(str(tmp_path / "y"))
     files.remove(str(tmp_path / "z"))
     assert (outer.seen, inner.seen) == ([("remove", "y")], [("remove", "x")])
-
-
-# -- locks -------------------------------------------------------------------------------------------------
-
-
-def test_a_lock_is_one_holder_s_until_it_is_given_back(tmp_path: Path) -> None:
-    place = str(tmp_path / "lock")
-    held = files.take_lock(place, 0)
-    with pytest.raises(TimeoutError):
-        files.take_lock(place, 0)
-    files.release_lock(held)
-    files.release_lock(files.take_lock(place, 0))
-
-
-def test_a_lock_is_the_one_that_filelock_takes(tmp_path: Path) -> None:
-    import filelock
-
-    place = str(tmp_path / "lock")
-    with filelock.FileLock(place), pytest.raises(TimeoutError):
-        files.take_lock(place, 0)
-    held = files.take_lock(place, 0)
-    with pytest.raises(filelock.Timeout):
-        filelock.FileLock(place, timeout=0).acquire()
-    files.release_lock(held)
-
-
-def test_a_lock_file_that_was_removed_is_no_lock(tmp_path: Path) -> None:
-    place = tmp_path / "lock"
-    first = files.take_lock(str(place), 0)
-    place.unlink()
-    second = files.take_lock(str(place), 0)  # another file: who holds the old one holds nothing any more
-    with pytest.raises(TimeoutError):
-        files.take_lock(str(place), 0)
-    files.release_lock(first)
-    files.release_lock(second)

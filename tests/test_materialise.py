@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from memstore import files
 from memstore.errors import BadInput, Conflict, DiskTrouble, MemsyncError
 from memstore.manifest.version import Kind
-from memstore.worktree import found, materialise
+from memstore.worktree import found
 from memstore.worktree.ignore import Ignore
 from memstore.worktree.materialise import FreshTree, remove_file, sweep_temporaries, write_file
 from memstore.worktree.scan import scan
@@ -375,17 +375,6 @@ def folding_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "lstat", lambda place, **more: lstat(place if more else spelled(place), **more))
     monkeypatch.setattr(os, "mkdir", lambda place, *more: mkdir(spelled(place), *more))
     monkeypatch.setattr(files, "create", lambda place, mode: create(spelled(place), mode))
-
-
-def test_a_disk_says_whether_it_folds_case_and_keeps_no_trace_of_the_question(tmp_path: Path) -> None:
-    (tmp_path / "case").write_bytes(b"")
-    assert materialise.case_folding(str(tmp_path)) == (tmp_path / "CASE").exists()
-    assert [path.name for path in tmp_path.iterdir()] == ["case"]
-
-
-@pytest.mark.usefixtures("folding_disk")
-def test_a_folding_disk_is_recognised(tmp_path: Path) -> None:
-    assert materialise.case_folding(str(tmp_path))
 
 
 @both_writers

@@ -139,7 +139,7 @@ def test_what_a_killed_commit_left_is_made_durable_before_it_is_believed(memory:
     repository = memory.repository
     with files.watch(killed), pytest.raises(KeyboardInterrupt), repository.writing() as writer:
         writer.rollback = lambda: writer.repository.catalogue.db.execute("ROLLBACK")  # type: ignore[method-assign,assignment]
-        from memstore.actions.commit import record
+        from memstore.actions.record import record
         from memstore.manifest.version import NO_META
 
         record(repository, writer, None, meta=NO_META)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from memstore.actions import checkout
 from memstore.actions.checkout import Step
-from memstore.actions.commit import finish_checkout, log_archived, record
+from memstore.actions.record import log_archived, record
 from memstore.errors import BadInput
 from memstore.ids import ContentId
 from memstore.manifest.references import References
@@ -35,7 +35,7 @@ def archive(
     if not paths:
         raise BadInput("nothing to archive", hint="name the files: memsync archive PATH…")
     with repository.writing() as writer:
-        finish_checkout(repository, writer)
+        checkout.finish(repository, writer)
         saved = record(repository, writer, paths, meta=Meta(reason="saved before it was archived"))
         log_archived(repository, saved.version)
         warnings = list(saved.warnings)

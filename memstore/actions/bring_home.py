@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from memstore.actions import checkout
 from memstore.actions.checkout import Step
-from memstore.actions.commit import finish_checkout, log_archived, record
+from memstore.actions.record import log_archived, record
 from memstore.ids import ContentId
 from memstore.manifest.references import References
 from memstore.manifest.version import Change, ChangeKind, Entry, Kind, Meta
@@ -32,7 +32,7 @@ def bring_home(repository: Repository, foreign: Sequence[Foreign], where: str) -
     """Commit the bytes a person left in the mirror; a sentence for each. `where` names the remote."""
     notes: list[str] = []
     with repository.writing() as writer:
-        finish_checkout(repository, writer)
+        checkout.finish(repository, writer)
         paths = [item.path for item in foreign if _is_here(repository, item.path)]
         if paths:
             saved = record(repository, writer, paths, meta=Meta(reason="saved before changes came home"))

@@ -15,9 +15,10 @@ import msgpack
 from blake3 import blake3
 
 from memstore import files
-from memstore.actions.commit import CHECKOUT_NAME
+from memstore.actions.record import log_archived, record
 from memstore.errors import BadInput, Conflict, DamagedData, DiskTrouble
 from memstore.ids import ContentId, VersionId
+from memstore.manifest.references import References
 from memstore.manifest.version import Change, ChangeKind, Entry, Kind, Meta
 from memstore.progress import SILENT, Progress
 from memstore.reports import counted
@@ -51,12 +52,12 @@ def begin(repository: Repository, target: VersionId | None, steps: Sequence[Step
         "steps": [[step.path, _packed(step.old), _packed(step.new)] for step in steps],
     }
     body: bytes = msgpack.packb(document, use_bin_type=True)
-    files.write_atomic(_record_path(repository), body + blake3(body).digest()[:CHECK_BYTES])
+    files.write_atomic(repository.checkout_record, body + blake3(body).digest()[:CHECK_BYTES])
 
 
 def close(repository: Repository) -> None:
     """The checkout is whole: the record goes."""
-    files.remove(_record_path(repository))
+    files.remove(repository.checkout_record)
     files.sync_dir(repository.state)
 
 
@@ -110,19 +111,20 @@ def _make_removals_durable(data: str, folders: set[str]) -> None:
         files.sync_dir(os.path.join(data, place) if place else data)
 
 
-def finish(repository: Repository, writer: Writer) -> list[str]:
-    """Finish a checkout that a crash left open, if there is one; what a person should know about it."""
+def finish(repository: Repository, writer: Writer) -> None:
+    """Finish a checkout that a crash left open, if there is one, the crash of whoever held the lock before us
+    included. What a person should know about it goes to the repository's warnings."""
     try:
         before, target, steps = load(repository)
     except FileNotFoundError:
-        return []
+        return
     unmoved = target != before and repository.head() == before
     if target is not None and (unmoved or repository.catalogue.seq(target) is None):
         # HEAD never moved to the version it was for, and Data/ is only written after: nothing happened.
         close(repository)
-        return []
+        return
     if not os.path.isdir(repository.workspace.data):
-        return []  # such as a disk that is not mounted: it is finished when that is back
+        return  # such as a disk that is not mounted: it is finished when that is back
     folders = {step.path.rpartition("/")[0] for step in steps}
     materialise.sweep_temporaries(repository.workspace.data, folders)
     steps, notes = settle(
@@ -130,13 +132,14 @@ def finish(repository: Repository, writer: Writer) -> list[str]:
     )
     notes += apply(repository, writer, steps)
     close(repository)
-    return [f"an interrupted restore or pull of {counted(len(steps), 'path')} was finished", *notes]
+    told = f"an interrupted restore or pull of {counted(len(steps), 'path')} was finished"
+    repository.warnings += [told, *notes]
 
 
 def load(repository: Repository) -> tuple[bytes | None, bytes | None, list[Step]]:
     """(HEAD when it was begun, the version that must be HEAD for it to count, its steps) of the record. Raises
     `FileNotFoundError`, and `DamagedData` for one that can't be read."""
-    data = files.read(_record_path(repository))
+    data = files.read(repository.checkout_record)
     body, check = data[:-CHECK_BYTES], data[-CHECK_BYTES:]
     if blake3(body).digest()[:CHECK_BYTES] != check:
         body = data  # as memsync wrote it once, without its hash; with a hash that does not fit it does not parse
@@ -150,7 +153,7 @@ def load(repository: Repository) -> tuple[bytes | None, bytes | None, list[Step]
             raise TypeError("it is not what memsync writes")
     except (ValueError, KeyError, TypeError, IndexError, msgpack.UnpackException) as error:
         raise DamagedData(
-            f"the checkout record {_record_path(repository)} cannot be read: {error}",
+            f"the checkout record {repository.checkout_record} cannot be read: {error}",
             hint="'memsync repair' puts it aside; then 'memsync status' shows what an unfinished restore left in "
             "Data/",
         ) from error
@@ -166,8 +169,6 @@ def settle(
     that: both are in history, and `Data/` ends as it was meant to. Returns the steps from what is there now,
     and what a person should know.
     """
-    from memstore.actions.commit import log_archived, record
-
     stray = []
     for step in steps:
         try:
@@ -205,9 +206,6 @@ def add_with_references(
     repository: Repository, writer: Writer, changes: Sequence[Change], meta: Meta
 ) -> VersionId:
     """A version of these changes, each with its archive reference."""
-    from memstore.actions.commit import log_archived
-    from memstore.manifest.references import References
-
     time_ms = writer.time_of_next()
     if repository.workspace.config.archive_automatic:
         references = References(repository.catalogue, time_ms)
@@ -288,10 +286,6 @@ def _same(here: Here | None, entry: Entry | None) -> bool:
     if here is None or entry is None:
         return here is None and entry is None
     return here.content == entry.content and (here.kind == Kind.SYMLINK) == (entry.kind == Kind.SYMLINK)
-
-
-def _record_path(repository: Repository) -> str:
-    return os.path.join(repository.state, CHECKOUT_NAME)
 
 
 def _bytes(id: VersionId | None) -> bytes | None:

@@ -10,9 +10,8 @@ import os
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from memstore import files
-from memstore.actions import collection, fetch, remote_state
-from memstore.actions.commit import finish_checkout
+from memstore import files, trees
+from memstore.actions import checkout, collection, fetch, remote_state
 from memstore.actions.fill import fill
 from memstore.actions.pull import unite
 from memstore.actions.remote_state import RemoteState
@@ -122,7 +121,7 @@ def _clear_empty_store(workspace: Workspace) -> None:
         return
     for name in files.names(workspace.state):
         if name in ("segments", "packs"):
-            files.remove_tree(os.path.join(workspace.state, name))
+            trees.remove(os.path.join(workspace.state, name))
         elif name in ("format", "reflog", remote_state.STATE_NAME) or name.startswith(CATALOGUE_NAME):
             files.remove(os.path.join(workspace.state, name))
 
@@ -131,7 +130,7 @@ def _remove_all(root: str, *, itself: bool) -> None:
     for name in files.names(root):
         place = os.path.join(root, name)
         if os.path.isdir(place):
-            files.remove_tree(place)
+            trees.remove(place)
         else:
             files.discard(place)
     if itself and os.path.isdir(root):
@@ -173,7 +172,7 @@ def _fill(
     fetch.require_heads(repository, remote, heads)
     remote_state.save(repository, remote_state.with_sent(state, there))
     with repository.writing() as writer:
-        finish_checkout(repository, writer)
+        checkout.finish(repository, writer)
         newest = repository.catalogue.heads()
         joined = None
         if _holds_others(repository):
@@ -203,7 +202,7 @@ def _join(repository: Repository, writer: Writer, heads: list[VersionId], progre
         files.write_atomic(marker, b"joining")
     staging = repository.workspace.data + STAGING_SUFFIX
     if os.path.isdir(staging):
-        files.remove_tree(staging)
+        trees.remove(staging)
     meta = Meta(note="files that were there before", reason="saved before joining")
     return unite(repository, writer, heads, meta, progress=progress)
 
@@ -217,7 +216,7 @@ def _materialise(repository: Repository, writer: Writer, progress: Progress) -> 
     if files.names(data):
         return  # cut off after they had their place
     if os.path.isdir(staging):
-        files.remove_tree(staging)
+        trees.remove(staging)
     head = repository.head()
     assert head is not None
     tree = FreshTree(staging)

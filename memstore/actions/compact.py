@@ -18,6 +18,7 @@ from memstore import files, recovery
 from memstore.actions.seal import Sealed, write_packs
 from memstore.errors import DamagedData
 from memstore.ids import ContentId, Id, PackId, VersionId
+from memstore.manifest.history import Found
 from memstore.manifest.removed import newer
 from memstore.objects import encoding
 from memstore.objects.catalogue import Location, key_of
@@ -26,7 +27,6 @@ from memstore.objects.pack import MetadataRecord
 from memstore.objects.places import PlaceKind, path_of
 from memstore.objects.record import HEADER_LIMIT, Encoding, Header, RecordKind, pack_header, parse_header
 from memstore.objects.tombstone import Tombstone
-from memstore.recovery import Found
 
 if TYPE_CHECKING:
     from memstore.repository import Repository

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from memstore import files
 from memstore.actions import checkout, compact, remote_state
 from memstore.actions.checkout import Step
-from memstore.actions.commit import log_archived, record
 from memstore.actions.leaving import Leaving, leaving
+from memstore.actions.record import log_archived, record
 from memstore.actions.remote_state import RemoteState
 from memstore.actions.seal import seal
 from memstore.actions.state_files import TORN

@@ -14,13 +14,13 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from memstore import files
-from memstore.actions import compact, forgetting, push, remote_state, select
-from memstore.actions.commit import finish_checkout, log_archived, record
+from memstore import files, trees
+from memstore.actions import checkout, compact, forgetting, push, remote_state, select
 from memstore.actions.expunge import drop_from_head, erase_torn, expunge, lies_here
 from memstore.actions.forget_remote import everywhere, fetch_all
 from memstore.actions.forgetting import Intent
 from memstore.actions.leaving import require_whole_history
+from memstore.actions.record import log_archived, record
 from memstore.actions.seal import sweep
 from memstore.actions.select import At
 from memstore.actions.verify_remote import SCRATCH
@@ -59,7 +59,7 @@ def forget(
     with push.one_push(repository):
         repository.refresh()
         with repository.writing() as writer:
-            finish_checkout(repository, writer)
+            checkout.finish(repository, writer)
             require_whole_history(repository)
             saved = _saved_first(repository, targets, at)
             warnings: list[str] = []
@@ -139,7 +139,7 @@ def _sweep(repository: Repository, what: Intent) -> None:
         materialise.sweep_temporaries(repository.workspace.data, folders)
     for name in files.names(repository.state):
         if name.startswith(SCRATCH):  # a copy of the remote's packs, of a verify that was killed or goes on
-            files.remove_tree(os.path.join(repository.state, name))
+            trees.remove(os.path.join(repository.state, name))
 
 
 # -- what is meant -----------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from memstore import merging
-from memstore.actions.commit import log_archived
+from memstore.actions.record import log_archived
 from memstore.errors import Conflict, DamagedData
 from memstore.ids import ContentId, ManifestId, VersionId
 from memstore.manifest import history

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from memstore.actions import checkout
 from memstore.actions.candidate import Candidate
-from memstore.actions.commit import check_data_folder
 from memstore.actions.compare import Comparison
 from memstore.actions.large import Prefix
+from memstore.actions.record import check_data_folder
 from memstore.errors import DiskTrouble
 from memstore.ids import ContentId
 from memstore.manifest.version import ChangeKind, Entry, Kind

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from memstore import reflog
 from memstore.actions import checkout, collection, fetch, remote_state
 from memstore.actions.checkout import Step
-from memstore.actions.commit import finish_checkout, log_archived, record
 from memstore.actions.expunge import drop_from_head, expunge, left_data
 from memstore.actions.merge import ON_CONFLICT, merge
+from memstore.actions.record import log_archived, record
 from memstore.actions.remote_state import RemoteState
 from memstore.errors import BadInput, DamagedData, RemoteMissing, UsageError
 from memstore.identity import StoreFormat
@@ -54,7 +54,7 @@ def pull(
     repository.refresh()
     heads = _fetch(repository, state, remote, progress)
     with repository.writing() as writer:
-        finish_checkout(repository, writer)
+        checkout.finish(repository, writer)
         trouble = _without_forgotten(repository, writer)
         ours = repository.head()
         heads = [*heads, *_apart_here(repository, heads)]

@@ -223,13 +223,13 @@ def _without_forgotten(
     repository: Repository, writer: Writer, state: RemoteState, work: _Work
 ) -> RemoteState:
     """Nothing that was forgotten is sent, whoever forgot it: it leaves HEAD and the packs here before."""
-    from memstore.actions.commit import finish_checkout
+    from memstore.actions import checkout
     from memstore.actions.expunge import drop_from_head, expunge, left_data
     from memstore.manifest.removed import any_forgotten
 
     if not any_forgotten(repository.catalogue):
         return state
-    finish_checkout(repository, writer)
+    checkout.finish(repository, writer)
     version, warnings = drop_from_head(repository, writer)
     work.notes += left_data(version)
     work.warnings += warnings

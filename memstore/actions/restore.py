@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from memstore import files
 from memstore.actions import checkout, select
 from memstore.actions.checkout import Step
-from memstore.actions.commit import check_data_folder, finish_checkout, log_archived, record
+from memstore.actions.record import check_data_folder, log_archived, record
 from memstore.actions.select import At, Chosen
 from memstore.errors import BadInput, DamagedData
 from memstore.ids import ContentId, VersionId
@@ -43,7 +43,7 @@ def restore(
     """Bring paths, folders ('' for all) or archive references back. Raises `BadInput` for what history has
     not; nothing is changed then."""
     with repository.writing() as writer:
-        finish_checkout(repository, writer)
+        checkout.finish(repository, writer)
         chosen = _choose(repository, paths, at)
         _refuse_contradiction(chosen)
         data = repository.workspace.data

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from memstore import files, recovery
 from memstore.actions import checkout, remote_state
-from memstore.actions.commit import CHECKOUT_NAME
 from memstore.errors import DamagedData
 from memstore.identity import FORMAT_NAME, StoreFormat, load_format
 from memstore.ids import VersionId
@@ -23,6 +22,7 @@ from memstore.objects.segment import MAGIC as SEGMENT_MAGIC
 from memstore.objects.segment import parse_file_header
 from memstore.reflog import LOST, REFLOG_NAME
 from memstore.reports import Mended, Problem
+from memstore.repository import CHECKOUT_NAME
 
 if TYPE_CHECKING:
     from memstore.repository import Repository

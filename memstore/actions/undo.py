@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from memstore import reflog
-from memstore.actions.commit import finish_checkout, log_archived, record
+from memstore.actions import checkout
+from memstore.actions.record import log_archived, record
 from memstore.actions.restore import bring_back
 from memstore.actions.select import Chosen, head_or_refuse
 from memstore.ids import ContentId, VersionId
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 def undo(repository: Repository, *, actor: str = "", progress: Progress = SILENT) -> UndoReport:
     """Raises `BadInput` where there is no version, or no `Data/` to bring anything back to."""
     with repository.writing() as writer:
-        finish_checkout(repository, writer)
+        checkout.finish(repository, writer)
         undone = head_or_refuse(repository)
         before = before_head(repository)
         chosen, gone = _way_back(repository, before)

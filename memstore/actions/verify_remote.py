@@ -9,7 +9,7 @@ from typing import Final
 
 from blake3 import blake3
 
-from memstore import files
+from memstore import files, trees
 from memstore.actions import fetch
 from memstore.actions.remote_state import MEND, RemoteState, head_ids
 from memstore.actions.verify import paths_in, verify
@@ -144,7 +144,7 @@ def _read_remote(
     finally:
         progress.end()
         scratch.close()
-        files.remove_tree(root)
+        trees.remove(root)
 
 
 def _md5(path: str) -> str:

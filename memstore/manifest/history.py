@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from types import MappingProxyType
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgpack
 
@@ -31,6 +31,17 @@ NOWHERE: Final = 0
 """The place of a version whose record is lost, and for which an empty one stands in (`salvage`)."""
 _PATHS: Final = "paths"
 """A fact of the catalogue: how many paths it has numbered."""
+
+
+class Found(NamedTuple):
+    """A version's record met while reading a file."""
+
+    version: Version
+    place: int
+    offset: int
+    inner: int
+    record: bytes | None = None
+    """Its encoded form, where a segment holds it."""
 
 
 def add_version(

@@ -163,15 +163,6 @@ class FreshTree:
 # -- one name, two spellings ---------------------------------------------------------------------------------
 
 
-def case_folding(root: str) -> bool:
-    """Whether the disk that holds the folder takes `a` and `A` for one name. Leaves nothing behind."""
-    with files.new_file(root) as (_, path):
-        folder, name = os.path.split(path)
-        folds = os.path.lexists(os.path.join(folder, name.upper()))
-    files.discard(path)
-    return folds
-
-
 def other_spelling(place: str) -> str | None:
     """The name that the disk has for what is at `place`, where that is not the name it was asked by.
 
