@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from memsync import render
 from memsync.progress import ProgressLine
 
+from memstore.manifest.version import ChangeKind
+
 
 @given(st.text())
 def test_nothing_visible_is_obeyed_by_a_terminal(text: str) -> None:
@@ -36,8 +38,9 @@ def test_a_size_is_short_and_off_by_no_more_than_half_a_last_digit(count: int) -
 
 
 def test_a_summary_counts_in_a_fixed_order() -> None:
-    assert render.summary(["append", "add", "add"]) == "2 added, 1 appended"
-    assert render.summary(["delete", "archive", "replace"]) == "1 replaced, 1 deleted, 1 archived"
+    kinds = ChangeKind
+    assert render.summary([kinds.APPEND, kinds.ADD, kinds.ADD]) == "2 added, 1 appended"
+    assert render.summary([kinds.DELETE, kinds.ARCHIVE, kinds.REPLACE]) == "1 replaced, 1 deleted, 1 archived"
 
 
 @pytest.mark.parametrize(

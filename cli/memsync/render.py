@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 if TYPE_CHECKING:
-    from memstore.manifest.version import Change, Version
+    from memstore.manifest.version import Change, ChangeKind, Version
 
 SHOWN_CHANGES: Final = 20
 """Changes a person sees before '… and N more'."""
@@ -31,10 +31,8 @@ _WORD_COLOURS: Final = {
     "add": "green", "append": "cyan", "replace": "yellow", "delete": "red", "archive": "magenta",
 }  # fmt: skip
 _WORDS: Final = tuple(_WORD_COLOURS)
-"""In the order of the kinds' numbers."""
-_DONE_WORDS: Final = {
-    "add": "added", "append": "appended", "replace": "replaced", "delete": "deleted", "archive": "archived",
-}  # fmt: skip
+_DONE: Final = ("added", "appended", "replaced", "deleted", "archived")
+"""Both in the order of the kinds' numbers."""
 # Patterns, compiled when first needed: control characters but tab and newline, the bidirectional overrides
 # (they reorder what is read), surrogates (bytes that are no UTF-8).
 _UNSAFE: Final = "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
@@ -171,12 +169,12 @@ class Page:
             self.line(line)
 
 
-def summary(words: Iterable[str]) -> str:
+def summary(kinds: Iterable[ChangeKind]) -> str:
     """`2 added, 1 appended`, in a fixed order."""
-    counts: dict[str, int] = {}
-    for word in words:
-        counts[word] = counts.get(word, 0) + 1
-    return ", ".join(f"{counts[word]:,} {done}" for word, done in _DONE_WORDS.items() if word in counts)
+    counts = [0] * len(_DONE)
+    for kind in kinds:
+        counts[kind] += 1
+    return ", ".join(f"{count:,} {done}" for count, done in zip(counts, _DONE, strict=True) if count)
 
 
 def plural(count: int, noun: str, many: str = "") -> str:

@@ -22,7 +22,7 @@ def answer_recorded(call: Invocation, report: CommitReport, nothing: str = "noth
             page.line(nothing)
         else:
             note = next(iter(render.visible(version.note).splitlines()), "")
-            counts = render.summary(change.change.word for change in version.changes)
+            counts = render.summary(change.change for change in version.changes)
             page.line(f"{page.id(version.id)} {page.paint(note, 'bold') + '  ' if note else ''}({counts})")
             page.changes(
                 version.changes,

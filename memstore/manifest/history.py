@@ -120,6 +120,9 @@ def _line_after(catalogue: Catalogue, parent: int | None) -> int:
     return cursor.lastrowid
 
 
+_ADDED: Final = (int(ChangeKind.ADD), 0, 0)
+
+
 def change_rows(version: Version) -> Iterator[tuple[str, int, int, int]]:
     """What the catalogue keeps of a version's changes: (path, change, whether it leaves nothing, whether it has an
     archive reference)."""
@@ -135,10 +138,14 @@ def _add_changes(catalogue: Catalogue, version: Version, seq: int) -> None:
             ((change.path, number) for number, change in enumerate(version.changes, start=1)),
         )
         catalogue.set_fact(_PATHS, len(version.changes))
-        db.executemany(
-            "INSERT INTO changes (path, seq, change, gone, archived) VALUES (?, ?, ?, ?, ?)",
-            ((number, seq, *row[1:]) for number, row in enumerate(rows, start=1)),
-        )
+        if all(row[1:] == _ADDED for row in change_rows(version)):
+            # 100,000 rows are not handed over one by one.
+            db.execute("INSERT INTO changes SELECT path, ?, ?, ?, ? FROM paths", (seq, *_ADDED))
+        else:
+            db.executemany(
+                "INSERT INTO changes (path, seq, change, gone, archived) VALUES (?, ?, ?, ?, ?)",
+                ((number, seq, *row[1:]) for number, row in enumerate(rows, start=1)),
+            )
         return
     _add_paths(catalogue, [change.path for change in version.changes])
     db.executemany(

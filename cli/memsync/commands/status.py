@@ -54,7 +54,7 @@ def _show(call: Invocation, store: Store, report: StatusReport) -> None:
         if _apart(store, report):
             page.line(f"apart   {APART}")
         if report.changes:
-            counts = render.summary(change.change.word for change in report.changes)
+            counts = render.summary(change.change for change in report.changes)
             page.line(f"changes {counts}")
             for change in report.changes[: render.SHOWN_CHANGES]:
                 page.line(f"  {page.word(change.change.word)}  {render.name(change.path)}")
