@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import random
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from memstore import Store
+from memstore.ids import ContentId
+from memstore.manifest import references
 from tests.drive_emulator import DriveEmulator
-from tests.drive_memory import DriveMemory, no_waiting, tree
+from tests.drive_memory import DriveMemory, fixed_clock, no_waiting, tree
 
 
 @pytest.fixture
@@ -90,3 +94,33 @@ def test_two_files_of_one_path_become_one(two: tuple[DriveMemory, DriveMemory]) 
         memory.commit({"new.txt": memory.root.name.encode()})
         synced(memory)
     assert server.mirror["new.txt"] == b"server"
+
+
+def rightly_archived(memory: DriveMemory) -> None:
+    """No twins, and what bears a reference's name is what the reference stands for."""
+    assert [path for path in memory.mirror if "#" in path] == []
+    with memory.open() as store:
+        for path, data in memory.mirror.items():
+            found = references.find(store.repository.catalogue, path)
+            assert not found or ContentId.of(data) in {reference.entry.content for reference in found}, path
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_name_in_the_archive_is_that_of_what_lies_there(
+    two: tuple[DriveMemory, DriveMemory], seed: int
+) -> None:
+    """Also where two devices replace within a second, and one of them does so on the other's side of a merge."""
+    dice = random.Random(seed)
+    with pytest.MonkeyPatch.context() as patch:
+        fixed_clock(patch, time.time_ns() // 1_000_000)
+        for number in range(8):
+            memory = dice.choice(two)
+            line = f"{memory.root.name} {number}\n".encode()
+            for path in dice.sample(("Core/Rules.txt", "log.txt"), dice.randrange(1, 3)):
+                before = (memory.data / path).read_bytes()
+                memory.commit({path: line if dice.random() < 0.4 else before + line})
+            assert memory.push(pull=dice.random() < 0.6).error is None
+    for memory in (*two, *two):
+        assert memory.push(pull=True).error is None
+        rightly_archived(memory)
+    assert {k: v for k, v in two[0].mirror.items() if not k.startswith("Archive/")} == tree(two[0].data)

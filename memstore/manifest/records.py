@@ -120,6 +120,18 @@ def path_history(catalogue: Catalogue, path: str) -> Iterator[tuple[int, Change]
                 yield time_ms, change_of(row, time_ms)
 
 
+def change_at(catalogue: Catalogue, seq: int, path: str) -> tuple[int, Change]:
+    """(time in ms, change) of one path in a version that changed it. Raises `DamagedData`."""
+    time_ms, rows = rows_of(encoded(catalogue, seq))
+    for row in rows:
+        if row[1] == path:
+            return time_ms, change_of(row, time_ms)
+    raise DamagedData(
+        f"version {str(catalogue.version_id(seq))[:12]} does not tell what became of {path}",
+        hint="run 'memsync verify'",
+    )
+
+
 def contents(catalogue: Catalogue, *, since: int = 0, lost: bool = False) -> set[ContentId]:
     """Every content that some version names, of those entered after `since` (a seq). Raises `DamagedData` for a
     record that cannot be read, unless it is to be passed over (`lost`)."""

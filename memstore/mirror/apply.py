@@ -15,6 +15,7 @@ from memstore.ids import ContentId, VersionId
 from memstore.manifest import history
 from memstore.manifest.version import Entry
 from memstore.mirror import plan
+from memstore.mirror.departure import marked
 from memstore.mirror.plan import Mirrored, Step, Work
 from memstore.objects.reader import Removed
 from memstore.progress import Progress
@@ -176,7 +177,7 @@ def _moved(target: MirrorTarget, step: Step, seen: MirrorFile) -> MirrorFile:
     except Conflict:
         if target.look([(step.archive_as, None)])[0] is None:
             raise  # it was the file itself that changed
-        return target.move(seen, plan.marked(step.archive_as, step.mirrored.content), notes)
+        return target.move(seen, marked(step.archive_as, step.mirrored.content), notes)
 
 
 def _after_move(

@@ -12,9 +12,9 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from memstore.ids import ContentId, VersionId
-from memstore.manifest.history import path_history
 from memstore.manifest.removed import is_forgotten
-from memstore.manifest.version import ChangeKind, Entry, Kind, archive_name
+from memstore.manifest.version import Entry, Kind
+from memstore.mirror.departure import departure, named
 from memstore.objects.catalogue import as_content
 from memstore.objects.reader import Removed
 
@@ -151,15 +151,6 @@ def renewed(repository: Repository, step: Step, mirrored: Mirrored) -> Step | No
     return _changed(repository, step.entry, mirrored)
 
 
-def marked(name: str, content: ContentId) -> str:
-    """An archive name that other content has: `~` and 8 digits, before the extension."""
-    folder, slash, last = name.rpartition("/")
-    stem, dot, extension = last.rpartition(".")
-    if not stem:
-        stem, dot, extension = last, "", ""
-    return f"{folder}{slash}{stem}~{content.hex()[:8]}{dot}{extension}"
-
-
 def finished_version(repository: Repository, mirrored: str | None) -> VersionId | None:
     """The version whose mirror was finished last, if it was for the same choice of files."""
     head, _, key = (mirrored or "").partition(" ")
@@ -200,44 +191,21 @@ def _changed(repository: Repository, entry: Entry, mirrored: Mirrored) -> Step:
         return Step(Work.ERASE, entry.path, entry, mirrored)
     if mirrored.size > repository.workspace.config.mirror_archive_max_size:
         return Step(Work.UPDATE, entry.path, entry, mirrored)
-    name, content = _left_as(repository, mirrored)
-    if name is None:
+    left = departure(repository, entry.path, mirrored.content)
+    if left is None:
         return Step(Work.UPDATE, entry.path, entry, mirrored)
-    return Step(Work.REPLACE, entry.path, entry, mirrored, name, content)
+    return Step(Work.REPLACE, entry.path, entry, mirrored, *left)
 
 
 def _retire(repository: Repository, mirrored: Mirrored) -> Step:
     if _is_forgotten(repository, mirrored.content):
         return Step(Work.ERASE, mirrored.path, None, mirrored)
-    name, content = _left_as(repository, mirrored)
-    if name is None:
+    left = departure(repository, mirrored.path, mirrored.content)
+    if left is None:
         head = repository.head()
         time_ms = repository.version(head).time_ms if head is not None else 0
-        name, content = archive_name(mirrored.path, time_ms), mirrored.content
-    return Step(Work.RETIRE, mirrored.path, None, mirrored, name, content)
-
-
-def _left_as(repository: Repository, mirrored: Mirrored) -> tuple[str | None, ContentId | None]:
-    """The archive reference under which the mirrored content left its path: (name, content it stands for).
-
-    Read from the path's history, newest first, down to where it had the mirrored content. (None, None) if
-    only appends lie between: then nothing was archived. Where history has no reference (archiving is off, or
-    the bytes were a person's), the name is made as the reference would have been.
-    """
-    first: tuple[str, ContentId] | None = None
-    newest: int | None = None
-    pending: tuple[str | None, int] | None = None
-    for time_ms, change in path_history(repository.catalogue, mirrored.path):
-        newest = time_ms if newest is None else newest
-        content = None if change.entry is None else change.entry.content
-        if pending is not None and content is not None:
-            first = (pending[0] or archive_name(mirrored.path, pending[1]), content)
-            pending = None
-        if content is not None and content == mirrored.content:
-            return first if first is not None else (None, None)
-        if change.change not in (ChangeKind.ADD, ChangeKind.APPEND):
-            pending = (change.archived_as, time_ms)
-    return (archive_name(mirrored.path, newest or 0), mirrored.content)
+        left = named(repository, mirrored.path, time_ms, mirrored.content)
+    return Step(Work.RETIRE, mirrored.path, None, mirrored, *left)
 
 
 def _is_meaningful(repository: Repository, mirrored: Mirrored, entry: Entry) -> bool:

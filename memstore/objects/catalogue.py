@@ -445,7 +445,17 @@ class Catalogue:
 
     def last_change(self, seq: int, path: str) -> int | None:
         """The version (its seq) whose change of a path counts in this one; None if it has no such path."""
-        row = self.db.execute(
+        row = self._last_touch(seq, path)
+        return None if row is None or row[1] else row[0]
+
+    def last_touch(self, seq: int, path: str) -> int | None:
+        """The same, also where that change left nothing; None if the path was never there."""
+        row = self._last_touch(seq, path)
+        return None if row is None else row[0]
+
+    def _last_touch(self, seq: int, path: str) -> tuple[int, int] | None:
+        """(version, whether it left nothing)"""
+        row: tuple[int, int] | None = self.db.execute(
             self._LINEAGE
             + """SELECT changes.seq, gone
                 FROM paths CROSS JOIN changes USING (path) CROSS JOIN versions USING (seq)
@@ -454,7 +464,7 @@ class Catalogue:
                 ORDER BY changes.seq DESC LIMIT 1""",
             {"seq": seq, "path": path},
         ).fetchone()
-        return None if row is None or row[1] else row[0]
+        return row
 
     def last_changes(self, seq: int, under: str = "") -> Iterator[tuple[str, int]]:
         """(path, version whose change of it counts) for all that a version holds, in the order of the paths'
