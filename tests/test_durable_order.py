@@ -11,8 +11,7 @@ import pytest
 
 from memstore import Store, files, trees
 from memstore.errors import DiskTrouble
-from memstore.mirror import apply as mirror_apply
-from memstore.mirror import plan
+from memstore.mirror import known, plan
 from memstore.objects.segment import Segment
 from memstore.remotes.base import BytesSource
 from memstore.remotes.folder import FolderRemote
@@ -147,7 +146,7 @@ def test_what_the_mirror_is_meant_to_get_is_noted_in_one_step(memory: Memory) ->
     statements: list[str] = []
     db = memory.repository.catalogue.db
     db.set_trace_callback(statements.append)
-    mirror_apply._intend(memory.repository, entry)
+    known.intend(memory.repository, entry)
     db.set_trace_callback(None)
     assert len(statements) == 1
     assert db.execute("SELECT state FROM mirror").fetchall() == [(plan.INTENDED,)]

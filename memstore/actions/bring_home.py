@@ -16,7 +16,7 @@ from memstore.actions.record import log_archived, record
 from memstore.ids import ContentId
 from memstore.manifest.references import References
 from memstore.manifest.version import Change, ChangeKind, Entry, Kind, Meta
-from memstore.mirror.apply import Foreign, remember
+from memstore.mirror.known import Foreign, remember
 from memstore.objects import chunker, encoding
 from memstore.objects.record import PIECE_LIMIT, RecordKind
 from memstore.progress import SILENT

@@ -22,6 +22,7 @@ from memstore.actions.settle import settle
 from memstore.errors import BadInput, MemsyncError, RemoteMissing, RemoteTrouble, StoreLocked
 from memstore.identity import StoreFormat
 from memstore.mirror import apply as mirror_apply
+from memstore.mirror import known as mirror_known
 from memstore.mirror import plan as mirror_plan
 from memstore.mirror.apply import Outcome
 from memstore.mirror.erase import erase_foreign, erase_ours
@@ -367,7 +368,7 @@ def _mirror(
         repository.catalogue.db.execute("DELETE FROM mirror")
         if len(state.sent) > work.packs or state.mirrored is not None:
             last = mirror_plan.finished_version(repository, state.mirrored)
-            mirror_apply.relearn(repository, remote, last)
+            mirror_known.relearn(repository, remote, last)
         repository.catalogue.set_fact("mirror known", where)
     elif not remote.listing_is_free and remote_state.others_pushed(repository):
         learn_of_others(repository, remote)
@@ -387,7 +388,7 @@ def _mirror(
     foreign, notes = erase_foreign(repository, remote, outcome.foreign)
     work.notes += notes
     if remote.listing_is_free:
-        more, earlier = mirror_apply.changed_by_hand(repository, remote, paths, foreign)
+        more, earlier = mirror_known.changed_by_hand(repository, remote, paths, foreign)
         more, notes = erase_foreign(repository, remote, more)
         work.notes += notes
         foreign = [*foreign, *more]

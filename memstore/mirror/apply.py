@@ -8,34 +8,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from memstore.errors import Conflict, MemsyncError, RemoteMissing
-from memstore.ids import ContentId, VersionId
-from memstore.manifest import history
+from memstore.ids import ContentId
 from memstore.manifest.version import Entry
 from memstore.mirror import plan
 from memstore.mirror.departure import marked
+from memstore.mirror.known import (
+    Foreign,
+    content_of,
+    forget,
+    intend,
+    is_in_history,
+    notes_for,
+    remember,
+    set_state,
+)
 from memstore.mirror.plan import Mirrored, Step, Work
 from memstore.objects.reader import Removed
 from memstore.progress import Progress
-from memstore.remotes.base import BytesSource, MirrorFile, MirrorTarget, OpenRemote
+from memstore.remotes.base import BytesSource, MirrorFile, MirrorTarget
 from memstore.reports import MirrorCounts, counted
 
 if TYPE_CHECKING:
     from memstore.repository import Repository
 
 LOOK_AT_ONCE: Final = 100
-
-
-class Foreign(NamedTuple):
-    """A mirror file that holds somebody's bytes."""
-
-    path: str
-    """The path of `Data/` it belongs to."""
-    seen: MirrorFile
-    mirrored: Mirrored | None
-    content: bytes
 
 
 @dataclass(slots=True)
@@ -196,7 +195,7 @@ def _after_move(
 
 def _put(repository: Repository, target: MirrorTarget, entry: Entry, outcome: Outcome) -> None:
     source = BytesSource(repository.read(entry.content))
-    _intend(repository, entry)
+    intend(repository, entry)
     made = target.put(entry.path, source, notes_for(entry.content, source.md5()), entry.modified_ms)
     remember(repository, entry.path, entry.content, made)
     outcome.created += 1
@@ -229,7 +228,7 @@ def _renamed(
     """A person gave the file another name or folder: it keeps it, and the new bytes go there."""
     if step.entry is None:
         outcome.notes.append(f"{step.path} was moved to {seen.path} in the mirror by hand; it is left there")
-        _set_state(repository, step.path, "left")
+        set_state(repository, step.path, "left")
         outcome.skipped += 1
         return
     _update(repository, target, step.entry, seen, outcome)
@@ -311,134 +310,3 @@ def _on_from(
     except (Conflict, RemoteMissing) as error:
         outcome.failed += 1
         outcome.notes.append(f"{step.path} could not be mirrored: {error.message}")
-
-
-# -- what is known of the mirror ---------------------------------------------------------------------------
-
-
-def content_of(
-    repository: Repository, target: MirrorTarget, seen: MirrorFile, mirrored: Mirrored
-) -> ContentId | None:
-    """What a mirror file holds, if memsync put it there, whichever of its devices did; None if a person did."""
-    if seen.stamp == mirrored.stamp:
-        return mirrored.content
-    if seen.md5 is not None:
-        if seen.md5 != seen.notes.get("md5"):
-            return None
-        try:
-            return ContentId.from_hex(seen.notes["content"])
-        except (KeyError, ValueError):
-            return mirrored.content
-    id = ContentId.of(target.fetch(seen.handle))
-    return id if id == mirrored.content or is_in_history(repository, mirrored.path, id) else None
-
-
-def is_in_history(repository: Repository, path: str, content: ContentId) -> bool:
-    """Whether some version of that path has this content."""
-    return any(
-        change.entry is not None and change.entry.content == content
-        for _, change in history.path_history(repository.catalogue, path)
-    )
-
-
-def notes_for(content: ContentId, md5: str | None) -> dict[str, str]:
-    """What stands on a mirror file: its content id, and the md5 by which Drive shows it untouched."""
-    notes = {"content": str(content)}
-    if md5 is not None:
-        notes["md5"] = md5
-    return notes
-
-
-def remember(repository: Repository, path: str, content: ContentId, made: MirrorFile) -> Mirrored:
-    """Note what lies in the mirror for a path; the note."""
-    return _note(repository, Mirrored(path, content, made.size, made.handle, made.stamp))
-
-
-def _note(repository: Repository, row: Mirrored, state: str = "") -> Mirrored:
-    repository.catalogue.db.execute(
-        "INSERT OR REPLACE INTO mirror (path, content, size, handle, stamp, state) VALUES (?, ?, ?, ?, ?, ?)",
-        # A folder's handle is the path itself, which need not stand there twice.
-        (
-            row.path,
-            bytes(row.content),
-            row.size,
-            None if row.handle == row.path else row.handle,
-            row.stamp,
-            state,
-        ),
-    )
-    return row
-
-
-def _intend(repository: Repository, entry: Entry) -> None:
-    """Note that a file may lie there from now on: if its put is cut off and the path is gone from `Data/` by the
-    next push, that one looks for it."""
-    # At once: a row without its state, after a power cut, would say that the file is there, under no name.
-    _note(repository, Mirrored(entry.path, entry.content, entry.size, "", ""), plan.INTENDED)
-
-
-def forget(repository: Repository, path: str) -> None:
-    repository.catalogue.db.execute("DELETE FROM mirror WHERE path = ?", (path,))
-
-
-def _set_state(repository: Repository, path: str, state: str) -> None:
-    repository.catalogue.db.execute("UPDATE mirror SET state = ? WHERE path = ?", (state, path))
-
-
-def relearn(repository: Repository, target: OpenRemote, finished: VersionId | None) -> int:
-    """Fill the table from what lies in the mirror, after the catalogue was lost, or in a new clone.
-
-    Only files whose bytes are known of history at that very path are taken for ours; whatever else is there
-    is found when a step meets it. `finished` is the version that the mirror was brought to last, if that is
-    known: a folder keeps no notes, so what it should hold and does not, a person changed or took away.
-    Returns how many were recognised.
-    """
-    found = 0
-    db = repository.catalogue.db
-    for seen in target.walk():
-        if seen.trashed:
-            continue
-        noted = seen.notes.get("content")
-        if noted is not None and seen.md5 is not None and seen.md5 == seen.notes.get("md5"):
-            id = ContentId.from_hex(noted)
-        elif seen.md5 is None and db.execute("SELECT 1 FROM paths WHERE name = ?", (seen.path,)).fetchone():
-            id = ContentId.of(target.fetch(seen.handle))
-        else:
-            continue
-        if is_in_history(repository, seen.path, id):
-            remember(repository, seen.path, id, seen)
-            found += 1
-    if finished is not None and target.listing_is_free:
-        selection = plan.Selection(repository.workspace.config)
-        met = {path for (path,) in db.execute("SELECT path FROM mirror")}
-        for entry in repository.entries(finished):
-            if entry.path not in met and selection.takes(entry):
-                _note(repository, Mirrored(entry.path, entry.content, entry.size, entry.path, ""))
-    return found
-
-
-def changed_by_hand(
-    repository: Repository, target: MirrorTarget, only: Sequence[str] | None, known: Sequence[Foreign]
-) -> tuple[list[Foreign], int]:
-    """Mirror files that are up to date for us but not as we left them, and how many have an earlier version
-    again (now noted, so that the plan sees it). Looks at every one: for remotes where looking is free."""
-    rows = [
-        Mirrored(path, ContentId(content), size, handle, stamp)
-        for path, content, size, handle, stamp in repository.catalogue.db.execute(
-            "SELECT path, content, size, coalesce(handle, path), stamp FROM mirror WHERE state = '' ORDER BY path"
-        )
-        if only is None or any(not name or path == name or path.startswith(name + "/") for name in only)
-    ]
-    met = {item.path for item in known}
-    found: list[Foreign] = []
-    earlier = 0
-    for row, seen in zip(rows, target.look([(row.path, row.handle) for row in rows]), strict=True):
-        if row.path in met or seen is None or seen.trashed or seen.stamp == row.stamp:
-            continue
-        content = content_of(repository, target, seen, row)
-        if content is None:
-            found.append(Foreign(row.path, seen, row, target.fetch(seen.handle)))
-        else:
-            remember(repository, row.path, content, seen)
-            earlier += content != row.content
-    return found, earlier

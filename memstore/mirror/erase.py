@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from memstore.errors import BadInput, Conflict, RemoteMissing
 from memstore.ids import ContentId
 from memstore.manifest.removed import forgotten, is_forgotten
-from memstore.mirror.apply import Foreign, content_of, forget
+from memstore.mirror.known import Foreign, content_of, forget
 from memstore.mirror.plan import Mirrored
 from memstore.progress import Progress
 from memstore.remotes.base import MirrorFile, MirrorTarget

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from memstore.errors import Conflict, RemoteMissing
 from memstore.ids import ContentId
-from memstore.mirror.apply import forget, is_in_history, remember
+from memstore.mirror.known import forget, is_in_history, remember
 from memstore.remotes.base import MirrorFile, MirrorTarget
 
 if TYPE_CHECKING:
