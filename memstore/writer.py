@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 NO_STATS: Final = MappingProxyType[str, history.Stat | None]({})
 
 
-MANY: Final = 200_000
+MANY: Final = 25_000
 """Contents that came many at a time, from which on they are entered into the catalogue before their commit: each
 takes 160 bytes here."""
 
