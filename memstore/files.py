@@ -86,10 +86,18 @@ def read(path: str) -> bytes:
 def open_read(path: str) -> int:
     """A descriptor for reading, never through a symlink at the last component.
 
-    What turned out to be a named pipe opens as well, without waiting for its writer: fstat tells.
+    What turned out to be a named pipe opens as well, without waiting for its writer: fstat tells. What is not
+    there, or is a symlink or a folder, is an `OSError` as the system gives it; other trouble is `DiskTrouble`.
     """
     _tell("read", path)
-    return os.open(path, os.O_RDONLY | _BINARY | _CLOEXEC | _NO_FOLLOW | _NO_WAIT)
+    try:
+        return os.open(path, os.O_RDONLY | _BINARY | _CLOEXEC | _NO_FOLLOW | _NO_WAIT)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        if os.path.islink(path) or os.path.isdir(path):
+            raise
+        raise disk_error(error, "could not read", path) from error
 
 
 def read_at(descriptor: int, offset: int, length: int) -> bytes:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from memstore import files, locks, recovery
+from memstore import files, locks, recovery, superseded
 from memstore.errors import BadInput, DamagedData, StoreLocked
 from memstore.identity import StoreFormat, catalogue_name, load_device, load_format
 from memstore.ids import SHORTEST_PREFIX, ContentId, VersionId
@@ -127,7 +127,7 @@ class Repository:
         If another process is writing just now, its last commit but the open one is what a reader sees.
         """
         try:
-            if recovery.is_current(self.state, self.catalogue):
+            if recovery.is_current(self.state, self.catalogue) and not superseded.waits(self.state):
                 return
             patience = 0.2 if self.catalogue.fact("complete") == 1 else None
             try:
@@ -159,6 +159,8 @@ class Repository:
         self._catch_up()
 
     def _catch_up(self) -> None:
+        if superseded.waits(self.state):
+            superseded.finish(self.state, self.device.id)
         if recovery.is_current(self.state, self.catalogue):
             return
         db = self.catalogue.db

@@ -17,6 +17,7 @@ from typing import Any, Final, cast
 import msgpack
 from blake3 import blake3
 
+from memstore import superseded
 from memstore.actions import checkout, fetch, remote_state
 from memstore.config import Config
 from memstore.errors import MemsyncError
@@ -242,6 +243,13 @@ def remote_json(data: bytes) -> None:
     state.status().as_json()
 
 
+def superseded_record(data: bytes) -> None:
+    _folder.with_file(superseded.SUPERSEDED_NAME, data)
+    os.makedirs(os.path.join(_folder.path, "packs"), exist_ok=True)
+    superseded.finish(_folder.path, "0" * 8)
+    assert not superseded.waits(_folder.path)
+
+
 def checkout_record(data: bytes) -> None:
     _folder.with_file("checkout", data)
     checkout.load(_folder.repository)
@@ -348,6 +356,7 @@ TARGETS: Final[dict[str, Target]] = {
     for function in (
         *(record, zstd_payload, group, index, pack, bare_pack, file_header, segment, bare_segment, wreck),
         *(recipe, tombstone, version, packed_version, store_format, device, remote_json, checkout_record),
+        superseded_record,
         *(head_marker, remote_name, drive_journal, token_file, client_file, drive_refusal, drive_answer),
         *(paths_json, config_toml, ignore_file, url, a_time, path, archive_name, merged_json),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +11,11 @@ from pathlib import Path
 import pytest
 
 from memstore import Store, files, trees
+from memstore.actions.seal import seal
 from memstore.errors import DiskTrouble
+from memstore.ids import ContentId
+from memstore.manifest.retention import Rules
+from memstore.manifest.version import Version
 from memstore.mirror import known, plan
 from memstore.objects.segment import Segment
 from memstore.remotes.base import BytesSource
@@ -135,6 +140,74 @@ def test_a_pack_is_durable_under_its_name_before_the_catalogue_relies_on_it(
     assert ("sync_dir", str(packs)) in steps
 
 
+@pytest.fixture
+def packed(memory: Memory) -> Memory:
+    """Three packs of one note's versions, each a delta on the one before."""
+    lines = [b"line %d of the note\n" % number for number in range(50)]
+    for number in range(3):
+        memory.save("note.txt", b"".join([*lines, b"turn %d\n" % number]))
+        with memory.repository.writing() as writer:
+            seal(memory.repository, writer)
+    return memory
+
+
+def test_packs_are_written_down_as_superseded_before_any_of_them_goes(packed: Memory) -> None:
+    """A power cut may take any of them, and leave a delta without its base."""
+    packs, record = packed.state / "packs", packed.state / "superseded"
+    old = list(packs.iterdir())
+    with files.watch(steps := Steps()):
+        packed.store.gc(Rules(last=1))
+    removals = [steps.at("remove", path) for path in old]
+    written = steps.index(("sync_dir", str(packed.state)))
+    gone = max(number for number, told in enumerate(steps) if told == ("sync_dir", str(packs)))
+    assert written < min(removals) <= max(removals) < gone < steps.at("remove", record)
+    assert not record.exists()
+
+
+def test_superseded_packs_that_a_power_cut_left_go_when_the_store_is_opened(packed: Memory) -> None:
+    old = list((packed.state / "packs").iterdir())
+    first, second, _ = packed.versions()
+    before = packed.store.read("note.txt", at=second)
+
+    def die(step: str, path: str, data: bytes) -> None:
+        if step == "remove" and path.endswith(".pack"):
+            raise KeyboardInterrupt
+
+    with files.watch(die), pytest.raises(KeyboardInterrupt):
+        packed.store.gc(Rules(last=1))
+    whole = next(path for path in old if bytes(content_of(first)) in path.read_bytes())
+    whole.unlink()  # the two others lean on it
+    store = packed.reopen()
+    assert store.verify().ok
+    assert not any(path.exists() for path in old)
+    again = packed.save("again.txt", before)
+    assert packed.reopen().read("again.txt", at=again) == before
+
+
+@pytest.mark.parametrize("device", ["another", "ours"])
+def test_a_record_of_superseded_packs_takes_nothing_that_is_not_there_in_other_packs(
+    packed: Memory, device: str
+) -> None:
+    """In a copied folder it is another device's; a sync program may bring it without the packs it speaks of."""
+    old = sorted(path.stem for path in (packed.state / "packs").iterdir())
+    facts = {
+        "device": packed.repository.device.id if device == "ours" else "0" * 8,
+        "packs": old,
+        "by": ["1" * 64] if device == "ours" else [],
+    }
+    (packed.state / "superseded").write_text(json.dumps(facts))
+    assert packed.reopen().verify().ok
+    packed.save("more.txt", "more\n")
+    assert sorted(path.stem for path in (packed.state / "packs").iterdir()) == old
+    assert not (packed.state / "superseded").exists()
+
+
+def content_of(version: Version) -> ContentId:
+    (entry,) = [change.entry for change in version.changes]
+    assert entry is not None
+    return entry.content
+
+
 # -- the mirror --------------------------------------------------------------------------------------------
 
 
@@ -192,6 +265,7 @@ def test_what_is_done_in_the_mirror_is_durable_before_it_is_noted(folder: Folder
     ("call", "attempt"),
     [
         ("pread", lambda place: files.read_at(os.open(place, os.O_RDONLY), 0, 9)),
+        ("open", files.open_read),
         ("open", lambda place: files.clock_of(os.path.dirname(place))),
         ("open", lambda place: files.append_line(place, b"line\n")),
         ("open", files.touch),

@@ -22,7 +22,9 @@ from memstore.remotes.folder import FolderRemote
 from memstore.reports import ForgetReport
 from tests.command_line import run
 from tests.folder_place import Death, Place, tree, without_waiting
-from tests.naive_reader import NaiveStore, read_pack, read_segment
+from tests.naive_reader import read_pack
+from tests.traces import decoded
+from tests.traces import where as traces_of
 
 SECRET = b"hunter2-correct-horse"
 
@@ -53,27 +55,8 @@ def password(number: int) -> bytes:
     return b"password %d: %b\n" % (number, SECRET)
 
 
-def decoded(folder: Path) -> NaiveStore:
-    """All records of the packs and segments in a `.memsync`, each decoded with what lies beside it."""
-    store = NaiveStore(bytes.fromhex(json.loads((folder / "format").read_text())["store"]))
-    for path in sorted((folder / "packs").iterdir()):
-        read_pack(store, path.name, path.read_bytes())
-    for path in sorted((folder / "segments").glob("*.seg")):
-        facts = path.stat()
-        read_segment(store, path.name, path.read_bytes(), (facts.st_dev, facts.st_ino))
-    store.settle()
-    return store
-
-
 def where(base: Path, needle: bytes = SECRET) -> list[str]:
-    """Every file below, and every object in a pack or segment below, that holds these bytes."""
-    found = [path for path, data in tree(base).items() if needle in data]
-    for format in base.rglob(".memsync/format"):
-        folder = format.parent
-        for (kind, id), plain in decoded(folder).objects.items():
-            if needle in plain:
-                found.append(f"{folder.relative_to(base)}: object {kind} {id.hex()[:12]}")
-    return found
+    return traces_of(base, needle)
 
 
 def forget(place: Place, *targets: str, **how: Any) -> ForgetReport:

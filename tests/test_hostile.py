@@ -87,6 +87,7 @@ def seeds(target: str) -> Iterator[bytes]:
         "checkout_record": [
             msgpack.packb({"format": 1, "to": None, "steps": [["a", None, [0, 1, bytes(32), 5]]]})
         ],
+        "superseded_record": [b'{"device": "00000000", "packs": ["' + b"0" * 64 + b'"], "by": []}'],
         "head_marker": [b'{"format": 1, "packs": ["' + b"0" * 64 + b'"]}'],
         "remote_name": [b"packs/" + b"0" * 64, b"format"],
         "drive_journal": [b'{"ids": ["a"]}\n{"take": "a", "for": "packs/x"}\n{"root": {"a": "b"}}\n'],
@@ -122,6 +123,10 @@ FOUND: dict[str, list[bytes]] = {
     "device": [NESTED, b"[]", b'{"id": []}'],
     "remote_json": [NESTED, b"[]", b'{"url": 1}', b'{"url": "a", "sent": [1]}', b'{"url": "a", "last_push_ms": "x"}'],
     "checkout_record": [b"\x93nonsense", msgpack.packb({"to": None, "steps": [[1, None, None]]})],
+    "superseded_record": [
+        NESTED, b"[]", b"1", b'{"device": "00000000", "packs": ["../../x"], "by": []}',
+        b'{"device": "00000000", "packs": [1], "by": {}}',
+    ],
     "head_marker": [NESTED, b"[]", b'{"packs": 1}', b'{"packs": [1]}'],
     "drive_journal": [NESTED + b"\n", b'{"ids": 1}\n'],
     "drive_answer": [NESTED, b'{"size": "x"}', b'{"size": []}', b'{"modifiedTime": "0001-01-01"}'],

@@ -111,7 +111,7 @@ def _read_as_seen(place: str, seen: tuple[int, int, int, int]) -> bytes | None:
     or not for sure."""
     try:
         descriptor = files.open_read(place)
-    except OSError:
+    except (OSError, DiskTrouble):
         return None  # read_small finds out what is the matter
     try:
         content = os.read(descriptor, seen[0] + 1)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from blake3 import blake3
 
-from memstore import files, recovery
+from memstore import files, recovery, superseded
 from memstore.actions.seal import Sealed, write_packs
 from memstore.errors import DamagedData
 from memstore.ids import ContentId, Id, PackId, VersionId
@@ -131,10 +131,10 @@ def swap(repository: Repository, packs: Collection[str], made: Rewritten) -> Non
         catalogue.db.execute("ROLLBACK")
         raise
     catalogue.db.execute("COMMIT")
-    # The newest first: cut off here, what leans on another is gone before what it leans on.
-    for name in sorted(old, key=lambda name: places[name][0], reverse=True):
-        files.remove(path_of(repository.state, name, PlaceKind.PACK))
-    files.sync_dir(os.path.join(repository.state, "packs"))
+    if old:
+        # The newest first: for who reads meanwhile, what leans on another is gone before what it leans on.
+        going = sorted(old, key=lambda name: places[name][0], reverse=True)
+        superseded.remove(repository.state, repository.device.id, going, [pack.name for pack in made.packs])
     repository.reader.close()
 
 

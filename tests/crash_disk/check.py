@@ -20,8 +20,8 @@ from tests.conftest import tree, words
 from tests.crash_disk import disk as model
 from tests.crash_disk.disk import State
 from tests.crash_disk.recorder import Killed, Recorder, left_out
-from tests.crash_disk.scenes import TEMPORARY, Mark, Scene, World, contents_of, data_of
 from tests.crash_disk.states import Bounds, fates
+from tests.crash_disk.world import TEMPORARY, Mark, Scene, Versions, World, contents_of, data_of
 
 NEW: Final = "after the crash.txt"
 
@@ -55,8 +55,8 @@ class Played(NamedTuple):
     scene: Scene
     world: World
     recorder: Recorder
-    known: dict[str, dict[str, bytes]]
-    """id → path → content, of every version it ever had."""
+    known: Versions
+    """Every version it ever had, with all that was in it before anything was removed."""
     struck: bool = False
     """Whether the trouble befell it before it ended."""
 
@@ -94,8 +94,8 @@ def play(scene: Scene, root: Path, trouble: Trouble | None = None) -> Played:
         world.close()
         recorder.finish()
     assert not recorder.behind, recorder.behind
-    known: dict[str, dict[str, bytes]] = {}
-    for mark in world.marks:
+    known: Versions = {}
+    for mark in reversed(world.marks):
         known |= mark.versions
     return Played(scene, world, recorder, known, struck)
 
@@ -212,7 +212,8 @@ def laid(played: Played, case: Case) -> Iterator[World]:
         return known.get(facts, facts)
 
     world = World(Path(recorder.root))
-    world.subject = played.world.subject
+    world.subject, world.leaving = played.world.subject, played.world.leaving
+    world.identities = known
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(files, "identity", identity)
         yield world
@@ -229,21 +230,28 @@ def check(played: Played, case: Case) -> None:
     with laid(played, case) as world:
         store = played.scene.resume(world)
         try:
-            opened(store, case, played.known)
+            opened(store, case, played.known, world.leaving)
             played.scene.again(store)
+            has_left(store, world.leaving)
+            played.scene.done(world)
             goes_on(store, world, case)
         finally:
             store.close()
 
 
-def opened(store: Store, case: Case, known: dict[str, dict[str, bytes]]) -> None:
+def opened(store: Store, case: Case, known: Versions, leaving: set[bytes]) -> None:
     """Every version that was reported is there, and nothing half-made."""
     versions = contents_of(store)
     lost = case.before.versions.keys() - versions.keys()
     assert not lost, f"{len(lost)} reported version(s) lost"
     unknown = versions.keys() - known.keys()
     assert not unknown, f"{len(unknown)} version(s) nobody made"
-    assert all(versions[id] == known[id] for id in versions), "a version holds something else"
+    for id, rows in versions.items():
+        assert holds(rows, known[id], leaving), "a version holds something else"
+        back = [
+            path for path, raw in case.before.versions.get(id, rows).items() if raw is None and rows[path]
+        ]
+        assert not back, f"what was removed is back: {back}"
     report = store.verify()
     assert report.problems == (), report.problems
     data = data_of(store.workspace.data)
@@ -252,6 +260,19 @@ def opened(store: Store, case: Case, known: dict[str, dict[str, bytes]]) -> None
     if case.before.clean and case.after.clean:
         head = store.head()
         assert data == (versions[str(head)] if head else {}), "Data/ is not what HEAD holds"
+
+
+def holds(rows: dict[str, bytes | None], known: dict[str, bytes | None], leaving: set[bytes]) -> bool:
+    """Whether a version holds what it should; what was to leave may be gone."""
+    return rows.keys() == known.keys() and all(
+        raw == known[path] or (raw is None and known[path] in leaving) for path, raw in rows.items()
+    )
+
+
+def has_left(store: Store, leaving: set[bytes]) -> None:
+    """What was to be removed is, once the command that removes it was given again and has ended."""
+    here = {raw for rows in contents_of(store).values() for raw in rows.values()} if leaving else set()
+    assert leaving.isdisjoint(here), "what was to leave is still there"
 
 
 def goes_on(store: Store, world: World, case: Case) -> None:

@@ -23,7 +23,7 @@ from tests.crash_disk import check
 from tests.crash_disk import disk as model
 from tests.crash_disk.check import Case
 from tests.crash_disk.rounds import empty_disk
-from tests.crash_disk.scenes import Mark, Scene, World, contents_of, data_of, mark
+from tests.crash_disk.world import Mark, Scene, Versions, World, contents_of, data_of, mark
 
 _FILLS: Final = frozenset(("open", "write", "mkdir", "link", "symlink"))
 """Calls that need room."""
@@ -168,7 +168,8 @@ def _befall(
     known = model.build(state, str(world.root), identities)
     real = files.identity
     files.identity = lambda descriptor: known.get(real(descriptor), real(descriptor))
-    before = _first_mark(world)
+    before = world.undamaged or _first_mark(world)
+    world.identities = known
     failing = world.fault = _FailingOs(fault)
     with failing.installed():
         try:
@@ -183,12 +184,16 @@ def _befall(
     gc.collect()
     with scene.resume(world) as store:
         scene.again(store)
+        check.has_left(store, world.leaving)
+        scene.done(world)
         last = world.marks[-1] if world.marks else before
         versions = contents_of(store)
-        assert (before.versions | last.versions).items() <= versions.items(), "a version is lost"
+        for id, rows in (last.versions | before.versions).items():
+            assert id in versions, "a version is lost"
+            assert check.holds(versions[id], rows, world.leaving), "a version holds something else"
         problems = store.verify().problems
         assert problems == (), problems
-        _nothing_vanished(store, before, versions)
+        _nothing_vanished(store, before, versions, world.leaving)
         check.goes_on(store, world, Case(0, {}, "", before, last))
     return failing.calls >= fault.at
 
@@ -200,9 +205,9 @@ def _first_mark(world: World) -> Mark:
         return mark(store, 0)._replace(clean=False)
 
 
-def _nothing_vanished(store: Store, before: Mark, versions: dict[str, dict[str, bytes]]) -> None:
+def _nothing_vanished(store: Store, before: Mark, versions: Versions, leaving: set[bytes]) -> None:
     """What `Data/` held is there, or in some version."""
-    somewhere = {*data_of(store.workspace.data).values()}
+    somewhere: set[bytes | None] = {*data_of(store.workspace.data).values(), *leaving}
     for rows in versions.values():
         somewhere.update(rows.values())
     assert set(before.data.values()) <= somewhere, "what a person wrote is lost"

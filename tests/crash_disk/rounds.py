@@ -13,8 +13,8 @@ from typing import Final, NamedTuple
 
 from tests.crash_disk import check
 from tests.crash_disk.check import Case, Played, Trouble
-from tests.crash_disk.scenes import Scene
 from tests.crash_disk.states import Bounds
+from tests.crash_disk.world import Scene
 
 SEED: Final = 20250423
 MOMENT: Final = Bounds(exhaustive=2, samples=0, tears=0)
