@@ -66,6 +66,8 @@ class Recorder:
         self.kill_at: int | None = None
         """The number of the call (1 is the first) that is never made, nor any after it."""
         self.calls = 0
+        self.by_hand = False
+        """Whether it is a person who saves just now, which no trouble befalls."""
         self.failing_sync: int | None = None
         """The number of the sync (1 is the first) that the disk refuses."""
         self.dies_with_it = False
@@ -200,8 +202,8 @@ class _RecordingOs:
     @contextlib.contextmanager
     def _call(self) -> Iterator[None]:
         recorder = self._to
-        recorder.calls += 1
-        if recorder.kill_at is not None and recorder.calls >= recorder.kill_at:
+        recorder.calls += not recorder.by_hand
+        if recorder.kill_at is not None and recorder.calls >= recorder.kill_at and not recorder.by_hand:
             raise Killed
         recorder.inside = True
         try:

@@ -97,7 +97,9 @@ class World:
         recorder = self.recorder
         assert recorder is not None
         began = len(recorder.steps)
+        recorder.by_hand = True
         work(files.os)  # type: ignore[attr-defined]
+        recorder.by_hand = False
         if place.exists():
             number = recorder.number(os.lstat(place))
             assert number is not None
