@@ -128,6 +128,17 @@ class DriveMemory:
         Store.clone(self.url, root, environ=self.environ).close()
         return root / "Data"
 
+    def second(self, name: str) -> DriveMemory:
+        """Another device with the same memory, cloned."""
+        other = DriveMemory.__new__(DriveMemory)
+        other.base, other.emulator, other.url = self.base, self.emulator, self.url
+        other.root, other.data = self.base / name, self.base / name / "Data"
+        other.environ = {**self.environ, "MEMSYNC_DEVICE": name}
+        other.root.mkdir()
+        shutil.copy(self.token, other.root)
+        Store.clone(self.url, other.root, environ=other.environ).close()
+        return other
+
     @property
     def mirror(self) -> dict[str, bytes]:
         """path → bytes of what people read, without what is in the trash; twins apart."""

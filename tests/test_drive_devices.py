@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import random
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from memstore import Store
 from memstore.ids import ContentId
 from memstore.manifest import references
 from tests.drive_emulator import DriveEmulator
@@ -23,14 +21,7 @@ def two(tmp_path: Path) -> Iterator[tuple[DriveMemory, DriveMemory]]:
         laptop = DriveMemory(tmp_path, emulator, name="laptop")
         laptop.commit({"Core/Rules.txt": b"rules\n", "log.txt": b"begin\n"})
         assert laptop.push().exit_code == 0
-        server = DriveMemory.__new__(DriveMemory)
-        server.base, server.emulator, server.url = tmp_path, emulator, laptop.url
-        server.root, server.data = tmp_path / "server", tmp_path / "server" / "Data"
-        server.environ = {**laptop.environ, "MEMSYNC_DEVICE": "server"}
-        server.root.mkdir()
-        shutil.copy(laptop.token, server.root)
-        Store.clone("drive:", server.root, environ=server.environ).close()
-        yield laptop, server
+        yield laptop, laptop.second("server")
 
 
 def synced(memory: DriveMemory) -> None:

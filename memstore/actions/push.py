@@ -168,8 +168,11 @@ def _nothing_to_do(
         return False
     if unsent_packs(repository, state):
         return False
-    if not mirror or len(heads) > 1 or mirror_plan.is_current(repository, state.mirrored):
+    if not mirror or len(heads) > 1:
         return True
+    shared = remote_state.others_pushed(repository)
+    if shared or mirror_plan.is_current(repository, state.mirrored):
+        return not shared
     return not any(True for _ in mirror_plan.steps(repository, paths)) and bool(
         repository.catalogue.fact("mirror known")
     )
@@ -364,19 +367,24 @@ def _mirror(
     from memstore.actions.bring_home import bring_home
 
     where = state.folder or remote.url
+    learned = not remote.listing_is_free and remote_state.others_pushed(repository)
     if repository.catalogue.fact("mirror known") != where:
         repository.catalogue.db.execute("DELETE FROM mirror")
         if len(state.sent) > work.packs or state.mirrored is not None:
-            last = mirror_plan.finished_version(repository, state.mirrored)
-            mirror_known.relearn(repository, remote, last)
+            learned = not remote.listing_is_free
+            if not learned:
+                last = mirror_plan.finished_version(repository, state.mirrored)
+                mirror_known.relearn(repository, remote, last)
         repository.catalogue.set_fact("mirror known", where)
-    elif not remote.listing_is_free and remote_state.others_pushed(repository):
+    if learned:
         learn_of_others(repository, remote)
-    remote_state.note_others(repository, False)
-    if mirror_plan.is_current(repository, state.mirrored) and not remote.listing_is_free:
+    elif mirror_plan.is_current(repository, state.mirrored) and not remote.listing_is_free:
         return state, False
     key = mirror_plan.current_key(repository)
     steps = list(mirror_plan.steps(repository, paths))
+    # Who published this head may be at the same steps right now, and hears of nobody who publishes none: so the
+    # next push looks at the mirror once more.
+    remote_state.note_others(repository, learned and bool(steps) and not work.heads)
     outcome = mirror_apply.apply(repository, remote, steps, progress)
     _add(work.outcome, outcome)
     large = mirror_plan.too_large(repository, paths)

@@ -14,7 +14,7 @@ from memstore.errors import Conflict, MemsyncError, RemoteMissing
 from memstore.ids import ContentId
 from memstore.manifest.version import Entry
 from memstore.mirror import plan
-from memstore.mirror.departure import marked
+from memstore.mirror.departure import ARCHIVE, Departure, marked
 from memstore.mirror.known import (
     Foreign,
     content_of,
@@ -154,29 +154,42 @@ def _change(
         _put(repository, target, step.entry, outcome)
         return
     if seen.path != step.path:
-        if seen.path == step.archive_as:
-            _after_move(repository, target, step, seen, outcome)
+        if seen.path == step.archive_as or _is_archived(step.path, seen.path):
+            _archived_already(repository, target, step, seen, outcome)
         else:
             _renamed(repository, target, step, seen, outcome)
         return
     if step.work in (Work.REPLACE, Work.RETIRE):
-        _after_move(repository, target, step, _moved(target, step, seen), outcome)
+        assert step.archive_as is not None and step.mirrored is not None
+        moved = _moved(target, step.archive_as, step.mirrored.content, seen)
+        _after_move(repository, target, step, moved, outcome)
         return
-    assert step.entry is not None
-    _update(repository, target, step.entry, seen, outcome)
+    _update(repository, target, step, seen, outcome)
 
 
-def _moved(target: MirrorTarget, step: Step, seen: MirrorFile) -> MirrorFile:
+def set_aside(
+    repository: Repository,
+    target: MirrorTarget,
+    left: Departure,
+    content: ContentId,
+    seen: MirrorFile,
+) -> None:
+    """Move a file that holds that content from its path to the name under which it left."""
+    moved = _moved(target, left.name, content, seen)
+    if left.content != content:
+        _complete(repository, target, moved, left.content)
+
+
+def _moved(target: MirrorTarget, name: str, content: ContentId, seen: MirrorFile) -> MirrorFile:
     """The old file under its archive name; where a person (or `Data/Archive/`) has that, marked as references
     are."""
-    assert step.archive_as is not None and step.mirrored is not None
-    notes = notes_for(step.mirrored.content, seen.md5)
+    notes = notes_for(content, seen.md5)
     try:
-        return target.move(seen, step.archive_as, notes)
+        return target.move(seen, name, notes)
     except Conflict:
-        if target.look([(step.archive_as, None)])[0] is None:
+        if target.look([(name, None)])[0] is None:
             raise  # it was the file itself that changed
-        return target.move(seen, marked(step.archive_as, step.mirrored.content), notes)
+        return target.move(seen, marked(name, content), notes)
 
 
 def _after_move(
@@ -186,11 +199,40 @@ def _after_move(
     off on the way comes by here again."""
     assert step.mirrored is not None
     outcome.moved += 1
-    if step.archive_content not in (None, step.mirrored.content):
+    there = (None, step.mirrored.content)
+    if moved.path == step.archive_as and step.archive_content not in there:
         _complete(repository, target, moved, step.archive_content)
     forget(repository, step.path)
     if step.entry is not None:
         _put(repository, target, step.entry, outcome)
+
+
+def _archived_already(
+    repository: Repository, target: MirrorTarget, step: Step, seen: MirrorFile, outcome: Outcome
+) -> None:
+    """Another device archived the file; or this one did, and was cut off before it could note that."""
+    lying = _lying_there(repository, target, step)
+    if lying is None:
+        _after_move(repository, target, step, seen, outcome)
+        return
+    _on_from(repository, target, step, remember(repository, step.path, *lying), lying[1], outcome)
+
+
+def _lying_there(
+    repository: Repository, target: MirrorTarget, step: Step
+) -> tuple[ContentId, MirrorFile] | None:
+    """Another file of ours at the step's path: what it holds, and the file. A device put it there meanwhile."""
+    assert step.mirrored is not None
+    found = target.look([(step.path, None)])[0]
+    if found is None or found.trashed or found.handle == step.mirrored.handle:
+        return None
+    content = content_of(repository, target, found, step.mirrored)
+    return None if content is None else (content, found)
+
+
+def _is_archived(path: str, now: str) -> bool:
+    """Whether a file of that path lies in `Archive/` now."""
+    return now.startswith(ARCHIVE) and not path.startswith(ARCHIVE)
 
 
 def _put(repository: Repository, target: MirrorTarget, entry: Entry, outcome: Outcome) -> None:
@@ -202,10 +244,22 @@ def _put(repository: Repository, target: MirrorTarget, entry: Entry, outcome: Ou
 
 
 def _update(
-    repository: Repository, target: MirrorTarget, entry: Entry, seen: MirrorFile, outcome: Outcome
+    repository: Repository, target: MirrorTarget, step: Step, seen: MirrorFile, outcome: Outcome
 ) -> None:
+    entry, mirrored = step.entry, step.mirrored
+    assert entry is not None and mirrored is not None
     source = BytesSource(repository.read(entry.content))
     made = target.update(seen, source, notes_for(entry.content, source.md5()), entry.modified_ms)
+    if made.path != seen.path and _is_archived(seen.path, made.path):
+        # Another device archived it at this very moment. Its bytes come back, under a name that stands for nothing
+        # else: what its new name stands for may be more, of versions that are not here yet.
+        before = BytesSource(repository.read(mirrored.content))
+        notes = notes_for(mirrored.content, before.md5())
+        back = target.update(made, before, notes, seen.modified_ms)
+        target.move(back, marked(made.path, mirrored.content), notes)
+        raise Conflict(
+            f"{step.path} was archived by another device meanwhile", hint="run 'memsync push' again"
+        )
     remember(repository, entry.path, entry.content, made)
     outcome.updated += 1
 
@@ -231,7 +285,7 @@ def _renamed(
         set_state(repository, step.path, "left")
         outcome.skipped += 1
         return
-    _update(repository, target, step.entry, seen, outcome)
+    _update(repository, target, step, seen, outcome)
     outcome.notes.append(
         f"{step.path} was moved to {seen.path} in the mirror by hand; it is kept up to date there"
     )
@@ -247,6 +301,10 @@ def _without_file(
     try:
         if moved is not None:
             _after_move(repository, target, step, moved, outcome)
+            return
+        lying = _lying_there(repository, target, step)
+        if lying is not None:  # of twins, another device let that one stay
+            _on_from(repository, target, step, remember(repository, step.path, *lying), lying[1], outcome)
             return
         forget(repository, step.path)
         if step.entry is None:

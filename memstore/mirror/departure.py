@@ -18,6 +18,8 @@ from memstore.objects.catalogue import Catalogue
 if TYPE_CHECKING:
     from memstore.repository import Repository
 
+ARCHIVE: Final = "Archive/"
+"""The folder of archive names, in the mirror as in a reference."""
 _SECOND_MS: Final = 1000
 
 

@@ -97,36 +97,26 @@ def set_state(repository: Repository, path: str, state: str) -> None:
     repository.catalogue.db.execute("UPDATE mirror SET state = ? WHERE path = ?", (state, path))
 
 
-def relearn(repository: Repository, target: OpenRemote, finished: VersionId | None) -> int:
-    """Fill the table from what lies in the mirror, after the catalogue was lost, or in a new clone.
+def relearn(repository: Repository, target: OpenRemote, finished: VersionId | None) -> None:
+    """Fill the table from what lies in a mirror that keeps no notes, after the catalogue was lost, or in a new clone
+    (of one that keeps them, `learn_of_others` tells as much).
 
     Only files whose bytes are known of history at that very path are taken for ours; whatever else is there
     is found when a step meets it. `finished` is the version that the mirror was brought to last, if that is
-    known: a folder keeps no notes, so what it should hold and does not, a person changed or took away.
-    Returns how many were recognised.
+    known: what it should hold and does not, a person changed or took away.
     """
-    found = 0
     db = repository.catalogue.db
     for seen in target.walk():
-        if seen.trashed:
-            continue
-        noted = seen.notes.get("content")
-        if noted is not None and seen.md5 is not None and seen.md5 == seen.notes.get("md5"):
-            id = ContentId.from_hex(noted)
-        elif seen.md5 is None and db.execute("SELECT 1 FROM paths WHERE name = ?", (seen.path,)).fetchone():
+        if db.execute("SELECT 1 FROM paths WHERE name = ?", (seen.path,)).fetchone():
             id = ContentId.of(target.fetch(seen.handle))
-        else:
-            continue
-        if is_in_history(repository, seen.path, id):
-            remember(repository, seen.path, id, seen)
-            found += 1
-    if finished is not None and target.listing_is_free:
+            if is_in_history(repository, seen.path, id):
+                remember(repository, seen.path, id, seen)
+    if finished is not None:
         selection = Selection(repository.workspace.config)
         met = {path for (path,) in db.execute("SELECT path FROM mirror")}
         for entry in repository.entries(finished):
             if entry.path not in met and selection.takes(entry):
                 note(repository, Mirrored(entry.path, entry.content, entry.size, entry.path, ""))
-    return found
 
 
 def changed_by_hand(

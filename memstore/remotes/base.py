@@ -137,6 +137,8 @@ class MirrorFile:
     """Changes whenever the bytes may have changed (a folder: size and mtime; Drive: md5)."""
     notes: Mapping[str, str] = field(default_factory=dict)
     modified_ms: int = 0
+    made_ms: int = 0
+    """When the remote first had it, by the remote's own clock: sorts twins; 0 where there can be none."""
     trashed: bool = False
 
 
@@ -219,8 +221,8 @@ class MirrorTarget(Protocol):
         remote can tell)."""
 
     def move(self, seen: MirrorFile, path: str, notes: Mapping[str, str]) -> MirrorFile:
-        """Give a file that still is as `seen` says another path; no bytes are sent. `Conflict` if the path
-        is taken."""
+        """Give a file that still is as `seen` says another path; no bytes are sent. `Conflict` if it is not, or
+        if the path is taken and the remote forbids two of one name."""
 
     def remove(self, seen: MirrorFile) -> None:
         """Remove a file that still is as `seen` says (a folder: for ever; Drive: to the trash)."""

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from memstore.errors import Conflict, RemoteMissing, RemoteTrouble
+from memstore.errors import Conflict, NotLoggedIn, RemoteMissing, RemoteTrouble
 from memstore.remotes.base import MirrorFile, Source
 from memstore.remotes.drive.api import FIELDS, PAGE, DriveApi
 from memstore.remotes.drive.fields import milliseconds, mime_type_of, rfc3339
@@ -195,8 +195,11 @@ class DriveMirror:
         raise _changed(seen, "removed")
 
     def remove(self, seen: MirrorFile) -> None:
-        """To Drive's trash."""
-        self._expect_untouched(seen)
+        """To Drive's trash. One that another device moved since is what an archive name stands for by now."""
+        before = self._rows.get(seen.handle)
+        row = self._expect_untouched(seen)
+        if before is not None and _place(before) != _place(row):
+            raise _changed(seen, "moved")
         request = self._api.files.update(
             fileId=seen.handle, body={"trashed": True}, fields="id", supportsAllDrives=True
         )
@@ -408,15 +411,19 @@ class DriveMirror:
         doing = f"moving {seen.path}"
         current: Mapping[str, Any] | None = row
 
-        def landed(now: Mapping[str, Any]) -> bool:
-            return (now.get("parents") or [None])[0] == parent and now.get("name") == name
+        def look() -> Mapping[str, Any]:
+            """Where it is now; `Conflict` if that is neither where it was nor where it is to go."""
+            now = self._api.once(doing, self._layout.get_request(seen.handle))
+            if _place(now) not in (_place(row), (parent, name)):
+                raise _changed(seen, "moved")
+            return now
 
         def step() -> dict[str, Any]:
             nonlocal current
             if current is None:
-                now = self._api.once(doing, self._layout.get_request(seen.handle))
-                if landed(now):
-                    return now
+                now = look()
+                if _place(now) == (parent, name):
+                    return dict(now)
                 self._expect_as_seen(seen, now)
                 current = now
             old = (current.get("parents") or [None])[0]
@@ -433,11 +440,14 @@ class DriveMirror:
                 return self._api.once(doing, request, write=True)
             except RemoteMissing:
                 raise
-            except RemoteTrouble:
-                # httplib2 sends a request again by itself when the connection breaks before an answer.
-                now = self._api.once(doing, self._layout.get_request(seen.handle))
-                if landed(now):
-                    return now
+            except (RemoteTrouble, NotLoggedIn) as error:
+                # httplib2 sends a request again by itself when the connection breaks before an answer. Or another
+                # device moved it since we looked: Drive refuses to take it from a folder where it is not.
+                if error.code == "not_logged_in":
+                    raise
+                now = look()
+                if _place(now) == (parent, name):
+                    return dict(now)
                 raise
 
         return self._api.retry.run(step)
@@ -482,8 +492,14 @@ class DriveMirror:
             stamp=md5 or "",
             notes={key: str(value) for key, value in (row.get("appProperties") or {}).items()},
             modified_ms=milliseconds(row.get("modifiedTime")),
+            made_ms=milliseconds(row.get("createdTime")),
             trashed=bool(row.get("trashed")) or folder is None,
         )
+
+
+def _place(row: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """The id of its folder, and its name there."""
+    return (row.get("parents") or [None])[0], row.get("name")
 
 
 def _changed(seen: MirrorFile, how: str) -> Conflict:
