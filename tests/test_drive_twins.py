@@ -12,8 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from memstore.actions.remote_state import note_others
 from memstore.ids import ContentId
 from memstore.manifest import references
+from memstore.mirror.departure import marked
+from memstore.mirror.known import notes_for
+from memstore.remotes.base import BytesSource
 from tests.drive_emulator import DriveEmulator
 from tests.drive_memory import DriveMemory, no_waiting, tree
 
@@ -38,7 +42,7 @@ def both(base: Path) -> Iterator[Two]:
         yield laptop, laptop.second("server")
 
 
-def in_the_middle(memory: DriveMemory, request: int, other: Callable[[], object]) -> bool:
+def in_the_middle(memory: DriveMemory, request: int, other: Callable[[], None]) -> bool:
     """A push of `memory`, with `other` done before its request of that number; whether it came to that."""
     rule = memory.emulator.fault(f"any nth={request} latency=0 at=before", hook=lambda _: other())
     report = memory.push()
@@ -85,6 +89,87 @@ def worked_at_once(two: Two, changes: Mapping[str, bytes | None], own: bool, req
     assert saved <= laptop.contents() == server.contents()
     assert laptop.emulator.violations == []
     return struck
+
+
+def twin(memory: DriveMemory, path: str, data: bytes) -> None:
+    """A file of that name beside what lies there, as a device leaves it that did not see the other."""
+    with memory.open() as store:
+        remote = store._open_remote()
+        source = BytesSource(data)
+        remote.put(path, source, notes_for(ContentId.of(data), source.md5()), 0)
+        remote.close()
+
+
+def twins_everywhere(two: Two) -> tuple[str, str]:
+    """Twins of a note with the same bytes and with an older one's, of its archive name with the same bytes and with
+    others; and two files of a person's, which have no notes. Names of the archive's."""
+    laptop, server = two
+    for number, rules in enumerate((b"two\n", b"three\n")):
+        laptop.commit({RULES: rules, "log.txt": b"%d\n" % number})
+        pushed(laptop)
+    pushed(server)
+    with laptop.open() as store:
+        catalogue = store.repository.catalogue
+        names = {ref.entry.content: ref.name for ref in references.under(catalogue, "Archive/Core")}
+    one, other = names[ContentId.of(b"rules\n")], names[ContentId.of(b"two\n")]
+    twin(server, RULES, b"two\n")
+    twin(server, "log.txt", b"1\n")
+    twin(server, one, b"rules\n")
+    twin(server, other, b"three\n")
+    person = laptop.emulator.person
+    person.add_file("Rules.txt", b"a person's", parent=person.find("MemoryVDB/Core"))
+    person.add_file(one.rpartition("/")[2], b"a person's", parent=person.find("MemoryVDB/Archive/Core"))
+    assert len([path for path in laptop.mirror if "#" in path]) == 10
+    return one, other
+
+
+def one_of_each(two: Two, one: str, other: str) -> None:
+    at_work = {path: data for path, data in two[0].mirror.items() if data != b"a person's"}
+    named = {path.partition("#")[0]: data for path, data in at_work.items()}
+    assert len(named) == len(at_work)
+    assert {k: v for k, v in named.items() if not k.startswith("Archive/")} == tree(two[0].data)
+    assert (named[one], named[other]) == (b"rules\n", b"two\n")
+    assert named[marked(other, ContentId.of(b"three\n"))] == b"three\n"
+    persons = [path for path, data in two[0].mirror.items() if data == b"a person's"]
+    assert len(persons) == 2 and all("#" in path for path in persons)
+
+
+def mended_at_once(two: Two, request: int) -> bool:
+    names = twins_everywhere(two)
+    laptop, server = two
+    for memory in two:
+        with memory.open() as store:  # as if both had just met a head that the other had published
+            note_others(store.repository, True)
+    struck = in_the_middle(laptop, request, lambda: pushed(server))
+    one_of_each(two, *names)
+    return struck
+
+
+def test_twins_become_one_and_a_persons_files_are_left_alone(tmp_path: Path) -> None:
+    with both(tmp_path) as two:
+        mended_at_once(two, 1000)
+        assert two[0].push().status == "nothing"
+
+
+def test_two_devices_that_mend_at_once_leave_one(tmp_path: Path) -> None:
+    with both(tmp_path) as two:
+        assert mended_at_once(two, 5)
+
+
+@pytest.mark.soak
+def test_two_devices_that_mend_at_once_leave_one_in_the_middle_of_any_request(tmp_path: Path) -> None:
+    for request in itertools.count(1):
+        base = tmp_path / str(request)
+        base.mkdir()
+        with both(base) as two:
+            if not mended_at_once(two, request):
+                break
+    assert request > 10
+
+
+def test_in_the_middle_of_a_push_another_device_may_do_the_same(tmp_path: Path) -> None:
+    with both(tmp_path) as two:
+        assert worked_at_once(two, CHANGES["all of it"], True, 8)
 
 
 @pytest.mark.parametrize("own", [False, True])

@@ -48,6 +48,7 @@ def learn_of_others(repository: Repository, target: MirrorTarget) -> None:
             continue
         there.setdefault(seen.path, []).append(_Ours(ContentId.from_hex(noted), seen))
     known = set[str]()
+    gone = set[str]()
     for path in sorted(there):
         own = [file for file in there[path] if is_in_history(repository, path, file.content)]
         if path.startswith(ARCHIVE):
@@ -58,9 +59,11 @@ def learn_of_others(repository: Repository, target: MirrorTarget) -> None:
         if stays is not None:
             remember(repository, path, stays.content, stays.seen)
             known.add(path)
+        gone |= {file.seen.handle for file in own if file is not stays}
     rows = repository.catalogue.db.execute("SELECT path, handle FROM mirror").fetchall()
     for path, handle in rows:
-        if path not in known and paths.get(handle, path) != path and paths[handle].startswith(ARCHIVE):
+        archived = paths.get(handle, path) != path and paths[handle].startswith(ARCHIVE)
+        if path not in known and (archived or handle in gone):
             forget(repository, path)
 
 
@@ -72,16 +75,17 @@ def _one_of_each_path(
     there: Mapping[str, Sequence[_Ours]],
 ) -> _Ours | None:
     """The newest file of a path stays; None if none does. An older one goes to the archive name of what it holds."""
-    if not files:
-        return None
-    *older, newest = sorted(files, key=lambda file: file.age)
-    for file in older:
-        _leave(repository, target, path, file, there)
     row = repository.catalogue.tree_entry(path)
-    if row is not None and ContentId(row[2]) == newest.content:
-        return newest
-    # What another device archived, a twin of it: its archive name is taken, by the same bytes.
-    return None if _leave(repository, target, path, newest, there, only_twins=True) else newest
+    current = None if row is None else ContentId(row[2])
+    # A twin of what another device archived goes first, whatever its age.
+    left = [
+        file
+        for file in sorted(files, key=lambda file: file.age)
+        if file.content == current or not _leave(repository, target, path, file, there, only_twins=True)
+    ]
+    for file in left[:-1]:
+        _leave(repository, target, path, file, there)
+    return left[-1] if left else None
 
 
 def _leave(
