@@ -246,11 +246,14 @@ class Repository:
         ).fetchone()
         if row is not None:
             return VersionId(row[0])
-        moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(time_ms / 1000))
         first = self.catalogue.db.execute("SELECT min(time) FROM versions").fetchone()[0]
         if first is None:
             raise BadInput("there is no version yet", hint="'memsync commit' makes the first one")
-        began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(first / 1000))
+        began, moment = (
+            time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(ms // 1000)) for ms in (first, time_ms)
+        )
+        if began == moment:
+            began, moment = f"{began}.{first % 1000:03d}", f"{moment}.{time_ms % 1000:03d}"
         raise BadInput(f"history begins at {began}, after {moment}", hint="'memsync log' shows what there is")
 
     def entry(self, path: str, version: VersionId) -> Entry | None:

@@ -1,10 +1,11 @@
 """Times as a person writes them: `2025-04-23`, `2025-04-23T14:00Z`, `yesterday 14:00`, `2 days ago`.
 
-A time without a zone is local. What names a stretch (a day, a month, a year) is its last instant or its
-first, as the caller asks. Days, weeks, months and years are counted on the calendar, so that `2 days ago`
-is the same time of day across a change to summer time; hours and less are counted on the clock. A local
-time that happens twice is the later of the two for an end, the earlier for a beginning; one that the clock
-skips is the instant the skipped time would have been.
+A time without a zone is local. What names a stretch (a day, a month, a year, and also the minute, second or
+fraction that a time of day is written down to) is its last instant or its first, as the caller asks: a time
+copied from a log covers the version it stood by, whose milliseconds the log cuts off. Days, weeks, months and
+years are counted on the calendar, so that `2 days ago` is the same time of day across a change to summer time;
+hours and less are counted on the clock. A local time that happens twice is the later of the two for an end, the
+earlier for a beginning; one that the clock skips is the instant the skipped time would have been.
 """
 
 from __future__ import annotations
@@ -39,10 +40,10 @@ def looks_like_id(text: str) -> bool:
 def parse_time(text: str, *, now_ms: int, end: bool) -> int:
     """The instant meant, in milliseconds since the epoch, UTC.
 
-    `now_ms` is the present, in the same measure. `end` takes the last instant of a day, month or year
-    (`--at`, `--until`), otherwise the first (`--since`). The time in an archive name
-    (`2025-04-23T14-02-00Z`) is a whole second, its last instant for an end, because the name has cut the
-    version's milliseconds off. Raises `BadInput` for anything that is no time.
+    `now_ms` is the present, in the same measure. `end` takes the last instant of the year, month, day, minute,
+    second or fraction that is named (`--at`, `--until`), otherwise the first (`--since`). The time in an archive
+    name (`2025-04-23T14-02-00Z`) is a whole second. `now` and what is `ago` are instants. Raises `BadInput` for
+    anything that is no time.
     """
     plain = " ".join(text.split()).lower()
     try:
@@ -71,8 +72,8 @@ def _parse(plain: str, now_ms: int, end: bool) -> int | None:
 def _moment(match: re.Match[str], _now_ms: int, end: bool) -> int:
     moment = _with_clock(_day(match), match)
     if match["zone"] is None:
-        return _instant(moment, later=end)
-    return _of_utc(moment - _offset(match["zone"]))
+        return _at(moment, match, end)
+    return _of_utc(moment - _offset(match["zone"])) + (_to_last(match) if end else 0)
 
 
 def _date(match: re.Match[str], _now_ms: int, end: bool) -> int:
@@ -80,7 +81,7 @@ def _date(match: re.Match[str], _now_ms: int, end: bool) -> int:
 
 
 def _archived(match: re.Match[str], _now_ms: int, end: bool) -> int:
-    return _of_utc(_with_clock(_day(match), match)) + (999 if end else 0)
+    return _of_utc(_with_clock(_day(match), match)) + (_to_last(match) if end else 0)
 
 
 def _month_or_year(match: re.Match[str], _now_ms: int, end: bool) -> int:
@@ -108,7 +109,7 @@ def _ago(match: re.Match[str], now_ms: int, end: bool) -> int:
 
 
 def _today_at(match: re.Match[str], now_ms: int, end: bool) -> int:
-    return _instant(_with_clock(_midnight(now_ms), match), later=end)
+    return _at(_with_clock(_midnight(now_ms), match), match, end)
 
 
 def _named_day(match: re.Match[str], now_ms: int, end: bool) -> int:
@@ -123,7 +124,7 @@ def _named_day(match: re.Match[str], now_ms: int, end: bool) -> int:
         day = today - timedelta(days=back or (7 if match["last"] else 0))
     if match["hour"] is None:
         return _edge(day, timedelta(days=1), end)
-    return _instant(_with_clock(day, match), later=end)
+    return _at(_with_clock(day, match), match, end)
 
 
 _FORMS: Final[tuple[tuple[str, Callable[[re.Match[str], int, bool], int]], ...]] = (
@@ -161,6 +162,15 @@ def _with_clock(day: datetime, match: re.Match[str]) -> datetime:
     )
 
 
+def _to_last(match: re.Match[str]) -> int:
+    """Milliseconds from the first instant of what a time of day is written down to (a minute, a second, a tenth
+    of one, …) to its last."""
+    parts = match.groupdict()
+    if not parts["second"]:
+        return 59_999
+    return int(1000 / 10 ** min(len(parts.get("fraction") or ""), 3)) - 1
+
+
 def _offset(zone: str) -> timedelta:
     if zone in {"z", "utc"}:
         return timedelta()
@@ -183,6 +193,11 @@ def _instant(local: datetime, *, later: bool) -> int:
     # Where the clock skips, fold=0 reckons with the offset before the change: 02:30 becomes 03:30.
     first, second = (int(whole.replace(fold=fold).timestamp()) for fold in (0, 1))
     return (second if later and second > first else first) * 1000 + local.microsecond // 1000
+
+
+def _at(local: datetime, match: re.Match[str], end: bool) -> int:
+    """The first instant of what a local time of day covers, or its last."""
+    return _instant(local, later=end) + (_to_last(match) if end else 0)
 
 
 def _edge(first: datetime, length: timedelta, end: bool) -> int:

@@ -57,6 +57,25 @@ def test_history_is_told_newest_first_with_parents_and_changes(memory: Memory, d
     assert document["parents"] == [str(days[3].id)]
 
 
+def test_the_time_that_the_log_prints_names_its_version(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    for number, now_ms in enumerate((START_MS + 250, START_MS + 1_999, START_MS + 60_400)):
+        monkeypatch.setattr(time, "time_ns", lambda now_ms=now_ms: now_ms * 1_000_000)
+        made.append(memory.save("n.txt", f"{number}\n"))
+    for number, version in enumerate(made):
+        seconds = time.localtime(version.time_ms // 1000)
+        for form in ("%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S %z"):
+            printed = time.strftime(form, seconds)
+            assert memory.store.read("n.txt", at=printed) == f"{number}\n".encode()
+            assert ids(list(memory.store.history(since=printed, until=printed))) == [version.id]
+    minute = time.strftime("%Y-%m-%d %H:%M", time.localtime(START_MS // 1000))
+    assert memory.store.read("n.txt", at=minute) == b"1\n"
+    with pytest.raises(BadInput, match=r"begins at [-0-9 :]+\.250, after [-0-9 :]+\.199"):
+        memory.store.read("n.txt", at="2025-04-23T14:02:00.1Z")
+
+
 def test_history_of_a_path_or_folder_has_its_changes_alone(memory: Memory, days: list[Version]) -> None:
     for path in ("Meta/state.json", "Meta", "Meta/"):
         told = list(memory.store.history(path))

@@ -42,23 +42,6 @@ NOW = utc("2025-04-23T18:30:15") + 250
 @pytest.mark.parametrize(
     ("text", "meant"),
     [
-        ("2025-04-23T14:00Z", "2025-04-23T14:00:00"),
-        ("2025-04-23t14:00z", "2025-04-23T14:00:00"),
-        ("2025-04-23 14:00 UTC", "2025-04-23T14:00:00"),
-        ("2025-04-23T14:00:05.125Z", "2025-04-23T14:00:05.125"),
-        ("2025-04-23T14:00:05,1Z", "2025-04-23T14:00:05.100"),
-        ("2025-04-23 14:00:05+02:00", "2025-04-23T12:00:05"),
-        ("2025-04-23T14:00-0530", "2025-04-23T19:30:00"),
-        ("2025-04-23T14:00+02", "2025-04-23T12:00:00"),
-        ("2025-04-23T14:00", "2025-04-23T18:00:00"),
-        ("2025-01-05 09:07:01", "2025-01-05T14:07:01"),
-        ("  2025-4-3   9:05  ", "2025-04-03T13:05:00"),
-        ("14:00", "2025-04-23T18:00:00"),
-        ("9:05:30", "2025-04-23T13:05:30"),
-        ("yesterday 14:00", "2025-04-22T18:00:00"),
-        ("today at 9:00", "2025-04-23T13:00:00"),
-        ("Tuesday 14:00", "2025-04-22T18:00:00"),
-        ("last Wed 14:00", "2025-04-16T18:00:00"),
         ("now", "2025-04-23T18:30:15.250"),
         ("90 seconds ago", "2025-04-23T18:28:45.250"),
         ("1 minute ago", "2025-04-23T18:29:15.250"),
@@ -73,6 +56,34 @@ NOW = utc("2025-04-23T18:30:15") + 250
 @pytest.mark.parametrize("end", [True, False])
 def test_an_instant_is_itself_for_an_end_and_for_a_beginning(text: str, meant: str, end: bool) -> None:
     assert parse_time(text, now_ms=NOW, end=end) == utc(meant)
+
+
+@pytest.mark.parametrize(
+    ("text", "first", "covered"),
+    [
+        ("2025-04-23T14:00Z", "2025-04-23T14:00:00", 60_000),
+        ("2025-04-23t14:00z", "2025-04-23T14:00:00", 60_000),
+        ("2025-04-23 14:00 UTC", "2025-04-23T14:00:00", 60_000),
+        ("2025-04-23T14:00:05.125Z", "2025-04-23T14:00:05.125", 1),
+        ("2025-04-23T14:00:05,1Z", "2025-04-23T14:00:05.100", 100),
+        ("2025-04-23 14:00:05+02:00", "2025-04-23T12:00:05", 1_000),
+        ("2025-04-23T14:00-0530", "2025-04-23T19:30:00", 60_000),
+        ("2025-04-23T14:00+02", "2025-04-23T12:00:00", 60_000),
+        ("2025-04-23T14:00", "2025-04-23T18:00:00", 60_000),
+        ("2025-01-05 09:07:01", "2025-01-05T14:07:01", 1_000),
+        ("  2025-4-3   9:05  ", "2025-04-03T13:05:00", 60_000),
+        ("14:00", "2025-04-23T18:00:00", 60_000),
+        ("9:05:30", "2025-04-23T13:05:30", 1_000),
+        ("yesterday 14:00", "2025-04-22T18:00:00", 60_000),
+        ("today at 9:00", "2025-04-23T13:00:00", 60_000),
+        ("Tuesday 14:00", "2025-04-22T18:00:00", 60_000),
+        ("last Wed 14:00", "2025-04-16T18:00:00", 60_000),
+        ("2025-04-23T14:00:05.1234Z", "2025-04-23T14:00:05.123", 1),
+    ],
+)
+def test_a_time_of_day_covers_the_unit_it_is_written_down_to(text: str, first: str, covered: int) -> None:
+    assert parse_time(text, now_ms=NOW, end=False) == utc(first)
+    assert parse_time(text, now_ms=NOW, end=True) == utc(first) + covered - 1
 
 
 @pytest.mark.parametrize(
@@ -111,12 +122,12 @@ def test_days_ago_keep_the_time_of_day_across_a_change_and_hours_count_on_the_cl
 
 def test_a_time_that_happens_twice_is_the_later_for_an_end_and_the_earlier_for_a_beginning() -> None:
     assert parse_time("2025-11-02 01:30", now_ms=NOW, end=False) == utc("2025-11-02T05:30:00")
-    assert parse_time("2025-11-02 01:30", now_ms=NOW, end=True) == utc("2025-11-02T06:30:00")
+    assert parse_time("2025-11-02 01:30:00", now_ms=NOW, end=True) == utc("2025-11-02T06:30:00") + 999
 
 
 def test_a_time_that_the_clock_skips_is_the_instant_it_would_have_been() -> None:
-    for end in (True, False):
-        assert parse_time("2025-03-09 02:30", now_ms=NOW, end=end) == utc("2025-03-09T07:30:00")
+    for end, rest in ((True, 999), (False, 0)):
+        assert parse_time("2025-03-09 02:30:00", now_ms=NOW, end=end) == utc("2025-03-09T07:30:00") + rest
 
 
 def test_a_day_begins_where_its_midnight_is_skipped(zone: Callable[[str], None]) -> None:
@@ -165,8 +176,9 @@ def test_every_local_time_lies_between_the_first_and_the_last_instant_of_its_day
     assert first <= now_ms <= last
     assert parse_time("today", now_ms=now_ms, end=True) == last
     clock = time.strftime("%Y-%m-%d %H:%M:%S", local)
-    readings = {parse_time(clock, now_ms=0, end=end) for end in (False, True)}
-    assert now_ms // 1000 * 1000 in readings
+    begin, last = (parse_time(clock, now_ms=0, end=end) for end in (False, True))
+    assert begin <= now_ms <= last
+    assert now_ms // 1000 * 1000 in {begin, last - 999}
 
 
 def test_eight_hex_digits_are_an_id_and_a_date_is_not() -> None:

@@ -34,7 +34,7 @@ AT_ONCE: Final = 100
 @click.option("--tag", metavar="T", help="Only versions with this context tag.")
 @click.option("--chat", metavar="C", help="Only versions of this chat.")
 @click.option("--since", metavar="T", help="Only versions not before this time; a date is its first instant.")
-@click.option("--until", metavar="T", help="Only versions not after this time; a date is its last instant.")
+@click.option("--until", metavar="T", help="Only versions not after this time; a day or minute to its end.")
 def command(
     call: Invocation, *, path: str | None, graph: bool, limit: int | None, tag: str | None,
     chat: str | None, since: str | None, until: str | None,

@@ -36,7 +36,8 @@ def command(
     PATH is a file, a folder, '.' for everything, or an archive reference. What comes back is a new
     version, and whatever is not committed at those places is committed first: nothing is lost. Without
     --at: what HEAD has, or the last content the path had if it is gone. A TIME is '2025-04-23',
-    '2025-04-23T14:00Z', '2 days ago'.
+    '2025-04-23T14:00Z', '2 days ago'; a day, a minute or a second is meant to its end, so the time beside a
+    version in 'memsync log' names that version.
     """
     if at is not None and not means_version(at):
         raise BadInput(f"neither a version nor a time: {at!r}", hint=NEITHER)
