@@ -364,6 +364,59 @@ def test_another_device_drops_it_at_a_push_that_sees_the_marker(place: Place) ->
     whole(desk)
 
 
+@pytest.mark.parametrize("saved", [False, True])
+def test_a_device_that_had_changed_the_file_keeps_the_change_and_hears_that_it_may_hold_it_still(
+    place: Place, saved: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lived(place)
+    desk = other(place)
+    later = keys(4) + b"and more\n"
+    desk.write({"Core/Keys.txt": later})
+    if saved:
+        desk.commit()
+    forget(place, "Core/Keys.txt")
+    monkeypatch.chdir(desk.root)
+    told = run("push", "--pull")
+    assert told.exit_code == 1
+    assert "may hold it still" in told.stderr and "forget Core/Keys.txt --everywhere" in told.stderr
+    assert (desk.data / "Core/Keys.txt").read_bytes() == later
+    assert run("push", "--pull").exit_code == 0  # said once
+    pull(place)
+    assert (place.data / "Core/Keys.txt").read_bytes() == later
+    assert run("forget", "Core/Keys.txt", "--everywhere", "--yes").exit_code == 0
+    pull(place)
+    assert where(place.base) == []
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_it_is_said_whoever_merges_and_by_a_push_that_saved_the_change(place: Place, saved: bool) -> None:
+    lived(place)
+    desk = other(place)
+    desk.write({"Core/Keys.txt": keys(4) + b"and more\n"})
+    if saved:
+        desk.commit()
+    forget(place, "Core/Keys.txt")
+    with desk.open() as store:
+        told = [warning for warning in store.push().warnings if "may hold it still" in warning]
+    assert bool(told) is not saved
+    assert [warning for warning in pull(place).warnings if "may hold it still" in warning]
+    place.push()
+    assert pull(desk).warnings == ()  # said once
+
+
+def test_what_whoever_forgot_had_put_in_its_place_is_no_later_form(place: Place) -> None:
+    lived(place)
+    desk = other(place)
+    desk.commit({"Desk.txt": note(40)})
+    with place.open() as store:
+        before = str(store.head())
+    place.commit({"Core/Keys.txt": note(30)})
+    assert forget(place, "Core/Keys.txt", at=before).version is None
+    report = pull(desk)
+    assert report.status == "success" and report.warnings == ()
+    assert (desk.data / "Core/Keys.txt").read_bytes() == note(30)
+
+
 def test_a_device_that_has_the_same_bytes_from_elsewhere_does_not_send_them(place: Place) -> None:
     lived(place)
     desk = other(place)

@@ -22,7 +22,7 @@ from memstore.actions.remote_state import RemoteState
 from memstore.actions.seal import seal
 from memstore.actions.state_files import TORN
 from memstore.ids import ID_BYTES, ContentId
-from memstore.manifest.removed import forgotten
+from memstore.manifest.removed import forgotten, later_form
 from memstore.manifest.version import Change, ChangeKind, Entry, Kind, Meta, Version
 from memstore.objects.record import RecordKind
 from memstore.objects.tombstone import Tombstone
@@ -98,6 +98,11 @@ def drop_from_head(
         )
         log_archived(repository, saved.version)
         warnings += saved.warnings
+        warnings += [
+            later_form(change.path)
+            for change in (saved.version.changes if saved.version is not None else ())
+            if change.entry is not None
+        ]
     entries = _held_at(repository, told)
     for stone in stones:
         writer.add_tombstone(stone)

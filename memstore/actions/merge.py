@@ -15,7 +15,7 @@ from memstore.actions.record import log_archived
 from memstore.errors import Conflict, DamagedData
 from memstore.ids import ContentId, ManifestId, VersionId
 from memstore.manifest import history
-from memstore.manifest.removed import in_force
+from memstore.manifest.removed import in_force, later_form
 from memstore.manifest.version import Change, ChangeKind, Entry, Kind, Meta, archive_name_with
 from memstore.merging import ancestry, paths
 from memstore.merging.content import LARGEST_COPY
@@ -23,6 +23,7 @@ from memstore.merging.paths import Clash, LastChange, Manifest, Merged, Prefer, 
 from memstore.objects import encoding
 from memstore.objects.encoding import Base
 from memstore.objects.record import RecordKind
+from memstore.objects.tombstone import FORGOTTEN
 
 if TYPE_CHECKING:
     from memstore.repository import Repository
@@ -42,6 +43,7 @@ class Joined(NamedTuple):
     """Paths that hold the changes of several sides."""
     clashes: tuple[Clash, ...] = ()
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def merge(
@@ -101,7 +103,7 @@ class _Maker:
             raise _refused(merged.clashes)
         time_ms = max(self._time(first), self._time(second)) + 1
         version = self._recorded((first, second), base, one.entries, merged, time_ms, by_rules=True)
-        return _and(joined, version, merged)
+        return _and(joined, version, merged, self._later_forms(base, one, two, merged))
 
     def preferring(self, ours: VersionId, joined: Joined, prefer: Prefer) -> Joined:
         """Ours with the others, whose side is taken where they exclude one another: a version of this device,
@@ -115,7 +117,22 @@ class _Maker:
         version = self._recorded(
             (ours, joined.version), base, one.entries, merged, time_ms, by_rules=False, word=prefer.value
         )
-        return _and(joined, version, merged)
+        return _and(joined, version, merged, self._later_forms(base, one, two, merged))
+
+    def _later_forms(self, base: Manifest, one: _Node, two: _Node, merged: Merged) -> list[str]:
+        """A warning for each path that both sides changed from a content that was forgotten, one of them by deleting
+        it as a rule, and that has a content all the same. Where only one did, that may be whoever forgot it."""
+        told = {id for id, stone in self.removed.items() if stone.why == FORGOTTEN}
+        if not told:
+            return []
+        return [
+            later_form(path)
+            for path, was in base.items()
+            if was.content in told
+            and (now := merged.entries.get(path)) is not None
+            and now.content not in told
+            and not any(_same(node.entries.get(path), was) for node in (one, two))
+        ]
 
     def _recorded(
         self,
@@ -281,12 +298,13 @@ def _facts(repository: Repository, version: VersionId) -> tuple[int, str]:
     return facts.time_ms, facts.device
 
 
-def _and(joined: Joined, version: VersionId, merged: Merged) -> Joined:
+def _and(joined: Joined, version: VersionId, merged: Merged, warnings: Sequence[str]) -> Joined:
     return Joined(
         version,
         tuple(sorted({*joined.combined, *merged.combined})),
         (*joined.clashes, *merged.clashes),
         (*joined.notes, *merged.notes),
+        (*joined.warnings, *warnings),
     )
 
 

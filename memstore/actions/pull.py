@@ -105,7 +105,7 @@ def unite(
         merged=joined.combined,
         conflicts=tuple(PullConflict(clash.path, clash.kept_as) for clash in joined.clashes),
         notes=joined.notes,
-        warnings=(*saved.warnings, *warnings),
+        warnings=(*saved.warnings, *joined.warnings, *warnings),
     )
 
 

@@ -12,6 +12,7 @@ from memstore.objects.catalogue import Catalogue
 from memstore.objects.reader import ObjectReader
 from memstore.objects.record import RecordKind
 from memstore.objects.tombstone import ANY_FORGOTTEN, FORGOTTEN, Tombstone
+from memstore.worktree.names import shown
 
 
 def tombstones(catalogue: Catalogue, reader: ObjectReader) -> list[Tombstone]:
@@ -34,6 +35,14 @@ def forgotten(catalogue: Catalogue, reader: ObjectReader) -> set[ContentId]:
 def is_forgotten(catalogue: Catalogue, reader: ObjectReader, content: ContentId) -> bool:
     """Whether that one was."""
     return any_forgotten(catalogue) and reader.forgotten(content) is not None
+
+
+def later_form(path: str) -> str:
+    """The warning for a path whose content was made from one that was forgotten: other bytes, which nobody named."""
+    return (
+        f"{shown(path)} was changed from what was forgotten, and the change stays: it may hold it still. Copy what "
+        f"you want of it elsewhere, and run 'memsync forget {shown(path)} --everywhere'"
+    )
 
 
 def in_force(catalogue: Catalogue, reader: ObjectReader) -> dict[ContentId, Tombstone]:
