@@ -74,6 +74,8 @@ class StatusReport(NamedTuple):
     """Side files of merges that nobody has settled yet."""
     remote: RemoteStatus | None
     warnings: tuple[str, ...] = ()
+    mirror_waiting: int = 0
+    """Files of the mirror that a push left to the next one, while every version is on the remote."""
 
     @property
     def clean(self) -> bool:
@@ -87,6 +89,7 @@ class StatusReport(NamedTuple):
             "unpushed": self.unpushed,
             "conflicts": list(self.conflicts),
             "remote": self.remote.as_json() if self.remote else None,
+            "mirror_waiting": self.mirror_waiting,
             "warnings": list(self.warnings),
         }
 
@@ -135,9 +138,16 @@ class UndoReport(NamedTuple):
     undone: VersionId
     back_to: VersionId | None
     """What this device had before it; None for a first version."""
+    pulled: bool = False
+    """Whether a pull brought it: all that came with it is backed out."""
 
     def as_json(self) -> dict[str, object]:
-        return {**self.restore.as_json(), "undone": str(self.undone), "back_to": _text(self.back_to)}
+        return {
+            **self.restore.as_json(),
+            "undone": str(self.undone),
+            "back_to": _text(self.back_to),
+            "pulled": self.pulled,
+        }
 
 
 class MirrorCounts(NamedTuple):

@@ -292,7 +292,8 @@ class Store:
         self.repository.refresh()
         state = remote_state.load(self.repository)
         unpushed, oldest = remote_state.unpushed(self.repository, state)
-        return look.status(self.repository, None if state is None else state.status(), unpushed, oldest)
+        report = look.status(self.repository, None if state is None else state.status(), unpushed, oldest)
+        return report._replace(mirror_waiting=remote_state.mirror_waiting(self.repository, state, unpushed))
 
     def head(self) -> VersionId | None:
         """The version that `Data/` was last brought to, or recorded as; None before the first."""

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from memstore.remotes.folder import FolderRemote
 from memstore.reports import PushReport
+from tests.command_line import run
 from tests.folder_place import (
     Place,
     archived,
@@ -158,6 +160,22 @@ def test_a_file_of_the_archive_folder_keeps_its_name_when_a_reference_wants_it(p
     assert place.mirror["a.txt"] == b"two\n"
     assert {b"one\n", b"a real file of that name\n"} <= set(archived(place).values())
     assert place.push().status == "nothing"
+
+
+def test_status_says_what_a_stopped_push_left_of_the_mirror(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pushed(place, {"a.txt": b"a\n"})
+    place.commit({"a.txt": b"a\nmore\n", "b.txt": b"b\n", "c.txt": b"c\n"})
+    with monkeypatch.context() as patch:
+        patch.setattr(FolderRemote, "put", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert any("stopped" in note for note in place.push().notes)
+    with place.open() as store:
+        assert (store.status().unpushed, store.status().mirror_waiting) == (0, 2)
+    assert "2 files of the mirror left for the next push" in run("-C", str(place.root), "status").stdout
+    place.push()
+    with place.open() as store:
+        assert store.status().mirror_waiting == 0
 
 
 # -- what is chosen --------------------------------------------------------------------------------------------

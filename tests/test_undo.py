@@ -228,9 +228,34 @@ def test_the_command_answers_as_restore_does(memory: Memory, monkeypatch: pytest
     assert f"undid {str(second.id)[:12]}  worse\n" in result.stdout
     assert "saved first" in result.stdout and f"a.txt  ← {str(first.id)[:12]}" in result.stdout
     answer = json.loads(run("undo", "--json").stdout)
-    assert set(answer) == {"version", "restored", "saved_first", "notes", "warnings", "undone", "back_to"}
+    assert set(answer) == {
+        "version",
+        "restored",
+        "saved_first",
+        "notes",
+        "warnings",
+        "undone",
+        "back_to",
+        "pulled",
+    }
     assert [row["path"] for row in answer["restored"]] == ["a.txt"]
     assert memory.tree() == {"a.txt": b"two", "b.txt": b"not committed"}
+
+
+def test_the_command_says_that_it_was_a_pull_that_it_undid(
+    two: tuple[Device, Device, Clock], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    laptop, server, clock = two
+    for number in range(2):
+        clock.tick()
+        server.save({"a.txt": b"%d\n" % number})
+    server.push()
+    laptop.pull()
+    monkeypatch.chdir(laptop.root)
+    assert f"undid the pull of all up to {server.head[:12]}\n" in run("undo").stdout
+    with laptop.open() as store:
+        assert store.version(laptop.head).note == f"undo the pull of {server.head[:12]}"
+    assert f"undid {laptop.head[:12]}" in run("undo").stdout
 
 
 # -- against a plain model ---------------------------------------------------------------------------------

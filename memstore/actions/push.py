@@ -174,7 +174,7 @@ def _nothing_to_do(
     if shared or mirror_plan.is_current(repository, state.mirrored):
         return not shared
     return not any(True for _ in mirror_plan.steps(repository, paths)) and bool(
-        repository.catalogue.fact("mirror known")
+        repository.catalogue.fact(mirror_plan.KNOWN)
     )
 
 
@@ -368,14 +368,14 @@ def _mirror(
 
     where = state.folder or remote.url
     learned = not remote.listing_is_free and remote_state.others_pushed(repository)
-    if repository.catalogue.fact("mirror known") != where:
+    if repository.catalogue.fact(mirror_plan.KNOWN) != where:
         repository.catalogue.db.execute("DELETE FROM mirror")
         if len(state.sent) > work.packs or state.mirrored is not None:
             learned = not remote.listing_is_free
             if not learned:
                 last = mirror_plan.finished_version(repository, state.mirrored)
                 mirror_known.relearn(repository, remote, last)
-        repository.catalogue.set_fact("mirror known", where)
+        repository.catalogue.set_fact(mirror_plan.KNOWN, where)
     if learned:
         learn_of_others(repository, remote)
     elif mirror_plan.is_current(repository, state.mirrored) and not remote.listing_is_free:

@@ -203,6 +203,18 @@ def unpushed(repository: Repository, state: RemoteState | None) -> tuple[int, in
     return count, oldest
 
 
+def mirror_waiting(repository: Repository, state: RemoteState | None, unpushed: int) -> int:
+    """Files of the mirror that a push left to the next one. 0 where another device may have seen to them, and where
+    the next push has versions to send first."""
+    if state is None or unpushed or others_pushed(repository) or len(repository.catalogue.heads()) != 1:
+        return 0
+    if not repository.workspace.config.mirror_enabled:
+        return 0
+    from memstore.mirror import plan
+
+    return plan.waiting(repository, state.mirrored)
+
+
 def note_listed(repository: Repository, state: RemoteState, heads: Sequence[VersionId]) -> None:
     """Other heads than those we left there: another device has pushed, and may have refreshed the mirror."""
     if {str(head) for head in heads} - set(state.heads):

@@ -29,13 +29,13 @@ def undo(repository: Repository, *, actor: str = "", progress: Progress = SILENT
     with repository.writing() as writer:
         checkout.finish(repository, writer)
         undone = head_or_refuse(repository)
-        before = before_head(repository)
+        before, pulled = _before(repository)
         chosen, gone = _way_back(repository, before)
         saved = record(repository, writer, None, meta=Meta(reason="saved before an undo"), progress=progress)
         log_archived(repository, saved.version)
         report = RestoreReport(None, (), None)
         if chosen or gone:
-            meta = Meta(note=_note(repository, undone), reason="undo", actor=actor)
+            meta = Meta(note=_note(repository, undone, pulled=pulled), reason="undo", actor=actor)
             report = bring_back(repository, writer, chosen, gone, meta=meta, progress=progress)
         notes = report.notes
         if not report.restored and not report.warnings:
@@ -48,20 +48,21 @@ def undo(repository: Repository, *, actor: str = "", progress: Progress = SILENT
             report._replace(saved_first=first, notes=notes, warnings=(*saved.warnings, *report.warnings)),
             undone,
             before,
+            pulled,
         )
 
 
-def before_head(repository: Repository) -> VersionId | None:
+def _before(repository: Repository) -> tuple[VersionId | None, bool]:
     """What HEAD was on this device before it became what it is, as far as is known, else its first parent; None if
-    it is a first version."""
+    it is a first version. And whether a pull brought it."""
     head = head_or_refuse(repository)
     for stand in reversed(reflog.read(repository.state)):
         if stand.word == reflog.PULLED and stand.head == head:
             if stand.before is not None and repository.catalogue.seq(stand.before) is not None:
-                return stand.before
+                return stand.before, True
             break
     parents = repository.version(head).parents
-    return parents[0] if parents else None
+    return parents[0] if parents else None, False
 
 
 def _way_back(repository: Repository, before: VersionId | None) -> tuple[dict[str, Chosen], list[str]]:
@@ -79,7 +80,9 @@ def _way_back(repository: Repository, before: VersionId | None) -> tuple[dict[st
     return chosen, gone
 
 
-def _note(repository: Repository, undone: VersionId) -> str:
+def _note(repository: Repository, undone: VersionId, *, pulled: bool) -> str:
     """Which version, and its note's first line."""
-    note = next(iter(repository.version(undone).note.splitlines()), "")
-    return f"undo {str(undone)[:12]}" + (f": {note}" if note else "")
+    version = repository.version(undone)
+    note = next(iter(version.note.splitlines()), "")
+    what = "the pull of " if pulled and len(version.parents) < 2 else ""
+    return f"undo {what}{str(undone)[:12]}" + (f": {note}" if note else "")

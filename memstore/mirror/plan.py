@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 INTENDED: Final = "intended"
 """The state of a row of the catalogue's mirror table whose file was not seen to arrive."""
+KNOWN: Final = "mirror known"
+"""A fact of the catalogue: of which mirror its table tells."""
 _MEANINGFUL_LIMIT: Final = 1 << 20
 """Bytes up to which two texts are compared for a meaningful difference."""
 
@@ -102,6 +104,13 @@ def is_current(repository: Repository, mirrored: str | None) -> bool:
 
 def current_key(repository: Repository) -> str:
     return f"{repository.head()} {Selection(repository.workspace.config).key}"
+
+
+def waiting(repository: Repository, mirrored: str | None) -> int:
+    """How many files wait for a push, as far as is known here: after one that was stopped, or did some only."""
+    if is_current(repository, mirrored) or not repository.catalogue.fact(KNOWN):
+        return 0
+    return sum(1 for _ in steps(repository))
 
 
 def steps(repository: Repository, only: Sequence[str] | None = None) -> Iterator[Step]:

@@ -81,6 +81,10 @@ def _show_remote(page: render.Page, report: StatusReport) -> None:
         page.line("remote  none")
         return
     page.line(f"remote  {render.name(remote.url)}  {_pushed(report, remote.last_push_ms)}")
+    if report.mirror_waiting:
+        page.line(
+            f"        {render.plural(report.mirror_waiting, 'file')} of the mirror left for the next push"
+        )
     if remote.last_error:
         when = f" ({render.ago(remote.last_error_ms)})" if remote.last_error_ms is not None else ""
         page.line(f"        {page.paint('last error', 'red')}{when}: {render.visible(remote.last_error)}")
@@ -120,6 +124,6 @@ def _next(store: Store, report: StatusReport) -> str:
     if report.remote.last_error == TOKEN_MISSING and not os.path.lexists(store.workspace.token_path):
         return "memsync login"
     apart = _apart(store, report)
-    if report.unpushed or apart:
+    if report.unpushed or apart or report.mirror_waiting:
         return "memsync push --pull" if apart else "memsync push"
     return ""

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from memsync import render
 from memsync.invocation import Invocation
 from memsync.restore_report import show_restored
 from memsync.verb import verb
+
+if TYPE_CHECKING:
+    from memstore.manifest.version import Version
+    from memstore.reports import UndoReport
 
 
 @verb(
@@ -29,7 +35,13 @@ def command(call: Invocation) -> int | None:
         else:
             with call.page() as page:
                 if report.restore.restored:
-                    note = next(iter(render.visible(store.version(report.undone).note).splitlines()), "")
-                    page.line(f"undid {page.id(report.undone)}  {page.paint(note, 'bold')}".rstrip())
+                    page.line(_undid(page, report, store.version(report.undone)))
                 show_restored(page, store, report.restore, "brought back")
     return call.warn(report.restore.warnings)
+
+
+def _undid(page: render.Page, report: UndoReport, version: Version) -> str:
+    note = next(iter(render.visible(version.note).splitlines()), "")
+    pulled = "the pull of all up to " if report.pulled else ""
+    what = "the merge " if len(version.parents) > 1 else pulled
+    return f"undid {what}{page.id(report.undone)}  {page.paint(note, 'bold')}".rstrip()
