@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 from typing import Any, Final, NamedTuple
 
 from memstore import files
 from memstore.errors import BadInput, DamagedData
-from memstore.objects import chunker
-from memstore.objects.record import PIECE_LIMIT
-from memstore.objects.segment import FEATURES, FORMAT
+from memstore.objects.file_header import FEATURES, FORMAT
 
 FORMAT_NAME: Final = "format"
 DEVICE_NAME: Final = "device"
@@ -28,6 +25,9 @@ class StoreFormat(NamedTuple):
     features: tuple[str, ...] = ()
 
     def encoded(self) -> bytes:
+        from memstore.objects import chunker
+        from memstore.objects.record import PIECE_LIMIT
+
         facts = {
             "format": FORMAT,
             "store": self.store.hex(),
@@ -100,7 +100,7 @@ def load_device(state: str, name: str) -> Device:
     while True:
         found = _read_device(path)
         if found is None:
-            id = secrets.token_hex(4)
+            id = os.urandom(4).hex()
             if _write_device(path, id, here, new=True):
                 return Device(id, name)
             continue  # another process was quicker

@@ -21,6 +21,7 @@ SHORTEST_PREFIX = 8
 # can pose as a version or a manifest.
 _VERSION_CONTEXT = "memsync version 1"
 _MANIFEST_CONTEXT = "memsync manifest 1"
+_VERSION_HASHER = blake3(derive_key_context=_VERSION_CONTEXT)
 
 
 class Id(bytes):
@@ -65,7 +66,9 @@ class VersionId(Id):
 
     @classmethod
     def of(cls, encoded: bytes) -> VersionId:
-        return cls(blake3(encoded, derive_key_context=_VERSION_CONTEXT).digest())
+        hasher = _VERSION_HASHER.copy()  # half the time of making one, and a log reads thousands
+        hasher.update(encoded)
+        return cls(hasher.digest())
 
 
 class ManifestId(Id):

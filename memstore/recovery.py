@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from memstore import files, reflog
+from memstore.current import is_current, pack_names, segment_names
 from memstore.errors import DamagedData
 from memstore.ids import VersionId
 from memstore.manifest import history
@@ -39,33 +40,6 @@ class SegmentCut(CatalogueDamaged):
             f"segment {name} is shorter than it was; what it lost 'memsync repair' brings back where it can"
         )
         self.segment = name
-
-
-def segment_names(state: str) -> list[str]:
-    return [name[:-4] for name in files.names(os.path.join(state, "segments")) if name.endswith(".seg")]
-
-
-def pack_names(state: str) -> list[str]:
-    return [name[:-5] for name in files.names(os.path.join(state, "packs")) if name.endswith(".pack")]
-
-
-def is_current(state: str, catalogue: Catalogue) -> bool:
-    """Whether the catalogue knows of every segment and pack, to its end."""
-    if catalogue.fact("complete") != 1:
-        return False
-    places = catalogue.places()
-    on_disk = 0
-    for name in segment_names(state):
-        known = places.get(name)
-        try:
-            grown = known is None or os.stat(_segment_path(state, name)).st_size != known[2]
-        except FileNotFoundError:
-            grown = True
-        if grown:
-            return False
-        on_disk += 1
-    packs = pack_names(state)
-    return all(name in places for name in packs) and len(places) == on_disk + len(packs)
 
 
 def catch_up(state: str, catalogue: Catalogue, reader: ObjectReader) -> list[str]:
@@ -462,4 +436,13 @@ def _set_head(catalogue: Catalogue, head: VersionId | None) -> None:
     history.replace_tree(catalogue, None if head is None else catalogue.seq(head))
 
 
-__all__ = ["Encoding", "MetadataRecord", "catch_up", "enter_tail", "enter_versions", "is_current"]
+__all__ = [
+    "Encoding",
+    "MetadataRecord",
+    "catch_up",
+    "enter_tail",
+    "enter_versions",
+    "is_current",
+    "pack_names",
+    "segment_names",
+]

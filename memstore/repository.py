@@ -12,7 +12,8 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from memstore import files, locks, recovery, superseded
+from memstore import files, locks, superseded
+from memstore.current import is_current, segment_names
 from memstore.errors import BadInput, DamagedData, StoreLocked
 from memstore.identity import StoreFormat, catalogue_name, load_device, load_format
 from memstore.ids import SHORTEST_PREFIX, ContentId, VersionId
@@ -21,9 +22,9 @@ from memstore.manifest.version import Entry, Kind, Version, decode
 from memstore.objects.catalogue import Catalogue
 from memstore.objects.connection import CatalogueDamaged
 from memstore.objects.reader import ObjectReader
-from memstore.objects.segment import Segment
 
 if TYPE_CHECKING:
+    from memstore.objects.segment import Segment
     from memstore.workspace import Workspace
     from memstore.writer import Writer
 
@@ -127,7 +128,7 @@ class Repository:
         If another process is writing just now, its last commit but the open one is what a reader sees.
         """
         try:
-            if recovery.is_current(self.state, self.catalogue) and not superseded.waits(self.state):
+            if is_current(self.state, self.catalogue) and not superseded.waits(self.state):
                 return
             patience = 0.2 if self.catalogue.fact("complete") == 1 else None
             try:
@@ -146,6 +147,8 @@ class Repository:
         self.warnings.append(
             f"{error.message}: the catalogue was built anew; 'memsync verify' checks the rest"
         )
+        from memstore import recovery
+
         if isinstance(error, recovery.SegmentCut):
             from memstore import salvage
 
@@ -161,8 +164,10 @@ class Repository:
     def _catch_up(self) -> None:
         if superseded.waits(self.state):
             superseded.finish(self.state, self.device.id)
-        if recovery.is_current(self.state, self.catalogue):
+        if is_current(self.state, self.catalogue):
             return
+        from memstore import recovery
+
         db = self.catalogue.db
         db.execute("BEGIN IMMEDIATE")
         try:
@@ -176,7 +181,9 @@ class Repository:
     def own_segment(self) -> tuple[Segment, int]:
         """The segment that is ours to append to, at its end, and its place. For the holder of the lock."""
         places = self.catalogue.places()
-        for name in recovery.segment_names(self.state):
+        from memstore.objects.segment import Segment
+
+        for name in segment_names(self.state):
             with contextlib.suppress(DamagedData):
                 segment = Segment(os.path.join(self.state, "segments", name + ".seg"))
                 if segment.own and segment.is_of(self.format.store):
@@ -189,6 +196,7 @@ class Repository:
     def new_segment(self) -> tuple[Segment, int]:
         """Begin a segment that repeats HEAD. For the holder of the lock."""
         from memstore.objects.catalogue import PlaceKind
+        from memstore.objects.segment import Segment
 
         folder = os.path.join(self.state, "segments")
         files.make_dir(folder)

@@ -22,6 +22,7 @@ from memstore.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     from memstore.actions.remote_state import RemoteState
+    from memstore.manifest.outline import Outline
     from memstore.manifest.retention import Rules
     from memstore.remotes.base import OpenRemote
     from memstore.reports import (
@@ -287,12 +288,13 @@ class Store:
 
     def status(self) -> StatusReport:
         """How `Data/` stands to HEAD, and HEAD to the remote. Asks the remote nothing."""
-        from memstore.actions import look, remote_state
+        from memstore.actions import remote_state
+        from memstore.actions.status import status
 
         self.repository.refresh()
         state = remote_state.load(self.repository)
         unpushed, oldest = remote_state.unpushed(self.repository, state)
-        report = look.status(self.repository, None if state is None else state.status(), unpushed, oldest)
+        report = status(self.repository, None if state is None else state.status(), unpushed, oldest)
         return report._replace(mirror_waiting=remote_state.mirror_waiting(self.repository, state, unpushed))
 
     def head(self) -> VersionId | None:
@@ -332,6 +334,23 @@ class Store:
         path = None if path is None else _clean(path)
         return look.versions(self.repository, path, limit=limit, tag=tag, chat=chat, since=since, until=until)
 
+    def outlines(
+        self,
+        path: str | None = None,
+        *,
+        limit: int | None = None,
+        tag: str | None = None,
+        chat: str | None = None,
+        since: str | None = None,
+        until: str | None = None,
+    ) -> Iterator[Outline]:
+        """As `history`, in outline: without what the changes hold, which is quicker to read."""
+        from memstore.actions import look
+
+        self.repository.refresh()
+        path = None if path is None else _clean(path)
+        return look.outlines(self.repository, path, limit=limit, tag=tag, chat=chat, since=since, until=until)
+
     def family(self) -> Iterator[tuple[VersionId, tuple[VersionId, ...]]]:
         """Every version's id with those of its parents, newest first, children before parents."""
         from memstore.manifest import history
@@ -352,19 +371,19 @@ class Store:
 
     def ls(self, path: str = "", at: At | None = None) -> Iterator[ListedFile]:
         """The files of a version under a folder, sorted; under `Archive/`, the references as well."""
-        from memstore.actions import look
+        from memstore.actions.listing import listing
 
         self.repository.refresh()
-        return look.listing(self.repository, _clean(path), at)
+        return listing(self.repository, _clean(path), at)
 
     def diff(
         self, a: At | None = None, b: At | None = None, paths: Sequence[str] = ()
     ) -> Iterator[FileDifference]:
         """Between two versions; without `b`, from `a` (HEAD by default) to what lies in `Data/` now."""
-        from memstore.actions import look
+        from memstore.actions.differences import differences
 
         self.repository.refresh()
-        return look.differences(self.repository, a, b, [_clean(path) for path in _listed(paths)])
+        return differences(self.repository, a, b, [_clean(path) for path in _listed(paths)])
 
     # -- the remote ----------------------------------------------------------------------------------------
 

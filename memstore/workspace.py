@@ -7,11 +7,12 @@ contain the store's own files. A `Data/` that is not there is no mistake of the 
 
 from __future__ import annotations
 
+import codecs
 import os
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 from memstore import files
 from memstore.config import Config
@@ -26,8 +27,7 @@ _LARGEST_PATHS: Final = 1 << 20
 """Bytes; a paths.json above this is something else."""
 
 
-@dataclass(frozen=True, slots=True)
-class Paths:
+class Paths(NamedTuple):
     """The keys of `paths.json` that memsync knows, as written there: absolute or relative to its folder."""
 
     local_data_dir: str = "Data/"
@@ -37,7 +37,7 @@ class Paths:
     upload_log: str = "upload_log.json"
     archive_log: str = "archive_log.json"
     drive_root: str = "Drive/MemoryVDB/"
-    others: Mapping[str, Any] = field(default_factory=dict)
+    others: Mapping[str, Any] = MappingProxyType({})
     """Keys of other programs, kept as they are."""
 
     def as_json(self) -> dict[str, Any]:
@@ -52,8 +52,9 @@ class Paths:
         """
         import json
 
+        raw = raw.removeprefix(codecs.BOM_UTF8)
         try:
-            document = json.loads(raw.decode("utf-8-sig"))
+            document = json.loads(raw.decode())
         except json.JSONDecodeError as error:
             raise _mistake(path, f", line {error.lineno}, column {error.colno}: {error.msg}") from error
         except UnicodeDecodeError as error:
@@ -79,7 +80,7 @@ class Paths:
         return paths
 
 
-PATH_KEYS: Final = tuple(name for name in Paths.__dataclass_fields__ if name != "others")
+PATH_KEYS: Final = tuple(name for name in Paths._fields if name != "others")
 
 
 def drive_parts(drive_root: str) -> tuple[str, ...]:

@@ -29,10 +29,11 @@ from memstore.manifest.version import decode
 from memstore.merging import keyed
 from memstore.objects import encoding
 from memstore.objects.catalogue import Catalogue
+from memstore.objects.file_header import pack_file_header
 from memstore.objects.pack import MAGIC, _unpack_index, check_header, read_group, read_tail
 from memstore.objects.reader import parse_recipe
 from memstore.objects.record import Encoding, Header, RecordKind, parse_header
-from memstore.objects.segment import Segment, _commit_record, _group_hash, pack_file_header
+from memstore.objects.segment import Segment, _commit_record, _group_hash
 from memstore.objects.tombstone import Tombstone
 from memstore.objects.wreck import Remnant, Wreck
 from memstore.remotes.base import check_name

@@ -17,6 +17,18 @@ from memstore.store import Store
 HEAVY = ("google", "googleapiclient", "rich", "http", "urllib.request", "requests", "tomllib")
 """What `memsync commit` has no use for, where there is no config.toml: up to 250 ms of start-up each."""
 
+SELDOM = (
+    "dataclasses",
+    "hashlib",
+    "random",
+    "subprocess",
+    "tempfile",
+    "filelock",
+    "tomllib",
+    "memstore.recovery",
+)
+"""What a look into history has no use for."""
+
 
 def memsync(*args: str, cwd: Path, code: int | None = 0, **environ: str) -> subprocess.CompletedProcess[str]:
     unwanted = {"NO_COLOR", "FORCE_COLOR", "MEMSYNC_DEBUG"}
@@ -44,17 +56,32 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "assistant"
 
 
-def test_a_commit_imports_nothing_of_drive_or_of_the_web(root: Path) -> None:
+def test_a_commit_imports_nothing_of_drive_or_of_the_web_and_nothing_for_what_is_rare(root: Path) -> None:
     (root / "Data" / "new.txt").write_bytes(b"new\n")
     code = (
         "import sys; from memsync.app import app\n"
         "try: app(['commit', '-m', 'x'], prog_name='memsync')\n"
         "except SystemExit as done: assert not done.code, done.code\n"
-        f"print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)\n"
+        f"print([name for name in {HEAVY + SELDOM!r} if name in sys.modules], file=sys.stderr)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert done.stderr == "[]\n"
     assert "(1 added)" in done.stdout
+
+
+@pytest.mark.parametrize("args", [["log"], ["log", "Core/Rules.txt"], ["cat", "Core/Rules.txt"], ["ls"]])
+def test_a_look_into_history_imports_nothing_that_only_commits_or_repairs_need(
+    root: Path, args: list[str]
+) -> None:
+    code = (
+        "import sys; from memsync.app import app\n"
+        f"try: app({args!r}, prog_name='memsync')\n"
+        "except SystemExit as done: assert not done.code, done.code\n"
+        f"unwanted = {(*HEAVY, *SELDOM, 'memstore.actions.commit', 'memstore.writer', 'memstore.crew')!r}\n"
+        "print([name for name in unwanted if name in sys.modules], file=sys.stderr)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    assert done.stderr == "[]\n"
 
 
 def test_output_that_is_no_terminal_has_no_colours_and_no_progress(root: Path) -> None:

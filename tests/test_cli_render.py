@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from collections import deque
 
 import pytest
@@ -160,3 +161,19 @@ def test_progress_from_many_threads_counts_everything() -> None:
     clock.now += 2
     line.advance(8)
     assert "8,000 of 8,000 files" in stream.getvalue()
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="a process has one time zone there")
+@pytest.mark.parametrize(
+    "zone", ["UTC", "Europe/Berlin", "America/St_Johns", "Africa/Monrovia", "Asia/Kathmandu"]
+)
+@given(times=st.lists(st.integers(-(10**11), 10**13) | st.integers(1_743_000_000_000, 1_744_000_000_000)))
+def test_a_clock_that_remembers_the_day_shows_what_the_system_shows(zone: str, times: list[int]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TZ", zone)
+        time.tzset()
+        clock = render.Clock()
+        assert [clock.local_time(moment) for moment in times] == [
+            render.local_time(moment) for moment in times
+        ]
+    time.tzset()

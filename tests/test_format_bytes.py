@@ -23,7 +23,7 @@ from memstore.identity import StoreFormat
 from memstore.ids import ContentId, ManifestId, VersionId
 from memstore.manifest import history
 from memstore.manifest.version import Change, ChangeKind, Entry, Kind, Meta, archive_name_with, decode, encode
-from memstore.objects import chunker, encoding, pack, segment
+from memstore.objects import chunker, encoding, file_header, pack
 from memstore.objects.pack import PackWriter, check_header, read_tail
 from memstore.objects.record import (
     Encoding,
@@ -172,23 +172,23 @@ def test_a_file_header_has_these_bytes() -> None:
     facts = {"format": 1, "features": [], "key": None, "store": bytes(16)}
     body = b"\x84\xa6format\x01\xa8features\x90\xa3key\xc0\xa5store\xc4\x10" + bytes(16)
     start = b"MSYNCPAK" + struct.pack("<I", len(body)) + body
-    assert segment.pack_file_header(pack.MAGIC, facts) == start + blake3(start).digest()[:8]
+    assert file_header.pack_file_header(pack.MAGIC, facts) == start + blake3(start).digest()[:8]
 
 
 @pytest.mark.parametrize("change", [{"format": 2}, {"features": ["sparse"]}])
 def test_a_file_of_a_format_that_is_not_known_is_refused(change: dict[str, object]) -> None:
     facts = {"format": 1, "features": [], "key": None, "store": bytes(16), **change}
     with pytest.raises(DamagedData) as caught:
-        check_header(segment.pack_file_header(pack.MAGIC, facts), "pack x")
+        check_header(file_header.pack_file_header(pack.MAGIC, facts), "pack x")
     assert caught.value.exit_code == 6 and caught.value.hint == "pip install --upgrade memsync"
     with pytest.raises(naive_reader.NotReadable):
-        naive_reader.read_header("x", segment.pack_file_header(pack.MAGIC, facts), pack.MAGIC, bytes(16))
+        naive_reader.read_header("x", file_header.pack_file_header(pack.MAGIC, facts), pack.MAGIC, bytes(16))
 
 
 def test_a_file_with_a_key_is_refused() -> None:
     facts = {"format": 1, "features": [], "key": b"some key", "store": bytes(16)}
     with pytest.raises(DamagedData, match="encrypted") as caught:
-        check_header(segment.pack_file_header(pack.MAGIC, facts), "pack x")
+        check_header(file_header.pack_file_header(pack.MAGIC, facts), "pack x")
     assert caught.value.hint
 
 

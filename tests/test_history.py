@@ -10,6 +10,7 @@ import pytest
 from memstore import Store, files
 from memstore.errors import BadInput
 from memstore.ids import VersionId
+from memstore.manifest.outline import outline_of
 from memstore.manifest.version import Version, rfc3339
 from tests.conftest import Memory, words
 
@@ -121,6 +122,17 @@ def test_history_is_filtered(
 ) -> None:
     told = list(memory.store.history(**filters))  # type: ignore[arg-type]
     assert ids(told) == ids([days[number] for number in expected])
+
+
+def test_outlines_follow_history(memory: Memory, days: list[Version]) -> None:
+    store = memory.store
+    for path, asked in (
+        (None, dict[str, str]()),
+        ("Core/Rules.txt", {"chat": "Build"}),
+        ("Meta", {"tag": "odd", "since": "2025-04-25"}),
+    ):
+        whole = [outline_of(version) for version in store.history(path, **asked)]  # type: ignore[arg-type]
+        assert [*store.outlines(path, **asked)] == whole and whole  # type: ignore[arg-type]
 
 
 def test_history_of_what_never_was_is_refused(memory: Memory, days: list[Version]) -> None:

@@ -27,8 +27,8 @@ from memstore.ids import ContentId
 from memstore.manifest.version import Change, ChangeKind, Entry, Kind, Meta, encode
 from memstore.objects import encoding
 from memstore.objects.encoding import Base, Encoded
+from memstore.objects.file_header import pack_file_header
 from memstore.objects.record import Encoding, RecordKind, pack_header
-from memstore.objects.segment import pack_file_header
 from memstore.remotes.base import BytesSource
 from memstore.remotes.drive import auth, tokens
 from memstore.remotes.folder import FolderRemote

@@ -12,7 +12,7 @@ from memstore import writer
 from memstore.actions import ingest
 from memstore.errors import DamagedData
 from memstore.ids import ContentId, VersionId
-from memstore.manifest import records
+from memstore.manifest import outline, records
 from memstore.manifest import version as versions
 from memstore.manifest.version import Change, ChangeKind, Entry, Kind, Meta, Version
 from memstore.objects.record import RecordKind
@@ -81,6 +81,16 @@ def test_change_by_change_gives_the_same_version(made: list[Change]) -> None:
         assert [versions.decode_known(raw, whole.id, under) for under in ("", "a", "é/b")] == known
         time_ms, again = versions.rows_of(raw)
         assert (time_ms, list(again)) == (rows[0], list(rows[1]))
+
+
+@given(changes(), st.sampled_from(["", "a", "é/b"]))
+def test_an_outline_says_what_the_whole_version_says(made: list[Change], under: str) -> None:
+    raw = encoded(made)
+    whole = versions.decode_known(raw, VersionId.of(raw), under)
+    assert outline.outline_known(raw, whole.id, under) == outline.outline_of(whole)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(outline, "LARGE", 0)
+        assert outline.outline_known(raw, whole.id, under) == outline.outline_of(whole)
 
 
 @given(changes(), st.data())

@@ -18,9 +18,9 @@ from memstore import files
 from memstore.errors import DamagedData, DiskTrouble
 from memstore.ids import ContentId, PackId
 from memstore.objects import encoding
+from memstore.objects.file_header import pack_file_header
 from memstore.objects.pack import END_MAGIC, FIRST_READ, MAGIC, PackWriter, Tail, check_header, read_tail
 from memstore.objects.record import PIECE_LIMIT, Encoding, Header, RecordKind, pack_header
-from memstore.objects.segment import pack_file_header
 from tests.conftest import Memory
 
 STORE = b"s" * 16

@@ -438,7 +438,8 @@ def test_a_damaged_header_costs_nothing(
 
 
 def test_a_log_of_a_newer_memsync_is_left_alone(memory: Memory) -> None:
-    from memstore.objects.segment import MAGIC, pack_file_header
+    from memstore.objects.file_header import pack_file_header
+    from memstore.objects.segment import MAGIC
 
     memory.save("a.txt", "one")
     newer = memory.state / "segments" / "0123456789abcdef.seg"

@@ -14,14 +14,13 @@ from hypothesis import strategies as st
 from memstore import files
 from memstore.errors import DamagedData, DiskTrouble
 from memstore.ids import ContentId, VersionId
+from memstore.objects.file_header import pack_file_header, parse_file_header
 from memstore.objects.record import Encoding, RecordKind, pack_header
 from memstore.objects.segment import (
     COMMIT_LENGTH,
     COMMIT_MAGIC,
     MAGIC,
     Segment,
-    pack_file_header,
-    parse_file_header,
 )
 
 STORE = b"s" * 16

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 if TYPE_CHECKING:
+    from memstore.manifest.outline import ChangeOutline, Outline
     from memstore.manifest.version import Change, ChangeKind, Version
 
 SHOWN_CHANGES: Final = 20
@@ -83,6 +84,8 @@ class Page:
         self._waiting: list[str] = []
         self._length = 0
         self._marks: list[str] = []
+        self.clock = Clock()
+        self._beginnings = [f"  {self.word(word)}  " for word in _WORDS]
 
     def paint(self, text: str, colour: str) -> str:
         return f"\x1b[{_CODES[colour]}m{text}\x1b[0m" if self.coloured else text
@@ -106,6 +109,17 @@ class Page:
         if self.terminal or self._length > _PAGE_BYTES:  # a person reads while the rest is found
             self.flush()
 
+    def lines(self, texts: Sequence[str]) -> None:
+        """Several at once."""
+        if self._marks or self.terminal:
+            for text in texts:
+                self.line(text)
+            return
+        self._waiting += texts
+        self._length += sum(map(len, texts)) + len(texts)
+        if self._length > _PAGE_BYTES:
+            self.flush()
+
     def flush(self) -> None:
         if self._waiting:
             text = "\n".join(self._waiting)
@@ -127,28 +141,31 @@ class Page:
         """A change's word, padded to the longest."""
         return self.paint(word.ljust(7), _WORD_COLOURS.get(word, "bold"))
 
-    def change(self, change: Change) -> str:
+    def change(self, change: Change | ChangeOutline) -> str:
         """`  replace  Core/Rules.txt  → Archive/Core/Rules_….txt`"""
-        row = f"  {self.word(_WORDS[change.change])}  {name(change.path)}"
+        row = self._beginnings[change.change] + name(change.path)
         if change.archived_as is not None:
             row += self.paint(f"  → {name(change.archived_as)}", "dim")
         return row
 
-    def changes(self, changes: Sequence[Change], *, limit: int | None, rest: str = "") -> None:
+    def changes(
+        self, changes: Sequence[Change | ChangeOutline], *, limit: int | None, rest: str = ""
+    ) -> None:
         """A line for each change, at most `limit`; `rest` says where the others are seen."""
         shown = changes if limit is None else changes[:limit]
-        for change in shown:
-            self.line(self.change(change))
+        self.lines([self.change(change) for change in shown])
         self.more(len(changes) - len(shown), rest)
 
     def more(self, count: int, rest: str = "") -> None:
         if count > 0:
             self.line(self.paint(f"  … and {count:,} more{f' ({rest})' if rest else ''}", "dim"))
 
-    def version(self, version: Version, *, head: bool = False) -> None:
+    def version(self, version: Version | Outline, *, head: bool = False) -> None:
         """The lines of a version before its changes: id, when, where, and what was said about it."""
         mark = self.paint("  (head)", "cyan") if head else ""
-        lines = [f"{self.id(version.id)}  {local_time(version.time_ms)}  {name(version.device)}{mark}"]
+        lines = [
+            f"{self.id(version.id)}  {self.clock.local_time(version.time_ms)}  {name(version.device)}{mark}"
+        ]
         note, tags, chat, reason, actor = version.meta
         if note:
             lines += [f"    {self.paint(line, 'bold')}" for line in visible(note).splitlines()]
@@ -165,8 +182,7 @@ class Page:
             said.append(f"merge of: {' '.join(str(parent)[:SHORT_ID] for parent in version.parents)}")
         if said:
             lines.append(f"    {'  '.join(said)}")
-        for line in lines:
-            self.line(line)
+        self.lines(lines)
 
 
 def summary(kinds: Iterable[ChangeKind]) -> str:
@@ -201,6 +217,37 @@ def local_time(time_ms: int, *, seconds: bool = True) -> str:
         return time.strftime(form, time.localtime(time_ms // 1000))
     except (OverflowError, OSError, ValueError):  # a clock that was years beyond what the system can say
         return f"@{time_ms // 1000}"
+
+
+class Clock:
+    """`local_time` for times that follow one another: the system is asked once for each day."""
+
+    def __init__(self) -> None:
+        self._first = self._beyond = 0
+        """The seconds, since the epoch, of the day that is known."""
+        self._date = self._zone = ""
+
+    def local_time(self, time_ms: int) -> str:
+        second = time_ms // 1000
+        if not self._first <= second < self._beyond and not self._know_day_of(second):
+            return local_time(time_ms)
+        minute, second = divmod(second - self._first, 60)
+        return f"{self._date} {minute // 60:02}:{minute % 60:02}:{second:02} {self._zone}"
+
+    def _know_day_of(self, second: int) -> bool:
+        """False where that day's clock does not simply go from 00:00:00 to 23:59:59."""
+        try:
+            here = time.localtime(second)
+            first = second - 3600 * here.tm_hour - 60 * here.tm_min - here.tm_sec
+            date, zone = time.strftime("%Y-%m-%d %z", here).split(" ")
+        except (OverflowError, OSError, ValueError):
+            return False
+        ends = [local_time(1000 * first), local_time(1000 * (first + 86399))]
+        if ends != [f"{date} 00:00:00 {zone}", f"{date} 23:59:59 {zone}"]:
+            return False
+        self._date, self._zone = date, zone
+        self._first, self._beyond = first, first + 86400
+        return True
 
 
 def ago(time_ms: int, now: float | None = None) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from memstore.errors import DiskTrouble
 from memstore.ids import ContentId
-from memstore.suspects import Suspect
 from memstore.worktree import names
 from memstore.worktree.found import Found, StatKey
+
+if TYPE_CHECKING:
+    from memstore.suspects import Suspect
 
 
 class Old(NamedTuple):

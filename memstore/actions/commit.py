@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from memstore.actions.record import log_archived, record
 from memstore.manifest.version import Meta
 from memstore.progress import SILENT, Progress
-from memstore.reports import CommitReport
+from memstore.reports.saving import CommitReport
 
 if TYPE_CHECKING:
     from memstore.repository import Repository

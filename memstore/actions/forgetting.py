@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from memstore import files
 from memstore.actions.leaving import leaving
-from memstore.actions.state_files import FORGETTING
+from memstore.actions.unfinished import FORGETTING
 from memstore.errors import DamagedData
 from memstore.ids import ContentId
 from memstore.manifest.removed import forgotten

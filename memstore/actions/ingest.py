@@ -29,7 +29,6 @@ from memstore.objects.encoding import Base, Encoded, own_cost
 from memstore.objects.reader import ObjectReader
 from memstore.objects.record import PIECE_LIMIT, RecordKind
 from memstore.progress import Progress
-from memstore.suspects import Suspect, look, not_in
 from memstore.withheld import client_of
 from memstore.worktree import reading
 from memstore.worktree.found import StatKey
@@ -154,6 +153,7 @@ def _taken(
 ) -> Iterator[Ingested | Unreadable]:
     """Enter what one of the crew found; what it could not encode alone is done here."""
     from memstore.actions import bulk
+    from memstore.suspects import Suspect
 
     taken = bulk.unpack_answer(answer.facts)
     new = [row[1:4] for row in taken if row.what == bulk.READ]
@@ -287,6 +287,8 @@ def _news(repository: Repository, item: Ingested, fresh: bool) -> Ingested:
     """Without the suspects that are not new: the store has that very content, or the path's old one held them."""
     suspects = item.suspects if fresh else ()
     if suspects and item.old is not None and item.old.size <= PIECE_LIMIT and not item.appended:
+        from memstore.suspects import not_in
+
         with contextlib.suppress(DamagedData):
             suspects = not_in(suspects, repository.read(item.old.content))
     return item._replace(suspects=suspects)
@@ -329,6 +331,8 @@ def _read(data: str, reader: ObjectReader, job: _Job, few: bool = False) -> _Rea
     if client is not None:
         ingested = ingested._replace(client=client)
     if job.looking and found.kind != Kind.SYMLINK:
+        from memstore.suspects import look
+
         ingested = ingested._replace(suspects=look(raw, old.size if appended and old is not None else 0))
     if old is None and few and (found_by := marks(found.path, raw)) is not None:
         return _Plain(ingested, raw, found_by)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from memstore.actions import look
+from memstore.actions.differences import differences
 from memstore.ids import VersionId
 from memstore.manifest.version import ChangeKind, Entry, Version
-from memstore.reports import FileDifference, MergedPath
+from memstore.reports.looking import FileDifference, MergedPath
 
 if TYPE_CHECKING:
     from memstore.repository import Repository
@@ -35,7 +35,7 @@ def made(
     """How those of the paths that came from no parent as they are differ from what this parent has."""
     paths = [row.path for row in rows if not row.sources]
     if paths:
-        yield from look.differences(repository, parent, merge, paths)
+        yield from differences(repository, parent, merge, paths)
 
 
 def _entries(repository: Repository, version: VersionId) -> dict[str, Entry]:

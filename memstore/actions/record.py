@@ -15,7 +15,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from memstore import files, logs
+from memstore import files
 from memstore.actions import secrets
 from memstore.actions.candidate import Ingested, Unreadable
 from memstore.actions.compare import Comparison
@@ -26,7 +26,7 @@ from memstore.manifest import history
 from memstore.manifest.references import References
 from memstore.manifest.version import Change, ChangeKind, Entry, Kind, Meta, Version
 from memstore.progress import SILENT, Progress
-from memstore.reports import CommitReport
+from memstore.reports.saving import CommitReport
 from memstore.worktree import found as worktree
 from memstore.worktree.ignore import Ignore
 from memstore.worktree.scan import scan
@@ -229,10 +229,13 @@ def _safe_stat(item: Ingested, clock: int) -> history.Stat | None:
 def log_archived(repository: Repository, version: Version | None) -> str | None:
     """One line in the archive_log for each archive reference of a version; a warning, or None. For the holder of
     the store's lock."""
-    if version is None:
+    archived = [] if version is None else [change for change in version.changes if change.archived_as]
+    if version is None or not archived:
         return None
+    from memstore import logs
+
     lines = []
-    for change in version.changes:
+    for change in archived:
         if change.archived_as is not None:
             before = repository.entry(change.path, version.parents[0]) if version.parents else None
             if before is not None:

@@ -13,7 +13,7 @@ from blake3 import blake3
 from memstore import files
 from memstore.errors import DamagedData
 from memstore.ids import VersionId
-from memstore.reports import RemoteStatus
+from memstore.reports.looking import RemoteStatus
 
 if TYPE_CHECKING:
     from memstore.repository import Repository

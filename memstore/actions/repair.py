@@ -21,7 +21,7 @@ from memstore.actions.expunge import erase_torn, expunge
 from memstore.actions.fetch import HEADER_SPACE
 from memstore.actions.repair_contents import Search
 from memstore.actions.seal import seal
-from memstore.actions.state_files import FORGETTING
+from memstore.actions.unfinished import FORGETTING
 from memstore.actions.verify import hash_pack, paths_in, verify
 from memstore.errors import DamagedData, MemsyncError
 from memstore.gather import Gathering

@@ -22,7 +22,7 @@ from memstore.manifest.version import Change, ChangeKind, Entry, Kind, Meta
 from memstore.objects.reader import Removed
 from memstore.objects.record import PIECE_LIMIT
 from memstore.progress import SILENT, Progress
-from memstore.reports import Restored, RestoreReport
+from memstore.reports.saving import Restored, RestoreReport
 from memstore.worktree import found as worktree
 from memstore.worktree import materialise
 

@@ -17,9 +17,9 @@ from memstore.errors import DamagedData
 from memstore.identity import FORMAT_NAME, StoreFormat, load_format
 from memstore.ids import VersionId
 from memstore.objects.catalogue import PlaceKind, path_of
+from memstore.objects.file_header import parse_file_header
 from memstore.objects.pack import MAGIC as PACK_MAGIC
 from memstore.objects.segment import MAGIC as SEGMENT_MAGIC
-from memstore.objects.segment import parse_file_header
 from memstore.reflog import LOST, REFLOG_NAME
 from memstore.reports import Mended, Problem
 from memstore.repository import CHECKOUT_NAME
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from memstore.repository import Repository
 
 TORN: Final = "torn"
-FORGETTING: Final = "forgetting"
-"""The record of a forget that is not finished, in `.memsync/`."""
-FINISH_FORGETTING: Final = "'memsync forget --everywhere' finishes it"
 _REFLOG_LINE: Final = re.compile(r"[0-9a-f]{64} \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ \w+( -| [0-9a-f]{64})?")
 _MEND: Final = "run 'memsync repair'"
 

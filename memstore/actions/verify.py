@@ -16,7 +16,7 @@ from blake3 import blake3
 
 from memstore import files, recovery, salvage
 from memstore.actions import state_files
-from memstore.actions.state_files import FINISH_FORGETTING, FORGETTING
+from memstore.actions.unfinished import FINISH_FORGETTING, FORGETTING
 from memstore.errors import DamagedData, DiskTrouble
 from memstore.ids import ContentId, Id, PackId, VersionId
 from memstore.manifest import history

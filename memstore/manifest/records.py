@@ -6,15 +6,17 @@ order in which they were made, so that reading many of them decodes each group o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from typing import Final
+from typing import Final, TypeVar
 
 from memstore.errors import DamagedData
 from memstore.ids import ContentId, VersionId
+from memstore.manifest.outline import Outline, outline_known, outline_of
 from memstore.manifest.version import LARGE, Change, Meta, Version, change_of, decode_known, rows_of
 from memstore.objects.catalogue import Catalogue
 
+Told = TypeVar("Told")
 Row = tuple[int, int, bytes, int]
 """kind, size, content, modified (milliseconds since the epoch)."""
 
@@ -62,28 +64,49 @@ def versions_of(
     Raises `DamagedData` for a record that cannot be read; for whoever only shows history (`lost`), a version
     without changes stands there instead, whose note says so.
     """
+    return _decoded(catalogue, where, values, path or "", decode_known, _stand_in if lost else None)
+
+
+def outlines_of(
+    catalogue: Catalogue, where: str = "1", values: Iterable[object] = (), *, path: str | None = None
+) -> Iterator[Outline]:
+    """As `versions_of` for whoever shows history."""
+
+    def stand_in(catalogue: Catalogue, seq: int) -> Outline:
+        return outline_of(_stand_in(catalogue, seq))
+
+    return _decoded(catalogue, where, values, path or "", outline_known, stand_in)
+
+
+def _decoded(
+    catalogue: Catalogue,
+    where: str,
+    values: Iterable[object],
+    under: str,
+    decode: Callable[[bytes, VersionId, str], Told],
+    stand_in: Callable[[Catalogue, int], Told] | None,
+) -> Iterator[Told]:
     only, names = "", tuple[str, ...]()
-    if path:
+    if under:
         only = (
             "AND seq IN (SELECT seq FROM changes JOIN paths USING (path) WHERE name = ? "
             "OR (name >= ? AND name < ?))"
         )
-        names = (path, path + "/", path + "0")
+        names = (under, under + "/", under + "0")
     rows = catalogue.db.execute(
         "SELECT seq, id, place, offset, inner, encoded FROM versions LEFT JOIN records USING (seq) "
         f"WHERE {where} {only} ORDER BY time DESC, generation DESC, id",
         (*values, *names),
     )
-    under = path or ""
     for seq, raw, place, offset, inner, kept in rows:
         id = VersionId(raw)
         try:
             record = _read(catalogue, id, place, offset, inner) if kept is None else kept
-            yield decode_known(record, id, under)
+            yield decode(record, id, under)
         except DamagedData:
-            if not lost:
+            if stand_in is None:
                 raise
-            yield _stand_in(catalogue, seq)
+            yield stand_in(catalogue, seq)
 
 
 def version_of(catalogue: Catalogue, seq: int, id: VersionId | None = None, *, under: str = "") -> Version:

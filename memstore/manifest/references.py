@@ -13,7 +13,7 @@ from memstore.manifest.version import Change, ChangeKind, Entry, Kind, archive_n
 from memstore.objects.catalogue import Catalogue
 
 FOLDER: Final = "Archive/"
-_STAMP: Final = re.compile(r"_(\d{4})-(\d\d)-(\d\d)T(\d\d)-(\d\d)-(\d\d)Z(~[0-9a-f]{8})?")
+_STAMP: Final = r"_(\d{4})-(\d\d)-(\d\d)T(\d\d)-(\d\d)-(\d\d)Z(~[0-9a-f]{8})?"
 
 
 class Reference(NamedTuple):
@@ -102,7 +102,7 @@ def find(catalogue: Catalogue, name: str) -> list[Reference]:
     if not name.startswith(FOLDER):
         return []
     found: dict[ContentId, Reference] = {}
-    for match in _STAMP.finditer(name):
+    for match in re.finditer(_STAMP, name):
         year, month, day, hour, minute, second = (int(part) for part in match.groups()[:6])
         instant = _epoch_ms(year, month, day, hour, minute, second)
         if instant is not None:

@@ -8,10 +8,12 @@ its default name was taken.
 from __future__ import annotations
 
 import io
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import IntEnum
 from itertools import pairwise
+from operator import itemgetter
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
@@ -310,7 +312,7 @@ def _before_changes(encoded: bytes, unpacker: msgpack.Unpacker) -> list[Any]:
             raise ValueError("it has not eight members")
         return [unpacker.unpack() for _ in range(6)]
     except (ValueError, TypeError, msgpack.UnpackException) as error:
-        raise _unreadable(VersionId.of(encoded), error) from error
+        raise unreadable(VersionId.of(encoded), error) from error
 
 
 def _one_by_one(encoded: bytes, unpacker: msgpack.Unpacker) -> Iterator[tuple[Any, ...]]:
@@ -318,7 +320,7 @@ def _one_by_one(encoded: bytes, unpacker: msgpack.Unpacker) -> Iterator[tuple[An
         for _ in range(unpacker.read_array_header()):
             yield unpacker.unpack()
     except (ValueError, TypeError, msgpack.UnpackException) as error:
-        raise _unreadable(VersionId.of(encoded), error) from error
+        raise unreadable(VersionId.of(encoded), error) from error
 
 
 def _unpack_large(encoded: bytes, each: Callable[[tuple[Any, ...], int], Change | None]) -> tuple[Any, ...]:
@@ -330,9 +332,9 @@ def _unpack_large(encoded: bytes, each: Callable[[tuple[Any, ...], int], Change 
     try:
         extra = unpacker.unpack()
     except (ValueError, TypeError, msgpack.UnpackException) as error:
-        raise _unreadable(VersionId.of(encoded), error) from error
+        raise unreadable(VersionId.of(encoded), error) from error
     if unpacker.tell() != len(encoded):
-        raise _unreadable(VersionId.of(encoded), ValueError("something follows its members"))
+        raise unreadable(VersionId.of(encoded), ValueError("something follows its members"))
     return (*members, changes, extra)
 
 
@@ -342,7 +344,7 @@ def unpack(encoded: bytes) -> tuple[Any, ...]:
         members: tuple[Any, ...] = msgpack.unpackb(encoded, use_list=False, raw=False, strict_map_key=True)
         _, _, _, _, _, _, _, _ = members
     except (ValueError, TypeError, msgpack.UnpackException) as error:
-        raise _unreadable(VersionId.of(encoded), error) from error
+        raise unreadable(VersionId.of(encoded), error) from error
     return members
 
 
@@ -354,7 +356,7 @@ def decode_known(encoded: bytes, id: VersionId, under: str = "") -> Version:
         if len(encoded) < LARGE:
             parents, generation, time_ms, device, device_id, meta, rows, extra = unpack(encoded)
             if under:
-                rows = tuple([row for row in rows if row[1] == under or row[1].startswith(below)])
+                rows = rows_under(rows, under)
             changes = [change_of(row, time_ms) for row in rows]
         else:
             parents, generation, time_ms, device, device_id, meta, changes, extra = _unpack_large(
@@ -365,11 +367,6 @@ def decode_known(encoded: bytes, id: VersionId, under: str = "") -> Version:
                     else None
                 ),
             )
-        told = NO_META
-        if meta:
-            said = meta.get
-            tags = tuple(said("context_tags", ()))
-            told = Meta(said("note", ""), tags, said("chat_name", ""), said("reason", ""), said("actor", ""))
         manifest, merge_rules = None, 0
         if extra:
             manifest = ManifestId(extra["manifest"]) if "manifest" in extra else None
@@ -382,16 +379,34 @@ def decode_known(encoded: bytes, id: VersionId, under: str = "") -> Version:
             time_ms,
             device,
             device_id.hex(),
-            told,
+            meta_of(meta),
             tuple(changes),
             manifest,
             merge_rules,
             extra or _NOTHING,
         )
     except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
-        raise _unreadable(id, error) from error
+        raise unreadable(id, error) from error
 
 
+def meta_of(facts: dict[str, Any]) -> Meta:
+    """The meta of a version that was decoded before."""
+    if not facts:
+        return NO_META
+    said = facts.get
+    tags = tuple(said("context_tags", ()))
+    return Meta(said("note", ""), tags, said("chat_name", ""), said("reason", ""), said("actor", ""))
+
+
+def rows_under(rows: tuple[tuple[Any, ...], ...], under: str) -> list[tuple[Any, ...]]:
+    """Those of the stored changes, which are in the order of their paths, that are of a file or lie in a folder."""
+    first = bisect_left(rows, under, key=_path)
+    found = [row for row in rows[first : first + 1] if row[1] == under]
+    start = bisect_left(rows, under + "/", lo=first, key=_path)
+    return [*found, *rows[start : bisect_left(rows, under + "0", lo=start, key=_path)]]
+
+
+_path = itemgetter(1)
 _NOTHING: Final = MappingProxyType[str, Any]({})
 _KINDS: Final = tuple(Kind)
 _CHANGES: Final = tuple(ChangeKind)
@@ -408,9 +423,12 @@ def change_of(row: tuple[Any, ...], time_ms: int) -> Change:
         entry = Entry(path, _KINDS[row[2]], row[3], ContentId(row[4]), time_ms + row[5])
         if len(row) > 6:
             archived = row[6]
-    if archived is True:
-        archived = archive_name(path, time_ms)
-    return Change(path, _CHANGES[row[0]], entry, archived or None)
+    return Change(path, _CHANGES[row[0]], entry, archived_name(path, archived, time_ms))
+
+
+def archived_name(path: str, stored: str | bool | None, time_ms: int) -> str | None:
+    """The archive reference of a change, by what its row says of it: True stands for the default name."""
+    return archive_name(path, time_ms) if stored is True else stored or None
 
 
 def decode(encoded: bytes, *, id: VersionId | None = None) -> Version:
@@ -443,10 +461,10 @@ def decode(encoded: bytes, *, id: VersionId | None = None) -> Version:
             extra={key: value for key, value in extra.items() if key not in {"manifest", "merge"}},
         )
     except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
-        raise _unreadable(computed, error) from error
+        raise unreadable(computed, error) from error
 
 
-def _unreadable(id: VersionId, error: Exception) -> DamagedData:
+def unreadable(id: VersionId, error: Exception) -> DamagedData:
     return DamagedData(
         f"version {str(id)[:12]} cannot be read: {error}",
         hint="it may be written by a newer memsync; otherwise run 'memsync verify'",

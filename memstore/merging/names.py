@@ -11,9 +11,7 @@ from memstore.ids import ContentId
 from memstore.worktree.names import LONGEST_NAME, folded
 
 LONGEST_DEVICE: Final = 40
-_SIDE: Final = re.compile(
-    r" \(from [A-Za-z0-9-]+ \d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ(~[0-9a-f]{8,64})?\)(\.[^./]*)?\Z"
-)
+_SIDE: Final = r" \(from [A-Za-z0-9-]+ \d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ(~[0-9a-f]{8,64})?\)(\.[^./]*)?\Z"
 
 
 def beside(path: str, device: str, time_ms: int, content: ContentId | None = None) -> str:
@@ -32,7 +30,7 @@ def apart(path: str, content: ContentId) -> str:
 
 def is_side_file(path: str) -> bool:
     """Whether the path is named as `beside` names one."""
-    return _SIDE.search(path) is not None
+    return re.search(_SIDE, path) is not None
 
 
 def _with(path: str, words: str) -> str:

@@ -21,6 +21,7 @@ from memstore import files
 from memstore.errors import DamagedData
 from memstore.ids import KEY_BYTES, PackId
 from memstore.objects import encoding
+from memstore.objects.file_header import FEATURES, FORMAT, pack_file_header, parse_file_header
 from memstore.objects.record import (
     Encoding,
     Header,
@@ -32,7 +33,6 @@ from memstore.objects.record import (
     read_varint,
     varint,
 )
-from memstore.objects.segment import FEATURES, FORMAT, pack_file_header, parse_file_header
 
 __all__ = ["FEATURES", "FORMAT", "IndexEntry", "MetadataRecord", "PackWriter", "Tail", "read_tail"]
 

@@ -16,8 +16,9 @@ from memstore import files
 from memstore.errors import DamagedData
 from memstore.ids import VersionId
 from memstore.objects import encoding
-from memstore.objects.record import HEADER_LIMIT, Header, RecordKind, parse_header
+from memstore.objects.record import HEADER_LIMIT, Encoding, Header, RecordKind, parse_header, read_varint
 
+_PLAIN_VERSION: Final = bytes((RecordKind.VERSION << 4 | Encoding.RAW,))
 KEPT_GROUPS: Final = 16 << 20
 """Plain bytes of metadata groups that are kept decoded: whoever reads versions here and there meets the same
 few groups again."""
@@ -77,6 +78,9 @@ class PlaceFiles:
     def version_record(self, id: VersionId, place: int, offset: int, inner: int) -> bytes:
         """A version's encoded bytes, not compared with its id yet. Raises `DamagedData` if none are there."""
         if inner >= 0:
+            plain = self._plain_version(place, offset, inner)
+            if plain is not None:
+                return plain
             header, payload = self.in_group(place, offset, inner)
         else:
             header = self.header(place, offset, inner)
@@ -86,6 +90,17 @@ class PlaceFiles:
                 f"version {str(id)[:12]} is not where it should be", hint="run 'memsync verify'"
             )
         return encoding.decode(header.encoding, payload, header.raw)
+
+    def _plain_version(self, place: int, offset: int, inner: int) -> bytes | None:
+        """The record, if it is what nearly all in a group are: a version, stored as it is. Whoever reads a long
+        history reads very many."""
+        raw = self._group(place, offset)
+        if raw[inner : inner + 1] != _PLAIN_VERSION:
+            return None
+        length, at = read_varint(raw, inner + 1)
+        stored, at = read_varint(raw, at)
+        record = raw[at : at + stored]
+        return record if len(record) == stored == length else None
 
     def _group(self, place: int, offset: int) -> bytes:
         """The plain bytes of the group at that offset."""

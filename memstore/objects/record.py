@@ -165,7 +165,7 @@ def parse_header(data: bytes | memoryview, at: int) -> Header:
     raw, at = read_varint(data, at)
     stored, at = read_varint(data, at)
     base, rank = b"", 0
-    if encoding == Encoding.DELTA:
+    if encoding is Encoding.DELTA:
         base = bytes(data[at : at + KEY_BYTES])
         at += KEY_BYTES
         rank, at = read_varint(data, at)

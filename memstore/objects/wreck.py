@@ -15,10 +15,11 @@ from typing import Final, NamedTuple
 from memstore import files
 from memstore.errors import DamagedData
 from memstore.objects import encoding
+from memstore.objects.file_header import parse_file_header
 from memstore.objects.pack import MAGIC as PACK_MAGIC
 from memstore.objects.pack import TRAILER_LENGTH, read_group, read_tail
 from memstore.objects.record import HEADER_LIMIT, Header, RecordKind, parse_header
-from memstore.objects.segment import COMMIT_LENGTH, COMMIT_MAGIC, MAGIC, parse_file_header
+from memstore.objects.segment import COMMIT_LENGTH, COMMIT_MAGIC, MAGIC
 
 _WINDOW: Final = 1 << 20
 _FIRST_BYTES: Final = re.compile(rb"[\x10-\x12\x20\x30\x31\x40-\x42\x50\x70\x71\x80\x81]")

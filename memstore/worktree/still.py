@@ -16,13 +16,15 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import chain
 from operator import attrgetter
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgpack
 
 from memstore import files
-from memstore.crew import Answer
 from memstore.worktree.found import Found, StatKey, kind_of, stat_key
+
+if TYPE_CHECKING:
+    from memstore.crew import Answer
 
 POSSIBLE: Final = files.POSIX and os.stat in os.supports_dir_fd and os.stat in os.supports_follow_symlinks
 
@@ -93,6 +95,8 @@ def pack_job(data: str, known: Sequence[tuple[str, bytes]]) -> bytes:
 
 def check(job: bytes) -> Answer:
     """The work of one of a crew: a byte for each folder, 1 where it is still."""
+    from memstore.crew import Answer
+
     data, known = msgpack.unpackb(job)
     return Answer(bytes(is_still(data, prefix, unpack(packed)) for prefix, packed in known), b"")
 

@@ -13,6 +13,7 @@ from memsync.invocation import Invocation
 from memsync.verb import verb
 
 if TYPE_CHECKING:
+    from memstore.manifest.outline import Outline
     from memstore.manifest.version import Version
     from memstore.store import Store
 
@@ -46,12 +47,12 @@ def command(
     what a change replaced. A version always comes before those that it was made from.
     """
     with call.store() as store:
-        versions = store.history(
-            None if path is None else call.path(store, path),
-            limit=limit, tag=tag, chat=chat, since=since, until=until,
-        )  # fmt: skip
+        asked = None if path is None else call.path(store, path)
         if call.json:
-            return _stream_json(versions)
+            return _stream_json(
+                store.history(asked, limit=limit, tag=tag, chat=chat, since=since, until=until)
+            )
+        versions = store.outlines(asked, limit=limit, tag=tag, chat=chat, since=since, until=until)
         if graph:
             _draw(call, store, versions)
         else:
@@ -59,7 +60,7 @@ def command(
     return None
 
 
-def _show(call: Invocation, versions: Iterator[Version]) -> None:
+def _show(call: Invocation, versions: Iterator[Outline]) -> None:
     any_yet = False
     with call.page() as page:
         for version in versions:
@@ -71,7 +72,7 @@ def _show(call: Invocation, versions: Iterator[Version]) -> None:
             page.line("no versions")
 
 
-def _draw(call: Invocation, store: Store, versions: Iterator[Version]) -> None:
+def _draw(call: Invocation, store: Store, versions: Iterator[Outline]) -> None:
     """The same with the lanes beside it. Those of versions that were not asked for part and meet all the same."""
     from memsync.graph import Graph
 
@@ -97,7 +98,7 @@ def _draw(call: Invocation, store: Store, versions: Iterator[Version]) -> None:
                 page.line(joint)
 
 
-def _block(page: render.Page, version: Version) -> None:
+def _block(page: render.Page, version: Outline) -> None:
     # There is no pager: on a terminal one huge version must not push all others off the screen.
     limit = render.SHOWN_CHANGES if page.terminal else None
     page.version(version)

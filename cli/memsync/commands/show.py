@@ -123,7 +123,7 @@ def _answer_version(call: Invocation, store: Store, version: Version) -> None:
 
 
 def _differences(store: Store, version: Version) -> Iterator[FileDifference]:
-    from memstore.actions.look import changes_of
+    from memstore.actions.differences import changes_of
 
     return changes_of(store.repository, version)
 

@@ -1,0 +1,56 @@
+"""How `Data/` stands to HEAD, and HEAD to the remote. Nothing here writes."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from memstore import files
+from memstore.actions import pending as pending_changes
+from memstore.actions.unfinished import FINISH_FORGETTING, FORGETTING
+from memstore.manifest.version import ChangeKind
+from memstore.merging.names import is_side_file
+from memstore.reports import counted
+from memstore.reports.looking import PendingChange, RemoteStatus, StatusReport
+
+if TYPE_CHECKING:
+    from memstore.repository import Repository
+
+
+def status(
+    repository: Repository, remote: RemoteStatus | None, unpushed: int, oldest_unpushed_ms: int | None
+) -> StatusReport:
+    """How `Data/` stands to HEAD; what is known of the remote is the caller's to say."""
+    warnings: list[str] = list(repository.warnings)
+    changes = tuple(
+        PendingChange(row.path, row.change, row.new.size if row.new else None)
+        for row in pending_changes.pending(repository, None, warnings)
+    )
+    if files.exists(os.path.join(repository.state, FORGETTING)):
+        warnings.append(f"a 'memsync forget' is not finished; {FINISH_FORGETTING}")
+    hours = repository.workspace.config.status_warn_unpushed_hours
+    if remote is not None and oldest_unpushed_ms is not None:
+        waited = (time.time_ns() // 1_000_000 - oldest_unpushed_ms) / 3_600_000
+        if waited > hours:
+            warnings.append(
+                f"{counted(unpushed, 'version')} not on the remote yet, the oldest for {waited:.0f} hours: "
+                "run 'memsync push'"
+            )
+    return StatusReport(
+        head=repository.head(),
+        changes=changes,
+        unpushed=unpushed,
+        oldest_unpushed_ms=oldest_unpushed_ms,
+        conflicts=_side_files(repository, changes),
+        remote=remote,
+        warnings=tuple(warnings),
+    )
+
+
+def _side_files(repository: Repository, changes: Sequence[PendingChange]) -> tuple[str, ...]:
+    """What merges laid beside the other side and is there still: by their names, which nothing else has."""
+    gone = {change.path for change in changes if change.change == ChangeKind.DELETE}
+    rows = repository.catalogue.db.execute("SELECT path FROM tree WHERE path LIKE '% (from %' ORDER BY path")
+    return tuple(path for (path,) in rows if is_side_file(path) and path not in gone)
