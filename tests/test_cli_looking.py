@@ -23,7 +23,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeStore:
 
 
 def test_log_shows_a_block_for_each_version(store: FakeStore) -> None:
-    store.answers["history"] = [version(TWO, change("b.txt", ChangeKind.APPEND), note="second"), version()]
+    store.answers["outlines"] = [version(TWO, change("b.txt", ChangeKind.APPEND), note="second"), version()]
     blocks = run("log").stdout.split("\n\n")
     assert len(blocks) == 2
     lines = blocks[0].splitlines()
@@ -33,10 +33,10 @@ def test_log_shows_a_block_for_each_version(store: FakeStore) -> None:
 
 
 def test_log_passes_its_filters_on(store: FakeStore) -> None:
-    store.answers["history"] = []
+    store.answers["outlines"] = []
     args = ("log", "Core/Rules.txt", "-n", "3", "--tag", "t", "--chat", "c", "--since", "s", "--until", "u")
     assert run(*args).stdout == "no versions\n"
-    assert store.asked["history"] == (
+    assert store.asked["outlines"] == (
         ("Core/Rules.txt",),
         {"limit": 3, "tag": "t", "chat": "c", "since": "s", "until": "u"},
     )

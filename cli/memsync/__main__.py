@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -12,6 +13,9 @@ def main() -> None:
     It ends at once when the output is flushed: tearing the interpreter down takes milliseconds, and closing
     the catalogue the usual way would cost a commit two more fsyncs (docs/design.md, "One fsync").
     """
+    # A start makes tens of thousands of objects that live to the end: looking for cycles among them again and again
+    # is a twentieth of a short command. A long one still does it, now and then.
+    gc.set_threshold(50_000)
     code = 0
     try:
         from memsync import invocation
