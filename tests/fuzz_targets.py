@@ -75,7 +75,7 @@ class _Folder:
 
     @property
     def repository(self) -> Any:
-        return SimpleNamespace(state=self.path)
+        return SimpleNamespace(state=self.path, checkout_record=os.path.join(self.path, "checkout"))
 
 
 _folder = _Folder()
