@@ -146,6 +146,11 @@ def exists(path: str) -> bool:
     return os.path.lexists(path)
 
 
+def may_write(folder: str) -> bool:
+    """Whether this process may make and replace files there, as far as the system says beforehand."""
+    return os.access(folder, os.W_OK | os.X_OK)
+
+
 def names(path: str) -> list[str]:
     """The names in a folder, sorted; an absent folder has none. `DiskTrouble` for one that can't be listed."""
     try:

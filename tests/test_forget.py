@@ -292,6 +292,33 @@ def test_restore_says_what_was_forgotten_and_brings_back_the_rest(place: Place) 
     assert where(place.base) == []
 
 
+def test_a_file_that_holds_forgotten_bytes_again_is_not_restored_over_and_the_answer_says_so(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    versions = [place.commit({"r.txt": content}) for content in (SECRET, b"one\n", b"two\n")]
+    place.commit({"other.txt": b"1\n"})
+    forget(place, "r.txt", at=versions[0])
+    with place.open() as store:
+        head = store.head()
+    place.write({"r.txt": SECRET})
+    monkeypatch.chdir(place.root)
+    told = run("restore", "r.txt", "--at", str(versions[1]))
+    assert told.exit_code == 8
+    assert "nothing was restored" in told.stderr and "was forgotten" in told.stderr
+    assert "move that file out of Data/" in told.stderr
+    with place.open() as store:
+        assert store.head() == head
+    place.write({"other.txt": b"2\n"})
+    told = run("restore", ".", "--at", str(head))
+    assert told.exit_code == 1
+    assert "restored 1 file" in told.stdout and "  other.txt  ←" in told.stdout
+    assert "r.txt is left as it was" in told.stderr
+    assert (place.data / "r.txt").read_bytes() == SECRET
+    (place.data / "r.txt").unlink()
+    assert run("restore", "r.txt", "--at", str(versions[1])).exit_code == 0
+    assert (place.data / "r.txt").read_bytes() == b"one\n"
+
+
 def test_verify_counts_it_as_no_damage_and_repair_does_not_bring_it_back(place: Place) -> None:
     lived(place)
     desk = other(place)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -160,10 +161,61 @@ def test_a_restore_that_the_disk_refuses_is_a_warning_and_the_store_stays_usable
     with files.watch(full):
         report = memory.store.restore(["Core/Rules.txt"], at=three[0])
     assert any("no space" in warning for warning in report.warnings)
+    assert report.restored == ()  # it says what Data/ holds, not what it was to hold
+    assert f"memsync restore Core/Rules.txt --at {str(report.version)[:12]}" in report.warnings[0]
     memory.reopen()
     assert memory.tree()["Core/Rules.txt"] == b"rules 3\n"
     memory.commit()
     assert memory.manifest() == memory.tree()
+
+
+def no_writing_to(folder: str, patch: pytest.MonkeyPatch) -> None:
+    """As for a person whose folder is read-only: root, as tests may run, is refused nothing."""
+    patch.setattr(files, "may_write", lambda place: not place.replace(os.sep, "/").endswith(folder))
+
+
+def test_a_restore_into_a_read_only_folder_records_nothing(
+    memory: Memory, three: list[Version], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        no_writing_to("Data/Core", patch)
+        with pytest.raises(DiskTrouble, match=r"nothing was restored: .*Core may not be written to"):
+            memory.store.restore(["Core/Rules.txt"], at=three[0])
+    assert memory.store.head() == three[2].id
+    assert memory.store.status().clean
+    assert memory.store.restore(["Core/Rules.txt"], at=three[0]).restored
+
+
+def test_what_lies_in_a_writable_folder_is_restored_beside_one_that_is_not(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory.write("Free/a.txt", "a\n")
+    memory.write("Core/b.txt", "b\n")
+    first = memory.commit()
+    memory.write("Core/b.txt", "B\n")
+    memory.write("Free/a.txt", "A\n")
+    memory.write("Core/late.txt", "late\n")
+    memory.commit()
+    no_writing_to("Data/Core", monkeypatch)
+    report = memory.store.restore([""], at=first, exact=True)
+    assert [row.path for row in report.restored] == ["Free/a.txt"]
+    assert {warning.split()[0] for warning in report.warnings} == {"Core/b.txt", "Core/late.txt"}
+    kept = {"Free/a.txt": b"a\n", "Core/b.txt": b"B\n", "Core/late.txt": b"late\n"}
+    assert memory.manifest() == memory.tree() == kept
+
+
+def test_a_file_whose_place_is_a_folder_that_must_stay_is_left_out_with_it(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = memory.save("a", "a file\n")
+    (memory.data / "a").unlink()
+    memory.write("a/b.txt", "b\n")
+    memory.write("c.txt", "c\n")
+    memory.commit()
+    no_writing_to("Data/a", monkeypatch)
+    with pytest.raises(DiskTrouble, match="may not be written to"):
+        memory.store.restore(["a"], at=first)
+    assert memory.manifest() == memory.tree() == {"a/b.txt": b"b\n", "c.txt": b"c\n"}
 
 
 def test_a_damaged_content_does_not_lock_the_store_up(

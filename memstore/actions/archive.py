@@ -70,6 +70,6 @@ def archive(
         if warning is not None:
             warnings.append(warning)
         if not keep:
-            warnings += checkout.apply(repository, writer, steps, progress)
+            warnings += [left.warning for left in checkout.apply(repository, writer, steps, progress)]
             checkout.close(repository)
         return CommitReport(version, tuple(warnings))

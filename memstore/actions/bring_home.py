@@ -70,7 +70,7 @@ def bring_home(repository: Repository, foreign: Sequence[Foreign], where: str) -
                 announce=lambda id: checkout.begin(repository, id, steps),
             )
             log_archived(repository, version)
-            notes += checkout.apply(repository, writer, steps, SILENT)
+            notes += [left.warning for left in checkout.apply(repository, writer, steps, SILENT)]
             checkout.close(repository)
     for item in foreign:
         remember(repository, item.path, ContentId.of(item.content), item.seen)

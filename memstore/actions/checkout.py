@@ -16,7 +16,7 @@ from blake3 import blake3
 
 from memstore import files
 from memstore.actions.record import log_archived, record
-from memstore.errors import BadInput, Conflict, DamagedData, DiskTrouble
+from memstore.errors import BadInput, Conflict, DamagedData, DiskTrouble, MemsyncError
 from memstore.ids import ContentId, VersionId
 from memstore.manifest.references import References
 from memstore.manifest.version import Change, ChangeKind, Entry, Kind, Meta
@@ -24,6 +24,7 @@ from memstore.progress import SILENT, Progress
 from memstore.reports import counted
 from memstore.worktree import found, materialise, reading
 from memstore.worktree.found import Found, StatKey
+from memstore.worktree.names import shown
 
 if TYPE_CHECKING:
     from memstore.repository import Repository
@@ -40,6 +41,13 @@ class Step(NamedTuple):
     path: str
     old: Entry | None
     new: Entry | None
+
+
+class Left(NamedTuple):
+    """A path that could not be brought to what it is to hold; '' for a folder that could not be synced."""
+
+    path: str
+    warning: str
 
 
 def begin(repository: Repository, target: VersionId | None, steps: Sequence[Step]) -> None:
@@ -63,13 +71,13 @@ def close(repository: Repository) -> None:
 
 def apply(
     repository: Repository, writer: Writer, steps: Sequence[Step], progress: Progress = SILENT
-) -> list[str]:
-    """Bring `Data/` from each step's old content to its new one; warnings for what could not be.
+) -> list[Left]:
+    """Bring `Data/` from each step's old content to its new one; what could not be, and why.
 
     The record must be open; the caller closes it. What a path holds that is neither is left alone here: see
     `settle`, which commits it first.
     """
-    warnings: list[str] = []
+    left: list[Left] = []
     stats: list[tuple[str, StatKey | None]] = []
     clock = files.clock_of(repository.state)
     data = repository.workspace.data
@@ -86,17 +94,26 @@ def apply(
                     stats.append((step.path, key if safe else None))
             except (BadInput, Conflict, DiskTrouble, DamagedData) as error:
                 # A record that stays open would have every later command meet the same trouble again.
-                warnings.append(f"{error.message}; {error.hint}")
+                left.append(Left(step.path, _left_as_it_was(repository, step, error)))
             progress.advance(1)
     finally:
         progress.end()
     try:
         _make_removals_durable(data, emptied)
     except DiskTrouble as error:
-        warnings.append(f"{error.message}; {error.hint}")
+        left.append(Left("", f"{error.message}; {error.hint}"))
     writer.remember(stats)
     writer.finish()
-    return warnings
+    return left
+
+
+def _left_as_it_was(repository: Repository, step: Step, error: MemsyncError) -> str:
+    """What a person should know: HEAD has what was to be there, and the next commit would record what is there."""
+    told = f"{shown(step.path)} is left as it was: {error.message}; {error.hint}"
+    head = repository.head()
+    if step.new is None or head is None:
+        return told
+    return f"{told}, and then 'memsync restore {shown(step.path)} --at {str(head)[:12]}'"
 
 
 def _make_removals_durable(data: str, folders: set[str]) -> None:
@@ -130,7 +147,7 @@ def finish(repository: Repository, writer: Writer) -> None:
     steps, notes = settle(
         repository, writer, steps, reason="found when an interrupted restore or pull was finished"
     )
-    notes += apply(repository, writer, steps)
+    notes += [left.warning for left in apply(repository, writer, steps)]
     close(repository)
     told = f"an interrupted restore or pull of {counted(len(steps), 'path')} was finished"
     repository.warnings += [told, *notes]
@@ -269,8 +286,8 @@ def _take(repository: Repository, data: str, step: Step) -> StatKey | None:
             return None if item is None else item.key
     if here is not None and not _same(here, step.old):
         raise BadInput(
-            f"{step.path} was written to while memsync was about to write it; it is left as it is",
-            hint="run 'memsync commit'; 'memsync log PATH' shows the content that was to be there",
+            f"{step.path} was written to while memsync was about to write it",
+            hint="run 'memsync commit'",
         )
     return materialise.write_file(
         data,

@@ -118,7 +118,7 @@ def drop_from_head(
         announce=lambda id: checkout.begin(repository, id, steps),
     )
     if os.path.isdir(repository.workspace.data):  # else it is finished when its disk is back
-        warnings += checkout.apply(repository, writer, steps)
+        warnings += [left.warning for left in checkout.apply(repository, writer, steps)]
         checkout.close(repository)
     return version, warnings
 

@@ -118,7 +118,7 @@ def forward(
     reflog.append(repository.state, [Stand(target, reflog.PULLED, repository.head())])
     checkout.begin(repository, target, steps)
     writer.move_head(target)
-    warnings = checkout.apply(repository, writer, steps, progress)
+    warnings = [left.warning for left in checkout.apply(repository, writer, steps, progress)]
     checkout.close(repository)
     return warnings
 

@@ -11,15 +11,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from memstore import files
-from memstore.actions import checkout, select
+from memstore.actions import checkout, restorable, select
 from memstore.actions.checkout import Step
 from memstore.actions.record import check_data_folder, log_archived, record
 from memstore.actions.select import At, Chosen
-from memstore.errors import BadInput, DamagedData
+from memstore.errors import BadInput
 from memstore.ids import ContentId, VersionId
 from memstore.manifest.references import References
 from memstore.manifest.version import Change, ChangeKind, Entry, Kind, Meta
-from memstore.objects.reader import Removed
 from memstore.objects.record import PIECE_LIMIT
 from memstore.progress import SILENT, Progress
 from memstore.reports.saving import Restored, RestoreReport
@@ -55,7 +54,9 @@ def restore(
         report = bring_back(
             repository, writer, chosen, later, meta=_meta(chosen, at, actor), progress=progress
         )
-        return report if report.restored else report._replace(notes=_already(paths, at))
+        if report.restored or report.warnings:
+            return report
+        return report._replace(notes=_already(paths, at))
 
 
 def bring_back(
@@ -68,23 +69,31 @@ def bring_back(
     progress: Progress = SILENT,
 ) -> RestoreReport:
     """Make paths hold what was chosen, and those `gone` nothing, as a new version; what stands uncommitted there
-    is committed first. `restored` is empty where all was so already. What can't be read back is taken out of
-    `chosen` and left as it is; raises `DamagedData` where that is everything."""
-    warnings = _leave_out_damaged(repository, chosen)
-    removed = sorted({*_in_the_way(repository, chosen), *gone})
-    saved, left_out = _save_first(repository, writer, [*chosen, *removed])
-    warnings += left_out
+    is committed first. `restored` is empty where all was so already. What can't be read back, or not be written
+    or saved where it is to lie, is taken out of `chosen` and `gone` and left as it is; raises `DamagedData`,
+    `DiskTrouble` or `BadInput` where that is everything."""
+    warnings = restorable.leave_out_damaged(repository, chosen)
+    removed = {*_in_the_way(repository, chosen), *gone}
+    warnings += restorable.leave_out_unwritable(repository, chosen, removed)
+    saved, left_out = _save_first(repository, writer, [*chosen, *sorted(removed)])
+    if left_out:
+        warnings += left_out
+        warnings += restorable.leave_out_unsaved(repository, chosen, removed, left_out)
     steps = [Step(path, _head_entry(repository, path), chosen[path].entry) for path in sorted(chosen)]
-    steps += [Step(path, _head_entry(repository, path), None) for path in removed]
-    done = [step for step in steps if _differs_on_disk(repository, step)]
+    steps += [Step(path, _head_entry(repository, path), None) for path in sorted(removed)]
+    done = [step for step in steps if restorable.differs_on_disk(repository, step)]
     changes = [change for step in steps if (change := _change(repository, step)) is not None]
     if not done and not changes:
         return RestoreReport(None, (), saved, (), tuple(warnings))
     version = _record(repository, writer, steps, changes, meta)
-    warnings += checkout.apply(repository, writer, done, progress)
+    left = checkout.apply(repository, writer, done, progress)
     checkout.close(repository)
+    warnings += [item.warning for item in left]
     wanted = {step.path for step in done} | {change.path for change in changes}
-    return RestoreReport(version, _restored(chosen, removed, wanted, version), saved, (), tuple(warnings))
+    wanted -= {item.path for item in left}
+    return RestoreReport(
+        version, _restored(chosen, sorted(removed), wanted, version), saved, (), tuple(warnings)
+    )
 
 
 def restore_to(
@@ -93,7 +102,7 @@ def restore_to(
     """Write files of history to a place outside `Data/`; no version. One file goes to `destination` itself
     unless that is a folder; several go below it. Raises `BadInput` for what is there already and differs."""
     chosen = _choose(repository, paths, at)
-    warnings = _leave_out_removed(repository, chosen)
+    warnings = restorable.leave_out_removed(repository, chosen)
     destination = os.path.abspath(destination)
     data = os.path.realpath(repository.workspace.data)
     for inside in (data, os.path.realpath(repository.state)):
@@ -154,17 +163,12 @@ def _choose(repository: Repository, paths: Sequence[str], at: At | None) -> dict
 def _refuse_contradiction(chosen: dict[str, Chosen]) -> None:
     """Two versions may hold `a` and `a/b`, one folder can't."""
     for path in chosen:
-        for folder in _above(path):
+        for folder in restorable.above(path):
             if folder in chosen:
                 raise BadInput(
                     f"{folder} was a file and {path} lay in a folder of that name: both can't be brought back",
                     hint="restore one of them, or give --to a place for the other",
                 )
-
-
-def _above(path: str) -> list[str]:
-    """The folders a path lies in, the outermost first."""
-    return [path[:end] for end, sign in enumerate(path) if sign == "/"]
 
 
 def _in_the_way(repository: Repository, chosen: dict[str, Chosen]) -> set[str]:
@@ -175,7 +179,7 @@ def _in_the_way(repository: Repository, chosen: dict[str, Chosen]) -> set[str]:
 
     data = repository.workspace.data
     found: set[str] = set()
-    for folder in {folder for path in chosen for folder in _above(path)}:
+    for folder in {folder for path in chosen for folder in restorable.above(path)}:
         if repository.catalogue.tree_entry(folder) is not None or worktree.look(data, folder) is not None:
             found.add(folder)
     below = [path for path in chosen if os.path.isdir(os.path.join(data, path))]
@@ -184,45 +188,6 @@ def _in_the_way(repository: Repository, chosen: dict[str, Chosen]) -> set[str]:
     if below:
         found |= {item.path for item in scan(data, Ignore.load(data), below).files}
     return found - set(chosen)
-
-
-def _leave_out_damaged(repository: Repository, chosen: dict[str, Chosen]) -> list[str]:
-    """Take out of `chosen` what cannot be read back, before anything is recorded or written; a sentence for
-    each. Raises `DamagedData` if that leaves nothing of what was asked for."""
-    told: list[str] = []
-    trouble: DamagedData | None = None
-    for path, item in list(chosen.items()):
-        if not _differs_on_disk(repository, Step(path, None, item.entry)):
-            continue
-        try:
-            select.require_known(repository, item.path, item.source, item.entry)
-            for _ in repository.stream(item.entry.content):
-                pass
-        except DamagedData as error:
-            del chosen[path]
-            trouble = error
-            told.append(f"{path} is left as it was: {error.message}; {error.hint}")
-    if trouble is not None and not chosen:
-        raise trouble
-    return told
-
-
-def _leave_out_removed(repository: Repository, chosen: dict[str, Chosen]) -> list[str]:
-    """Take out of `chosen` what was removed on purpose; a sentence for each. Raises `Removed` where that is all."""
-    told: list[str] = []
-    trouble: Removed | None = None
-    for path, item in list(chosen.items()):
-        try:
-            next(repository.stream(item.entry.content), None)
-        except Removed as error:
-            del chosen[path]
-            trouble = error
-            told.append(f"{path} is left out: {error.message}")
-        except DamagedData:
-            continue  # told when it is written
-    if trouble is not None and not chosen:
-        raise trouble
-    return told
 
 
 def _any_here(repository: Repository) -> bool:
@@ -272,13 +237,6 @@ def _save_first(
     report = record(repository, writer, here, meta=Meta(reason="saved before a restore"))
     log_archived(repository, report.version)
     return (report.version.id if report.version else None), list(report.warnings)
-
-
-def _differs_on_disk(repository: Repository, step: Step) -> bool:
-    here = checkout.content_at(repository, step.path)
-    if here is None or step.new is None:
-        return (here is None) != (step.new is None)
-    return here.content != step.new.content or (files.POSIX and here.kind != step.new.kind)
 
 
 def _change(repository: Repository, step: Step) -> Change | None:
