@@ -536,10 +536,11 @@ def clock_of(folder: str) -> int:
         os.close(descriptor)
 
 
-def open_append(path: str) -> BinaryIO:
-    """An unbuffered file, opened for reading and writing at its end; it must exist: `FileNotFoundError`."""
+def open_append(path: str, *, writable: bool = True) -> BinaryIO:
+    """An unbuffered file, opened for reading and writing at its end; it must exist: `FileNotFoundError`.
+    Not `writable`: for reading alone, where the disk allows no more."""
     try:
-        return open(path, "r+b", buffering=0)
+        return open(path, "r+b" if writable else "rb", buffering=0)
     except FileNotFoundError:
         raise
     except OSError as error:

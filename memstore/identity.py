@@ -77,14 +77,25 @@ class Device(NamedTuple):
 
 
 def load_format(state: str) -> StoreFormat:
-    """Raises `BadInput` if the store was never completed."""
+    """Raises `BadInput` if the store was never completed, `DamagedData` if the file is damaged or lost."""
     path = os.path.join(state, FORMAT_NAME)
     try:
         return StoreFormat.parse(files.read(path), path)
     except FileNotFoundError:
+        if holds_files(state):
+            raise DamagedData(
+                f"{path} is missing",
+                hint="run 'memsync repair', which writes it anew: packs and segments say whose they are",
+            ) from None
         raise BadInput(
             f"{path} is missing: the store was not made whole", hint="run 'memsync init' in that workspace"
         ) from None
+
+
+def holds_files(state: str) -> bool:
+    """Whether a store has packs or segments: then it was made whole once."""
+    folders = (os.path.join(state, name) for name in ("packs", "segments"))
+    return any(files.names(folder) for folder in folders if os.path.isdir(folder))
 
 
 def load_device(state: str, name: str) -> Device:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from memstore import files, locks, superseded
 from memstore.current import is_current, segment_names
 from memstore.errors import BadInput, DamagedData, StoreLocked
-from memstore.identity import StoreFormat, catalogue_name, load_device, load_format
+from memstore.identity import StoreFormat, catalogue_name, holds_files, load_device, load_format
 from memstore.ids import SHORTEST_PREFIX, ContentId, VersionId
 from memstore.manifest import history
 from memstore.manifest.version import Entry, Kind, Version, decode
@@ -52,8 +52,10 @@ class Repository:
     @classmethod
     def create(cls, workspace: Workspace, format: StoreFormat | None = None) -> Repository:
         """Complete the store of a workspace: folders, format file, first segment. Harmless when repeated.
-        `format` is another store's, for a clone of it."""
+        `format` is another store's, for a clone of it. Raises `DamagedData` for a store that lost its format file."""
         state = workspace.state
+        if format is None and holds_files(state):
+            load_format(state)
         for name in ("segments", "packs"):
             files.make_dir(os.path.join(state, name))
         path = os.path.join(state, "format")

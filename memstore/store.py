@@ -388,13 +388,19 @@ class Store:
     # -- the remote ----------------------------------------------------------------------------------------
 
     def set_remote(self, url: str) -> RemoteStatus:
-        """Where to push. Nothing is asked of it yet. Raises `BadInput` for what memsync does not understand."""
+        """Where to push. Nothing is asked of it yet; a folder that holds no store (any more) is filled by the next
+        push. Raises `BadInput` for what memsync does not understand."""
         from memstore.actions import remote_state
         from memstore.remotes.url import parse_url
+        from memstore.workspace import STATE_NAME
 
-        normalised = parse_url(url, self.workspace).normalised
+        place = parse_url(url, self.workspace)
+        normalised = place.normalised
         state = remote_state.load_or_none(self.repository)
-        if state is None or state.url != normalised:
+        gone = place.path is not None and not os.path.isdir(os.path.join(place.path, STATE_NAME))
+        if (
+            state is None or state.url != normalised or gone
+        ):  # what was sent to a store that is gone counts no more
             state = remote_state.save(self.repository, remote_state.RemoteState(normalised))
         return state.status()
 
@@ -501,7 +507,9 @@ class Store:
             found = verify_remote(self.repository, state, there, read_data=read_data, progress=self.progress)
         finally:
             there.close()
-        return report._replace(problems=(*report.problems, *found))
+        return report._replace(
+            problems=(*report.problems, *found.problems), notes=(*report.notes, *found.notes)
+        )
 
     def repair(self, *, dry_run: bool = False) -> RepairReport:
         """Bring back what damage took: from the remote, from damaged files, from other copies, from `Data/`;

@@ -449,8 +449,15 @@ def test_remote_set_names_the_next_step_and_what_is_not_there_yet(store: FakeSto
         "(for Google Drive write 'drive:')",
         "next: memsync push",
     ]
+    (tmp_path / "empty").mkdir()
+    store.answers["set_remote"] = RemoteStatus(str(tmp_path / "empty"))
+    assert len(run("remote", "set", "empty").stdout.splitlines()) == 2
     store.answers["set_remote"] = RemoteStatus(str(tmp_path))
+    assert "this folder holds other files" in run("remote", "set", str(tmp_path)).stdout
+    (tmp_path / ".memsync").mkdir(exist_ok=True)
     assert len(run("remote", "set", str(tmp_path)).stdout.splitlines()) == 2
+    store.answers["set_remote"] = RemoteStatus(str(tmp_path / "not" / "there"))
+    assert "not is not there: mount" in run("remote", "set", "not/there").stdout
 
 
 # -- care ----------------------------------------------------------------------------------------------------
@@ -476,7 +483,7 @@ def test_verify_of_a_whole_store_says_so(store: FakeStore) -> None:
     store.answers["remote"] = RemoteStatus("/mnt/x")
     result = run("verify", "--remote", "--read-data")
     whole = "all whole: 3 versions, 12 objects (34.6 KB)\n"
-    assert (result.exit_code, result.stdout) == (0, whole + "on the remote (/mnt/x) all packs are there\n")
+    assert (result.exit_code, result.stdout) == (0, whole + "on the remote (/mnt/x) nothing is missing\n")
     assert run("verify").stdout == whole
     store.answers["verify"] = VerifyReport(12, 34567, (Problem("remote_missing_pack", "ab", (), ""),), 3)
     assert run("verify", "--remote").stdout.endswith("on the remote (/mnt/x) 1 problem found\n")

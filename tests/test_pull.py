@@ -82,7 +82,7 @@ def test_a_pull_from_a_folder_that_nothing_was_pushed_to_names_the_push(tmp_path
     place.commit({"a.txt": b"a\n"})
     with place.open() as store, pytest.raises(RemoteMissing, match="is not there") as caught:
         store.pull()
-    assert "'memsync push' makes it" in caught.value.hint
+    assert "then 'memsync push'" in caught.value.hint
 
 
 def test_after_a_pull_both_go_on_in_turns(two: tuple[Place, Place]) -> None:

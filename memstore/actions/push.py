@@ -301,6 +301,7 @@ def _first_contact(repository: Repository, state: RemoteState, remote: OpenRemot
             ) from None
         remote.create("format", BytesSource(repository.format.encoded()))
         state = replace(state, registered=True)
+        repository.catalogue.db.execute("DELETE FROM mirror")  # of a store that lay there before
     there = [file.name.rpartition("/")[2] for file in remote.list("packs/")]
     # Where nothing lies nobody can have collected yet: ours, too, if an earlier push was cut off at its format.
     registered = state.registered or not (there or remote.list("heads/"))

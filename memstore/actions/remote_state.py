@@ -27,6 +27,10 @@ MEND: Final = (
     "and writes its heads anew"
 )
 """For a remote that lost something."""
+FILL: Final = "nothing is left there: 'memsync push' sends all of it again"
+"""For a remote that lost everything."""
+SET_ANEW: Final = "'memsync remote set URL' writes it anew; nothing that was sent is lost"
+"""For a `remote.json` in which no address can be made out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +97,9 @@ def load(repository: Repository) -> RemoteState | None:
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise DamagedData(
             f"{path} cannot be read: {error}",
-            hint="run 'memsync repair'; 'memsync remote set URL' writes it anew",
+            hint="'memsync repair' asks the remote that it names; 'memsync remote set URL' writes it anew"
+            if said_url(repository)
+            else SET_ANEW,
         ) from error
 
 

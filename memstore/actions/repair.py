@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from memstore import files, recovery, reflog, salvage
@@ -22,7 +22,8 @@ from memstore.actions.fetch import HEADER_SPACE
 from memstore.actions.repair_contents import Search
 from memstore.actions.seal import seal
 from memstore.actions.unfinished import FORGETTING
-from memstore.actions.verify import hash_pack, paths_in, verify
+from memstore.actions.verify import MEND, hash_pack, paths_in, verify
+from memstore.actions.verify_remote import Found
 from memstore.errors import DamagedData, MemsyncError
 from memstore.gather import Gathering
 from memstore.ids import ContentId, VersionId
@@ -49,6 +50,11 @@ _LOSSES: Final = frozenset(
         *("damaged_version", "missing_version", "damaged_segment"),
     }
 )
+NOTHING_HAS_IT: Final = (
+    "nothing that repair could ask has it whole; put a file that held it back into Data/ under any name, or set a "
+    "remote that has it, and run 'memsync repair' again"
+)
+"""The hint for what a repair could not bring back."""
 _OF_FILES: Final = frozenset({"damaged_segment", "missing_pack"})
 _CATALOGUE: Final = frozenset({"damaged_catalogue", "manifest_mismatch"})
 
@@ -102,19 +108,19 @@ def repair(
                 mended += _mend_local(repository, writer, [], again, dry_run)
             mended += state_files.mend(repository, dry_run=dry_run)
             mended += () if dry_run else _without_forgotten(repository, writer)
-        left: list[Problem] = []
+        left = Found([], [])
         if remote is not None and not warnings:
-            try:
-                done, left = repair_remote.mend(repository, remote, dry_run=dry_run, progress=progress)
-                mended += done
-            except MemsyncError as error:
-                warnings.append(f"the remote was left as it is: {error.message}; {error.hint}")
+            aside = {row.id for row in mended if row.kind == "damaged_pack"} - fetched
+            left = _mend_remote(
+                repository, remote, aside, mended, warnings, dry_run=dry_run, progress=progress
+            )
     finally:
         if remote is not None:
             remote.close()
     if dry_run:
-        problems = [*_not_expected(before.problems, mended), *left]
-        return RepairReport(tuple(mended), tuple(problems), True, before.notes, tuple(warnings))
+        problems = [*_not_expected(before.problems, mended), *left.problems]
+        notes = (*before.notes, *left.notes)
+        return RepairReport(tuple(mended), _as_left(problems), True, notes, tuple(warnings))
     after = verify(repository, progress=progress)
     known, still = {row.id for row in mended}, {problem.id for problem in after.problems}
     mended += [
@@ -123,7 +129,41 @@ def repair(
         if problem.kind in _LOSSES and problem.id not in known | still
     ]
     mended = [row for row in mended if row.id not in still]
-    return RepairReport(tuple(mended), (*after.problems, *left), False, after.notes, tuple(warnings))
+    problems = [*after.problems, *left.problems]
+    notes = (*after.notes, *left.notes)
+    return RepairReport(tuple(mended), _as_left(problems), False, notes, tuple(warnings))
+
+
+def _mend_remote(
+    repository: Repository,
+    remote: OpenRemote,
+    aside: Collection[str],
+    mended: list[Mended],
+    warnings: list[str],
+    *,
+    dry_run: bool,
+    progress: Progress,
+) -> Found:
+    """Its format, packs and heads; what was done is added to `mended`, trouble to `warnings`. `aside` are the packs
+    that the local half puts into `torn/`."""
+    try:
+        done, left = repair_remote.mend(repository, remote, aside, dry_run=dry_run, progress=progress)
+    except MemsyncError as error:
+        warnings.append(f"the remote was left as it is: {error.message}; {error.hint}")
+        return Found([], [])
+    mended += done
+    return left
+
+
+def _as_left(problems: Sequence[Problem]) -> tuple[Problem, ...]:
+    """Problems that a repair leaves, with hints for somebody who has just tried one."""
+    left = []
+    for problem in problems:
+        hint = problem.hint.replace(MEND, NOTHING_HAS_IT)
+        if problem.kind == "damaged_remote_state":
+            hint = remote_state.SET_ANEW
+        left.append(problem._replace(hint=hint))
+    return tuple(left)
 
 
 def _without_forgotten(repository: Repository, writer: Writer) -> Iterator[Mended]:

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from memstore import files
-from memstore.actions import collection, remote_state, state_files
 from memstore.actions import fetch as fetch_actions
+from memstore.actions import remote_state, state_files
 from memstore.actions.remote_state import RemoteState
 from memstore.actions.verify import paths_in
-from memstore.actions.verify_remote import is_damaged, verify_remote
+from memstore.actions.verify_remote import Found, is_damaged, is_news, verify_remote
 from memstore.errors import BadInput, DamagedData, RemoteMissing, RemoteTrouble
 from memstore.identity import StoreFormat
 from memstore.ids import VersionId
@@ -25,12 +25,13 @@ from memstore.objects.catalogue import PlaceKind, path_of
 from memstore.objects.pack import check_header
 from memstore.progress import Progress
 from memstore.remotes.base import BytesSource, FileSource, OpenRemote, RemoteFile, ToldSource
-from memstore.reports import Mended, Problem
+from memstore.reports import Mended
 
 if TYPE_CHECKING:
     from memstore.repository import Repository
 
 FETCHED: Final = "fetched from the remote"
+LOST_TWICE: Final = "gone here too: 'memsync push' sends what is left of it in another pack"
 
 
 # -- from there --------------------------------------------------------------------------------------------
@@ -104,19 +105,22 @@ def _fetch_one(repository: Repository, remote: OpenRemote, file: RemoteFile, pro
 
 
 def mend(
-    repository: Repository, remote: OpenRemote, *, dry_run: bool, progress: Progress
-) -> tuple[list[Mended], list[Problem]]:
-    """Format, packs, heads: (what was mended, what could not be)."""
+    repository: Repository, remote: OpenRemote, aside: Collection[str], *, dry_run: bool, progress: Progress
+) -> tuple[list[Mended], Found]:
+    """Format, packs, heads: (what was mended, what is still to be said of the remote). `aside` are packs that were
+    damaged here, and are put into `torn/`. Raises `RemoteMissing` where a remote that was pushed to is not there."""
     state = remote_state.load_or_none(repository)
     done: list[Mended] = []
     try:
         remote.prepare(create=False)
     except RemoteMissing:
-        return [], []  # nothing was sent yet, or all of it is gone: the next push fills it
+        if state is not None and state.store is None:
+            return [], Found([], [])  # nothing was sent yet
+        raise
     listed = {file.name.rpartition("/")[2]: file for file in remote.list("packs/")}
     heads = remote.list("heads/")
-    if not listed and not heads:
-        return [], []
+    if not listed and not heads:  # an emptied remote is filled by the next push
+        return [], Found([], []) if state is None else verify_remote(repository, state, remote)
     done += _mend_format(repository, remote, sorted(listed), dry_run)
     if state is None:  # remote.json could not be read, and the remote is ours: what lies there is learnt anew
         state = RemoteState(remote.url)
@@ -128,12 +132,12 @@ def mend(
             state_files.put_aside(repository, path)
             state = replace(state, store=repository.format.store.hex(), sent=tuple(sorted(listed)))
             remote_state.save(repository, state)
-    done += _mend_packs(repository, state, remote, listed, dry_run, progress)
+    done += _mend_packs(repository, state, remote, listed, aside, dry_run, progress)
     done += _mend_heads(repository, remote, dry_run)
     if dry_run:
         names = {row.id for row in done}
-        left = [row for row in verify_remote(repository, state, remote) if row.id not in names]
-        return done, left
+        found = verify_remote(repository, state, remote)
+        return done, Found([row for row in found.problems if row.id not in names], found.notes)
     state = remote_state.load_or_none(repository) or state
     return done, verify_remote(repository, state, remote)
 
@@ -181,22 +185,30 @@ def _mend_packs(
     state: RemoteState,
     remote: OpenRemote,
     listed: dict[str, RemoteFile],
+    aside: Collection[str],
     dry_run: bool,
     progress: Progress,
 ) -> list[Mended]:
-    """Send again the packs that were sent and are not there, or not as they were sent."""
+    """Send again the packs that were sent and are not there, or not as they were sent. What is left of one that
+    is lost here as well lies in the open segment now, and the next push sends it."""
     here = {
         name: path_of(repository.state, name, PlaceKind.PACK)
         for name, (_, kind, _) in repository.catalogue.places().items()
-        if kind == PlaceKind.PACK
+        if kind == PlaceKind.PACK and name not in aside
     }
-    missing = [name for name in state.sent if name in here and name not in listed]
-    if missing and _was_collected(state, remote):
+    missing = [name for name in state.sent if name not in listed]
+    if missing and is_news(state, remote.list("heads/")):
         missing = []  # taken on purpose, perhaps because of what they hold: a push sends what is to lie there
     damaged = [
         name for name in sorted(here.keys() & listed.keys()) if is_damaged(remote, listed[name], here[name])
     ]
-    done = []
+    lost = [name for name in missing if name not in here]
+    missing = [name for name in missing if name in here]
+    if lost and not dry_run:
+        state = remote_state.save(
+            repository, replace(state, sent=tuple(name for name in state.sent if name not in lost))
+        )
+    done = [Mended("remote_missing_pack", name, LOST_TWICE) for name in lost]
     progress.begin("sending", sum(files.size(here[name]) for name in [*missing, *damaged]), "B")
     try:
         for name in [*missing, *damaged]:
@@ -216,12 +228,6 @@ def _mend_packs(
     finally:
         progress.end()
     return done
-
-
-def _was_collected(state: RemoteState, remote: OpenRemote) -> bool:
-    """Whether there is a collection, or a forget, of which this device has not taken note yet."""
-    told = collection.notes_in(file.name for file in remote.list("heads/"))
-    return not told.collections <= set(state.settled)
 
 
 def _mend_heads(repository: Repository, remote: OpenRemote, dry_run: bool) -> list[Mended]:

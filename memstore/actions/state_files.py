@@ -34,7 +34,10 @@ _MEND: Final = "run 'memsync repair'"
 
 def check(repository: Repository) -> Iterator[Problem]:
     """What is wrong with them."""
-    if files.read(_format_path(repository)) != repository.format.encoded():
+    path = os.path.join(repository.state, FORMAT_NAME)
+    if not files.exists(path):
+        yield Problem("damaged_format", FORMAT_NAME, (), f"it is missing; {_MEND}")
+    elif files.read(path) != repository.format.encoded():
         yield Problem("damaged_format", FORMAT_NAME, (), f"it is not what it must be; {_MEND}")
     _, wrong = _reflog(repository)
     for line in wrong:
@@ -81,7 +84,8 @@ def _replace(repository: Repository, name: str, data: bytes | None, dry_run: boo
     if dry_run:
         return
     path = os.path.join(repository.state, name)
-    put_aside(repository, path)
+    if files.exists(path):
+        put_aside(repository, path)
     if data is None:
         files.remove(path)
         files.sync_dir(repository.state)
@@ -118,10 +122,6 @@ def format_of(state: str) -> StoreFormat:
         return StoreFormat(stores.most_common(1)[0][0])
     assert trouble is not None
     raise trouble
-
-
-def _format_path(repository: Repository) -> str:
-    return os.path.join(repository.state, FORMAT_NAME)
 
 
 def _files(state: str) -> Iterator[tuple[str, bytes]]:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 PATHS_SHOWN: Final = 20
 TRIES: Final = 3
 _PIECE: Final = 1 << 20
-_MEND: Final = (
+MEND: Final = (
     "'memsync repair' brings back what the remote, another copy here or a file in Data/ still has of it"
 )
 
@@ -106,7 +106,7 @@ def _check_packs(repository: Repository, progress: Progress) -> Iterator[Problem
             except (DamagedData, DiskTrouble, OSError) as error:
                 trouble = str(error)
             if trouble is not None:
-                yield Problem("damaged_pack", name, paths_in(repository, name), f"{trouble}; {_MEND}")
+                yield Problem("damaged_pack", name, paths_in(repository, name), f"{trouble}; {MEND}")
             elif name not in known:
                 yield Problem("unread_pack", name, (), "run 'memsync status', which reads it in")
     finally:
@@ -117,9 +117,9 @@ def _check_packs(repository: Repository, progress: Progress) -> Iterator[Problem
         "WHERE places.place IS NULL AND versions.place <> ?",
         (history.NOWHERE,),
     ):
-        yield Problem("missing_pack", str(row[0]), (), f"a pack that held versions is gone; {_MEND}")
+        yield Problem("missing_pack", str(row[0]), (), f"a pack that held versions is gone; {MEND}")
     for name in sorted(set(known) - on_disk):
-        yield Problem("missing_pack", name, paths_in(repository, name), _MEND)
+        yield Problem("missing_pack", name, paths_in(repository, name), MEND)
 
 
 def hash_pack(path: str, progress: Progress) -> str:
@@ -153,9 +153,9 @@ def _read_pack(path: str, name: str) -> None:
 def _check_segments(repository: Repository) -> Iterator[Problem]:
     for name in recovery.segment_names(repository.state):
         try:
-            segment = Segment(path_of(repository.state, name, PlaceKind.SEGMENT))
+            segment = Segment(path_of(repository.state, name, PlaceKind.SEGMENT), writable=False)
         except DamagedData as error:
-            yield Problem("damaged_segment", name, (), f"{error.message}; {_MEND}")
+            yield Problem("damaged_segment", name, (), f"{error.message}; {MEND}")
             continue
         except FileNotFoundError:
             continue  # sealed by a push just now
@@ -164,13 +164,13 @@ def _check_segments(repository: Repository) -> Iterator[Problem]:
         finally:
             segment.close()
         if segment.header_is_damaged and not scan.damaged:
-            yield Problem("damaged_segment", name, (), f"it does not begin as it must; {_MEND}")
+            yield Problem("damaged_segment", name, (), f"it does not begin as it must; {MEND}")
         for start, end in scan.damaged:
             yield Problem(
                 "damaged_segment",
                 name,
                 _paths_between(repository, name, start, end),
-                f"bytes {start} to {end} do not match their commit record; nothing was cut off; {_MEND}",
+                f"bytes {start} to {end} do not match their commit record; nothing was cut off; {MEND}",
             )
         known = repository.catalogue.places().get(name)
         if known is not None and known[2] > scan.end and not scan.damaged:
@@ -178,7 +178,7 @@ def _check_segments(repository: Repository) -> Iterator[Problem]:
                 "damaged_segment",
                 name,
                 _paths_between(repository, name, scan.end, known[2]),
-                f"bytes {scan.end} to {known[2]} do not match their commit record; {_MEND}",
+                f"bytes {scan.end} to {known[2]} do not match their commit record; {MEND}",
             )
 
 
@@ -195,14 +195,14 @@ def _check_versions(repository: Repository) -> Iterator[Problem]:
     for seq, id, place, offset, inner in rows:
         version_id = VersionId(id)
         if place == history.NOWHERE:
-            hint = f"its record is lost, what came before and after it is not; {_MEND}"
+            hint = f"its record is lost, what came before and after it is not; {MEND}"
             yield Problem("missing_version", str(version_id), (), hint)
             continue
         try:
             encoded = repository.reader.version_record(version_id, place, offset, inner)
             version = decode(encoded, id=version_id)
         except (DamagedData, FileNotFoundError) as error:
-            yield Problem("damaged_version", str(version_id), (), f"{error}; {_MEND}")
+            yield Problem("damaged_version", str(version_id), (), f"{error}; {MEND}")
             continue
         kept = salvage.kept(repository.catalogue, seq)
         if kept not in (b"", encoded) or not _is_as_recorded(repository, seq, version, changes.pop(seq, 0)):
@@ -214,7 +214,7 @@ def _check_versions(repository: Repository) -> Iterator[Problem]:
                 "manifest_mismatch",
                 str(version_id),
                 (),
-                f"what its changes add up to is not what it says; {_MEND}",
+                f"what its changes add up to is not what it says; {MEND}",
             )
     head = repository.head_seq()
     tree = (row[:5] for row in repository.catalogue.tree())
@@ -223,7 +223,7 @@ def _check_versions(repository: Repository) -> Iterator[Problem]:
         yield Problem("damaged_catalogue", "catalogue.sqlite", (), hint, tuple(wrong[:PATHS_SHOWN]))
     for (id,) in db.execute("SELECT id FROM strays").fetchall():
         yield Problem(
-            "missing_version", str(VersionId(id)), (), f"an earlier version of it is missing; {_MEND}"
+            "missing_version", str(VersionId(id)), (), f"an earlier version of it is missing; {MEND}"
         )
 
 
@@ -288,7 +288,7 @@ def _check_contents(repository: Repository, progress: Progress) -> tuple[int, in
                 if id in removed:
                     count, gone = count - 1, gone + 1
                 else:
-                    hint = f"{error.message}, and was needed again; {_MEND}"
+                    hint = f"{error.message}, and was needed again; {MEND}"
                     problems.append(Problem("missing_object", str(id), paths_of(repository, id), hint))
             except DamagedData as error:
                 kind = "missing_object" if error.code == "missing_object" else "damaged_object"
@@ -297,7 +297,7 @@ def _check_contents(repository: Repository, progress: Progress) -> tuple[int, in
                         kind,
                         str(id),
                         paths_of(repository, id),
-                        f"{error.message}; {_MEND}",
+                        f"{error.message}; {MEND}",
                         versions_of(repository, id),
                     )
                 )

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from blake3 import blake3
 
 from memstore import files, trees
-from memstore.actions import fetch
-from memstore.actions.remote_state import MEND, RemoteState, head_ids
+from memstore.actions import collection, fetch
+from memstore.actions.remote_state import FILL, MEND, RemoteState, head_ids
 from memstore.actions.verify import paths_in, verify
 from memstore.errors import BadInput, DamagedData, RemoteMissing, RemoteTrouble
 from memstore.identity import StoreFormat
@@ -19,12 +19,19 @@ from memstore.ids import PackId
 from memstore.objects.catalogue import PlaceKind, path_of
 from memstore.progress import SILENT, Progress
 from memstore.remotes.base import BytesSource, FileSource, Remote, RemoteFile
-from memstore.reports import Problem
+from memstore.reports import Problem, counted
 from memstore.repository import Repository
 from memstore.workspace import Paths, Workspace
 
 SCRATCH: Final = "verify-"
 """What the names of folders in `.memsync` begin with into which a remote is read."""
+
+
+class Found(NamedTuple):
+    """What a look at a remote brought."""
+
+    problems: list[Problem]
+    notes: list[str]
 
 
 def verify_remote(
@@ -34,23 +41,33 @@ def verify_remote(
     *,
     read_data: bool = False,
     progress: Progress = SILENT,
-) -> list[Problem]:
+) -> Found:
     """Compare the remote's listing with what was sent: names, sizes, md5 where the remote knows it; and see whether
     its format is ours. Raises `BadInput` for that of a newer memsync.
-    `read_data` downloads every pack and decodes all that is in it."""
+    `read_data` downloads every pack and decodes all that is in it.
+
+    What a collection took that this device has not taken note of yet is no fault: it is noted."""
     remote.prepare(create=False)
     problems: list[Problem] = []
-    heads = [file for file in remote.list("heads/") if head_ids([file.name])]
+    notes: list[str] = []
+    marked = remote.list("heads/")
+    heads = [file for file in marked if head_ids([file.name])]
     listed = {file.name.rpartition("/")[2]: file for file in remote.list("packs/")}
-    hint = MEND
+    hint = MEND if listed or heads else FILL
     if read_data or remote.listing_is_free or not _lists_our_format(repository, remote):
         problems += _check_format(repository, remote, bool(heads or listed))
     if read_data or remote.listing_is_free:
         problems += _check_heads(remote, heads)
-    problems += [
-        Problem("remote_missing_pack", name, paths_in(repository, name), hint)
-        for name in sorted(set(state.sent) - set(listed))
-    ]
+    missing = sorted(set(state.sent) - set(listed))
+    if missing and is_news(state, marked):
+        notes.append(
+            f"{counted(len(missing), 'pack')} less on the remote since another device's 'memsync gc' or 'forget': "
+            "that is no damage; the next 'memsync push' here takes note of it"
+        )
+    else:
+        problems += [
+            Problem("remote_missing_pack", name, paths_in(repository, name), hint) for name in missing
+        ]
     for name, file in sorted(listed.items()):
         path = path_of(repository.state, name, PlaceKind.PACK)
         if not files.exists(path):
@@ -68,7 +85,13 @@ def verify_remote(
         )
     if read_data:
         problems += _read_remote(repository, remote, [listed[name] for name in sorted(listed)], progress)
-    return problems
+    return Found(problems, notes)
+
+
+def is_news(state: RemoteState, marked: Sequence[RemoteFile]) -> bool:
+    """Whether there is a collection, or a forget, of which this device has not taken note yet. `marked` is what
+    lies in `heads/`. Its marker may name other packs than are gone: it may have come after the one that took them."""
+    return not collection.notes_in(file.name for file in marked).collections <= set(state.settled)
 
 
 def is_damaged(remote: Remote, file: RemoteFile, path: str) -> bool:

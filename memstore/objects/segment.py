@@ -67,11 +67,12 @@ class Scan(NamedTuple):
 class Segment:
     """One segment file, open for reading and, if it is our own, for appending."""
 
-    def __init__(self, path: str) -> None:
-        """Open an existing segment. Raises `DamagedData` for one of a newer format, `FileNotFoundError`."""
+    def __init__(self, path: str, *, writable: bool = True) -> None:
+        """Open an existing segment, to append to it or (not `writable`) only to read it. Raises `DamagedData` for
+        one of a newer format, `FileNotFoundError`."""
         self.path = path
         self.name = os.path.splitext(os.path.basename(path))[0]
-        self._file = files.open_append(path)
+        self._file = files.open_append(path, writable=writable)
         self.facts: dict[str, Any] = {}
         self.start = 0
         self.header_is_damaged = False

@@ -290,8 +290,8 @@ class FolderRemote:
         if not os.path.isdir(self.root):
             raise RemoteMissing(
                 f"the remote folder {self.root} is not there",
-                hint="mount the disk or share it is on, or name another with 'memsync remote set'; "
-                "if nothing was pushed there yet, 'memsync push' makes it",
+                hint="mount the disk or share it is on; where it is to be made (anew): "
+                f"'memsync remote set {self.root}', then 'memsync push'",
             )
 
     def _expect_store(self) -> None:
@@ -299,8 +299,8 @@ class FolderRemote:
         if not real_folder(self.root, STORE):
             raise RemoteMissing(
                 f"there is no memsync store in {self.root}",
-                hint="check that the right disk or share is mounted there; if it is a new, empty one, make the folder "
-                f"{self._store} and push again",
+                hint="check that the right disk or share is mounted there; if it is a new, empty one: "
+                f"'memsync remote set {self.root}', then 'memsync push' fills it",
             )
 
     def _names(self, folder: str) -> Sequence[str]:

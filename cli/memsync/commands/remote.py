@@ -67,13 +67,29 @@ def set_command(call: Invocation, *, url: str) -> int | None:
     with call.page() as page:
         page.line(f"remote: {render.name(status.url)}")
         drive = status.url.startswith("drive:")
-        if not drive and not os.path.lexists(status.url):
-            page.line("this folder is not there yet; the first push makes it")
+        if not drive:
+            for line in _about_folder(status.url):
+                page.line(line)
         if url.lower() == "drive":
             page.line("(for Google Drive write 'drive:')")
         signed_in = not drive or os.path.lexists(store.workspace.token_path)
         page.line(f"next: memsync {'push' if signed_in else 'login'}")
     return None
+
+
+def _about_folder(path: str) -> list[str]:
+    """What somebody should know of a folder before the first push to it."""
+    above = os.path.dirname(path)
+    if not os.path.isdir(above):
+        return [f"{render.name(above)} is not there: mount the disk or share it is on, or make that folder"]
+    if not os.path.lexists(path):
+        return ["this folder is not there yet; the first push makes it"]
+    if os.path.lexists(os.path.join(path, ".memsync")) or not os.path.isdir(path) or not os.listdir(path):
+        return []
+    return [
+        "this folder holds other files: a push lays the readable copy of Data/ among them",
+        "where one has the name of a note, it comes into Data/ too, beside the note, which takes its place there",
+    ]
 
 
 @verb(

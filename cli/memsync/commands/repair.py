@@ -48,7 +48,7 @@ def command(call: Invocation, *, dry_run: bool) -> int | None:
 
 def _show(page: render.Page, report: RepairReport) -> None:
     if not report.mended and report.ok:
-        page.line(page.paint("nothing to mend", "green"))
+        page.line(page.paint("nothing to mend" + (" here" if report.warnings else ""), "green"))
     for row in report.mended[:SHOWN]:
         would = "would be mended" if report.dry_run else "mended"
         page.line(

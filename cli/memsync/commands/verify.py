@@ -63,7 +63,7 @@ def _show(page: render.Page, report: VerifyReport, remote_url: str | None) -> No
     show_problems(page, report.problems)
     if remote_url is not None:
         wrong = sum(problem.kind.startswith("remote_") for problem in report.problems)
-        found = f"{render.plural(wrong, 'problem')} found" if wrong else "all packs are there"
+        found = f"{render.plural(wrong, 'problem')} found" if wrong else "nothing is missing"
         page.line(f"on the remote ({render.name(remote_url)}) {found}")
     for note in report.notes:
         page.line(render.visible(note))
