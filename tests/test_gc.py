@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 from collections.abc import Iterator
@@ -69,6 +70,22 @@ def forget_catalogue(memory: Memory) -> Store:
 
 
 # -- what leaves -----------------------------------------------------------------------------------------------
+
+
+def test_show_and_diff_say_of_a_removed_content_that_it_was_removed_and_when(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    versions = grow(memory, 4)
+    memory.store.gc(LAST)
+    monkeypatch.chdir(memory.root)
+    said = f"content {str(content_of(versions[0]))[:12]} was removed by retention"
+    for command in (("show", str(versions[1].id)), ("diff", str(versions[0].id), str(versions[3].id))):
+        told = run(*command)
+        assert told.exit_code == 0
+        assert said in told.stdout and "binary" not in told.stdout and "@@" not in told.stdout
+        (row,) = json.loads(run(*command, "--json").stdout)["differences"]
+        assert row["binary"] is False and row["diff"] is None
+        assert any(sentence.startswith(said) for sentence in row["removed"])
 
 
 def test_without_rules_nothing_leaves(memory: Memory) -> None:

@@ -23,10 +23,7 @@ def answer_differences(
 ) -> None:
     """Show them (with `--json`, `heading` and a list of `differences`); `old` and `new` name the sides."""
     if call.json:
-        rows = []
-        for row in differences:
-            text = None if row.binary else "\n".join(unified_lines(row, old, new))
-            rows.append({**row.as_json(), "diff": text})
+        rows = [{**row.as_json(), "diff": text_difference(row, old, new)} for row in differences]
         call.answer({**heading, "differences": rows})
         return
     with call.page() as page:
@@ -45,10 +42,17 @@ def show_difference(page: render.Page, row: FileDifference, old: str, new: str) 
     page.line(
         f"{page.word(row.change.word).rstrip()} {page.paint(render.name(row.path), 'bold')}  {_sizes(row)}"
     )
-    if row.binary:
+    for sentence in row.removed:
+        page.line(f"  {render.visible(sentence)}")
+    if row.binary or row.removed:
         return
     for line in unified_lines(row, old, new):
         page.line(_coloured(page, render.visible(line)))
+
+
+def text_difference(row: FileDifference, old: str, new: str) -> str | None:
+    """The unified diff as one text; None where the sides have no text to show."""
+    return None if row.binary or row.removed else "\n".join(unified_lines(row, old, new))
 
 
 def unified_lines(row: FileDifference, old: str, new: str) -> list[str]:

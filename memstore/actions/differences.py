@@ -108,11 +108,20 @@ def _difference(
     *,
     on_disk: bool,
 ) -> FileDifference:
-    before = None if old is None else _text(repository, old)
+    removed: list[str] = []
+    before = None if old is None else _text(repository, old, removed)
     after = None
     if new is not None:
-        after = _text_on_disk(repository, new) if on_disk else _text(repository, new)
+        after = _text_on_disk(repository, new) if on_disk else _text(repository, new, removed)
     binary = (old is not None and before is None) or (new is not None and after is None)
+    if removed:  # whether it was text nobody knows any more
+        return FileDifference(
+            path,
+            change,
+            None if old is None else old.size,
+            None if new is None else new.size,
+            removed=tuple(removed),
+        )
     return FileDifference(
         path,
         change,
@@ -124,13 +133,15 @@ def _difference(
     )
 
 
-def _text(repository: Repository, entry: Entry) -> bytes | None:
+def _text(repository: Repository, entry: Entry, removed: list[str]) -> bytes | None:
+    """None for what can't be shown; of what was removed on purpose, `removed` says so."""
     if entry.size > SHOWN_TEXT:
         return None
     try:
         return _if_text(repository.read(entry.content))
-    except Removed:
-        return None  # sizes are all that is left to compare
+    except Removed as error:
+        removed.append(error.message)
+        return None
 
 
 def _text_on_disk(repository: Repository, entry: Entry) -> bytes | None:

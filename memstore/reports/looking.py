@@ -108,6 +108,8 @@ class FileDifference(NamedTuple):
     new: bytes | None = None
     binary: bool = False
     """One of the sides is no text, or too large to show."""
+    removed: tuple[str, ...] = ()
+    """A sentence for each side whose content `gc` or `forget` removed: which, how and when. There is no text then."""
 
     def as_json(self) -> dict[str, object]:
         return {
@@ -116,6 +118,7 @@ class FileDifference(NamedTuple):
             "old_size": self.old_size,
             "new_size": self.new_size,
             "binary": self.binary,
+            "removed": list(self.removed),
         }
 
 

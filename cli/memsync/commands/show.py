@@ -10,7 +10,7 @@ import click
 from memstore.errors import BadInput
 from memstore.manifest.version import ChangeKind
 from memsync import render
-from memsync.difference import show_difference, unified_lines
+from memsync.difference import show_difference, text_difference
 from memsync.invocation import Invocation
 from memsync.revision import split_file
 from memsync.verb import verb
@@ -110,7 +110,7 @@ def _answer_version(call: Invocation, store: Store, version: Version) -> None:
     rows = [
         {
             **row.as_json(),
-            "diff": None if row.binary else "\n".join(unified_lines(row, parent, str(version.id)[:12])),
+            "diff": text_difference(row, parent, str(version.id)[:12]),
         }
         for row in _differences(store, version)
     ]
