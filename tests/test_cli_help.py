@@ -12,6 +12,7 @@ import click
 import pytest
 from click.testing import CliRunner
 from memsync.app import PURPOSES, app
+from memsync.foreign import FOREIGN
 
 from memstore import __version__
 
@@ -88,9 +89,43 @@ def test_a_mistyped_command_suggests_the_near_one() -> None:
     assert (code, out) == (2, "")
     assert err == "memsync: no such command: comit\n  hint: did you mean 'memsync commit'?\n"
     assert "'memsync --help' lists" in run("xyzzy")[2]
-    assert "'memsync undo'" in run("revert")[2]
-    assert "'memsync commit'" in run("add")[2]
-    assert "'memsync push'" in run("sync")[2]
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (("fetch",), "'memsync pull'"),
+        (("Check",), "'memsync verify'"),
+        (("prune",), "'memsync gc'"),
+        (("rm", "a.txt"), "'memsync archive'"),
+        (("reset", "--hard"), "'memsync undo' or 'memsync restore'"),
+        (("help",), "'memsync --help'"),
+        (("help", "gc"), "'memsync gc --help'"),
+    ],
+)
+def test_the_words_of_other_tools_lead_to_what_does_their_job(words: tuple[str, ...], meant: str) -> None:
+    assert run(*words)[2].endswith(f"hint: did you mean {meant}?\n")
+
+
+def test_what_other_tools_words_lead_to_is_there() -> None:
+    for word, meant in FOREIGN.items():
+        assert word not in PURPOSES
+        for line in meant:
+            verb, *options = line.split()
+            code, out, _ = run(verb, *(["--help"] if verb in PURPOSES else []))
+            assert code == 0
+            assert all(option in out for option in options)
+
+
+@pytest.mark.parametrize("word", ["forgt", "forge", "forgit", "target", "format", "forgets"])
+def test_nobody_is_sent_to_forget_by_spelling(word: str) -> None:
+    assert "forget" not in run(word)[2].partition("hint")[2]
+
+
+def test_an_option_without_its_value_points_to_the_help_of_its_command() -> None:
+    code, _, err = run("restore", "a.txt", "--at")
+    assert code == 2
+    assert "'memsync restore --help'" in err
 
 
 def test_wrong_usage_is_a_document_with_json() -> None:

@@ -72,13 +72,6 @@ _WHAT_FOR: Final = """Every save of a memory folder is a version that can't be l
 """
 
 
-_FOREIGN: Final = {
-    "rollback": "undo", "revert": "undo", "checkout": "restore",
-    "add": "commit", "save": "commit", "sync": "push",
-}  # fmt: skip
-"""Verbs of other tools, and the one of ours that does their job."""
-
-
 class NoSuchVerb(click.UsageError):
     """A verb that memsync does not have, with the one that was probably meant."""
 
@@ -105,14 +98,9 @@ class App(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] not in PURPOSES and not args[0].startswith("-"):
-            from difflib import get_close_matches
+            from memsync.foreign import hint
 
-            word = args[0].lower()
-            near = (
-                [_FOREIGN[word]] if word in _FOREIGN else get_close_matches(word, PURPOSES, n=1, cutoff=0.5)
-            )
-            hint = f"did you mean 'memsync {near[0]}'?" if near else "'memsync --help' lists the commands"
-            raise NoSuchVerb(f"no such command: {args[0]}", ctx, hint)
+            raise NoSuchVerb(f"no such command: {args[0]}", ctx, hint(args, list(PURPOSES)))
         return super().resolve_command(ctx, args)
 
     def format_commands(self, _: click.Context, formatter: click.HelpFormatter) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from typing import TYPE_CHECKING
 
 import click
@@ -64,7 +65,8 @@ def command(call: Invocation, *, url: str, folder: str) -> int | None:
         if joined is not None:
             page.line("joined with the files that were there:")
             show_pull(page, joined)
-        page.line(f"next: cd {folder} && memsync {'status' if joined is None else 'push'}")
+        there = "" if root == os.path.abspath(call.cwd) else f"cd {shlex.quote(folder)} && "
+        page.line(f"next: {there}memsync {'status' if joined is None else 'push'}")
     return _code(call, joined)
 
 

@@ -27,7 +27,9 @@ from memsync.version_report import answer_recorded
 )
 @click.option("--actor", default="", metavar="A", help="Who made the change.")
 @click.option(
-    "--allow-deletions", is_flag=True, help="Record deletions even when more than half of the files are gone."
+    "--allow-deletions",
+    is_flag=True,
+    help="Record deletions even when more than half of 20 files or more are gone.",
 )
 def command(
     call: Invocation, *, paths: Sequence[str], note: str, tags: Sequence[str], chat: str, reason: str,

@@ -112,7 +112,9 @@ def _show(page: render.Page, report: GcReport) -> None:
     if report.dry_run:
         page.line(f"  {packs} and the open log take {before} here; about {after} afterwards")
     else:
-        page.line(f"  here {packs} ({before}) became {report.packs_after} ({after})")
+        page.line(
+            f"  here {packs} ({before}) before, {render.plural(report.packs_after, 'pack')} ({after}) now"
+        )
     if report.marked:
         page.line(
             f"  on the remote {render.plural(report.marked, 'pack')} marked, to be deleted by a later run"
