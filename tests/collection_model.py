@@ -1,4 +1,5 @@
-"""A small world of devices and one remote, in which a collection can be played in every order of its steps.
+"""A small world of devices and one remote, in which collections and forgets can be played in every order of their
+steps.
 
 The decisions are the code's own (`memstore.actions.collection`): what counts, when a device must look, what it
 sends again, when a fossil may be deleted. Around them stands the least that they need: packs as sets of things,
@@ -11,15 +12,19 @@ Everything is a value: a state can be kept, compared, and gone on from in each p
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from memstore.actions import collection
 from memstore.actions.collection import Marker, Notes
+from memstore.actions.forget_remote import ROUNDS
 
 Thing = tuple[str, ...]
-"""("object", name), ("version", name, object, …) or ("stone", object, version known to its collector, …)."""
+"""("object", name), ("delta", object, its base), ("version", name, object, …),
+("stone", object, version known to its collector, …) or ("forgotten", object)."""
 Packs = tuple[tuple[str, frozenset[Thing]], ...]
 """Sorted by name."""
+LEANS: Final = {"z": "x"}
+"""Objects that are a delta on another when they are first stored."""
 
 
 class Decisions(NamedTuple):
@@ -48,6 +53,12 @@ class Device(NamedTuple):
     made: int = 0
     going: tuple[str, ...] = ()
     """Packs that it is about to delete."""
+    erase: frozenset[str] = frozenset()
+    """Packs on the remote that held what was forgotten, and are to go as soon as what stays was sent."""
+    remade: frozenset[str] = frozenset()
+    """Packs that it made of such as others can fetch."""
+    unpublished: frozenset[str] = frozenset()
+    """Packs that it sent, and whose version it did not publish yet."""
 
 
 class World(NamedTuple):
@@ -62,10 +73,24 @@ def things(packs: Iterable[tuple[str, frozenset[Thing]]]) -> frozenset[Thing]:
     return frozenset(thing for _, held in packs for thing in held)
 
 
+def forgotten(held: frozenset[Thing]) -> set[str]:
+    return {thing[1] for thing in held if thing[0] == "forgotten"}
+
+
+def readable(held: frozenset[Thing]) -> set[str]:
+    """Objects that are there, and of which all that they lean on is."""
+    whole = {thing[1] for thing in held if thing[0] == "object"}
+    return whole | {thing[1] for thing in held if thing[0] == "delta" and thing[2] in whole}
+
+
+def stored(held: frozenset[Thing]) -> set[str]:
+    return {thing[1] for thing in held if thing[0] in ("object", "delta")}
+
+
 def removed(held: frozenset[Thing]) -> set[str]:
-    """The objects that are removed: a stone names them, and no version needs them that its collector did not
-    know."""
-    gone = set()
+    """The objects that are removed: forgotten, or a stone names them, and no version needs them that its collector
+    did not know."""
+    gone = forgotten(held)
     for stone in held:
         if stone[0] == "stone":
             others = (v for v in held if v[0] == "version" and v[1] not in stone[2:])
@@ -75,23 +100,36 @@ def removed(held: frozenset[Thing]) -> set[str]:
 
 
 def incomplete(held: frozenset[Thing]) -> bool:
-    gone = removed(held)
+    there = readable(held) | removed(held)
     return any(
-        ("object", needed) not in held and needed not in gone
-        for version in held
-        if version[0] == "version"
-        for needed in version[2:]
-    )
+        needed not in there for version in held if version[0] == "version" for needed in version[2:]
+    ) or any(thing[1] not in there for thing in held if thing[0] == "delta")
 
 
-def lost(world: World) -> str | None:
-    """A published version that needs something which lies nowhere on the remote."""
+def lost(world: World, *, at_rest: bool = False) -> str | None:
+    """A published version that needs something which lies nowhere on the remote, and was not forgotten; `at_rest`:
+    or which can't be decoded there. (Who leans on what is forgotten at that very moment sends it anew at the next
+    push.)"""
     there = things(world.packs)
+    here = (readable(there) if at_rest else stored(there)) | forgotten(there)
     for version in there:
         if version[0] == "version" and version[1] in world.names:
             for needed in version[2:]:
-                if ("object", needed) not in there:
+                if needed not in here:
                     return f"{version[1]} needs {needed}"
+    return None
+
+
+def trace(world: World) -> str | None:
+    """Something that was forgotten, and lies on the remote or on a device."""
+    for where, packs in [
+        ("the remote", world.packs),
+        *((device.id, device.here) for device in world.devices),
+    ]:
+        held = things(packs)
+        left = forgotten(things(world.packs)) & stored(held)
+        if left:
+            return f"{sorted(left)} on {where}"
     return None
 
 
@@ -107,7 +145,13 @@ def push(version: str = "") -> tuple[str, ...]:
         "send",
         "publish",
         "seen",
+        "erase",
     )
+
+
+def forget(object: str) -> tuple[str, ...]:
+    """A forget of an object, everywhere: what others have sent is fetched, it leaves here, and then there."""
+    return ("list", "fetch", f"forget {object}", "list", f"look {object} 1")
 
 
 def gc() -> tuple[str, ...]:
@@ -122,7 +166,8 @@ def after(world: World, number: int, decide: Decisions) -> World:
     world, device = _DO[word](world, device, decide, *rest)
     devices = (*world.devices[:number], device, *world.devices[number + 1 :])
     world = world._replace(devices=devices)
-    if device.plan and device.plan[0].split(" ")[0] in ("commit", "compact"):
+    following = device.plan[0].split(" ")[0] if device.plan else ""
+    if following in ("commit", "compact", "forget") or (following == "erase" and not device.erase):
         return after(world, number, decide)
     return world
 
@@ -154,31 +199,123 @@ def _fetch(world: World, device: Device, decide: Decisions) -> tuple[Device, set
 
 
 def _at_hand(device: Device) -> set[str]:
+    held = things(device.here)
     return {
         needed
-        for version in things(device.here)
+        for version in held
         if version[0] == "version" and version[1] == device.newest
         for needed in version[2:]
+    } - forgotten(held)
+
+
+def _published(device: Device) -> frozenset[str]:
+    """As `remote_state.published`."""
+    return (device.sent | device.superseded | device.remade) - device.unpublished
+
+
+def _holding(device: Device, drop: set[str]) -> set[str]:
+    """The packs that hold any of these objects, and those with deltas on one (`compact.holding`)."""
+    return {
+        name
+        for name, held in device.here
+        if any(t[0] in ("object", "delta") and not drop.isdisjoint(t[1:]) for t in held)
     }
 
 
-def _rewritten(device: Device, old: set[str], drop: set[str], stones: frozenset[Thing]) -> Device:
+def _held_up(device: Device, settled: Iterable[str]) -> set[str]:
+    """What lies in other packs than these, or is leant on there, has to wait (`leaving.leaving`)."""
+    others = things(_without(device.here, settled))
+    return stored(others) | {thing[2] for thing in others if thing[0] == "delta"}
+
+
+def _rewritten(
+    device: Device, old: set[str], drop: set[str], stones: frozenset[Thing], *, remade: bool = False
+) -> Device:
     staying = things(_without(device.here, old))
-    written = things(pack for pack in device.here if pack[0] in old) - staying
-    written = frozenset(t for t in written if t[0] != "object" or t[1] not in drop) | stones
+    whole = readable(things(device.here))
+    written = frozenset(
+        ("object", t[1]) if t[0] == "delta" and t[2] in drop and t[1] in whole else t  # encoded anew
+        for t in things(pack for pack in device.here if pack[0] in old) - staying
+    )
+    written = frozenset(t for t in written if t[0] not in ("object", "delta") or t[1] not in drop) | stones
     here = _without(device.here, old)
     made = device.made + 1
     if written:
         here = _with(here, (f"{device.id[:1]}{made}", written))
-    return device._replace(here=here, made=made)
+    new = {f"{device.id[:1]}{made}"} if written and remade else set()
+    return device._replace(here=here, made=made, remade=(device.remade - old) | new)
 
 
 def _commit(world: World, device: Device, _: Decisions, version: str) -> tuple[World, Device]:
     name, needs = version.split(":")
-    have = things(device.here)
-    new = {("object", needed) for needed in needs} - have
+    held = things(device.here)
+    new = {
+        ("delta", needed, LEANS[needed]) if LEANS.get(needed) in readable(held) else ("object", needed)
+        for needed in needs
+        if needed not in stored(held)
+    }
     pack = (f"{device.id[:1]}{device.made + 1}", frozenset({("version", name, *needs), *new}))
     return world, device._replace(here=_with(device.here, pack), made=device.made + 1, newest=name)
+
+
+def _expunged(device: Device, fossils: Iterable[str]) -> Device:
+    """What `expunge.expunge` does: packs that were sent, and those that were not, are written anew apart."""
+    told = forgotten(things(device.here)) & stored(things(device.here))
+    known = device.sent | device.superseded | set(fossils)
+    for published in (False, True):
+        theirs = _published(device)
+        old = {name for name in _holding(device, told) if (name in theirs) == published}
+        if old:
+            device = _rewritten(device, old, told, frozenset(), remade=published)
+            device = device._replace(
+                sent=device.sent - old,
+                unpublished=device.unpublished - old,
+                superseded=device.superseded | (old & known),
+                erase=device.erase | (old & known),
+            )
+    return device
+
+
+def _forget(world: World, device: Device, _: Decisions, name: str) -> tuple[World, Device]:
+    pack = (f"{device.id[:1]}{device.made + 1}", frozenset({("forgotten", name)}))
+    device = device._replace(here=_with(device.here, pack), made=device.made + 1)
+    return world, _expunged(device, _fossils(world, device))
+
+
+def _look(world: World, device: Device, decide: Decisions, name: str, round: str) -> tuple[World, Device]:
+    """What `forget_remote._bring` does, and whether `_from_packs` goes on."""
+    device, counting = _fetch(world, device, decide)
+    device = device._replace(sent=device.sent | counting)
+    known = {name for name, _ in device.here} | device.erase
+    if incomplete(things(device.here)):
+        known -= device.erase
+    found = [pack for pack in world.packs if pack[0] not in known and ({name} & stored(pack[1]))]
+    before = device.made
+    device = _expunged(device._replace(here=_with(device.here, *found)), _fossils(world, device))
+    if round != "1" and device.made == before and not device.erase:
+        return world, device
+    if int(round) <= ROUNDS:
+        device = device._replace(plan=(*push(), "list", f"look {name} {int(round) + 1}", *device.plan))
+    return world, device
+
+
+def _erase(world: World, device: Device, _: Decisions) -> tuple[World, Device]:
+    """The marker first; then one pack after the other is deleted."""
+    doomed = dict(world.packs).keys() & device.erase
+    device = device._replace(erase=frozenset(), superseded=device.superseded - device.erase)
+    if doomed:
+        id = f"{len(world.markers):016x}"
+        world = world._replace(
+            markers=(*world.markers, Marker(id, device.id, 0, frozenset(doomed))),
+            names=world.names | {f"gc-{id}"},
+        )
+        device = device._replace(
+            settled=device.settled | {id},
+            listed=device.listed | {f"gc-{id}"},
+            going=tuple(sorted(doomed)),
+            plan=("delete", *device.plan),
+        )
+    return world, device
 
 
 def _register(world: World, device: Device, _: Decisions) -> tuple[World, Device]:
@@ -194,14 +331,25 @@ def _settle(world: World, device: Device, decide: Decisions) -> tuple[World, Dev
     markers = collection.notes_in(device.listed).collections
     here = {name for name, _ in device.here}
     if not decide.must_settle(bool(markers - device.settled) or device.newcomer, here, fossils):
-        return world, device
+        return world, _expunged(device, fossils)
     counting = decide.live(dict(world.packs), fossils)
-    if decide.no_longer_there(here, fossils | device.sent, counting):
+    gone = decide.no_longer_there(here, fossils | device.sent, counting)
+    if gone or markers - device.settled:
         device, counting = _fetch(world, device, decide)
+    if gone:
         here = {name for name, _ in device.here}
         gone = decide.no_longer_there(here, fossils | device.sent, counting)
-        device = _rewritten(device, gone, removed(things(device.here)) - _at_hand(device), frozenset())
-    return world, device._replace(settled=frozenset(markers), sent=frozenset(counting), newcomer=False)
+        held = things(device.here)
+        unwanted = removed(held) - forgotten(held) - _at_hand(device)
+        drop = unwanted - _held_up(device, _published(device) | gone)
+        old = gone | _holding(device, drop)
+        device = _rewritten(device, old, drop, frozenset(), remade=True)
+        there = old & (device.sent - fossils)
+        device = device._replace(superseded=device.superseded | there, sent=device.sent - there)
+        here = {name for name, _ in device.here}
+    sent = (device.sent | here) & counting
+    device = device._replace(settled=frozenset(markers), sent=frozenset(sent), newcomer=False)
+    return world, _expunged(device, fossils)
 
 
 def _send(world: World, device: Device, _: Decisions) -> tuple[World, Device]:
@@ -211,11 +359,13 @@ def _send(world: World, device: Device, _: Decisions) -> tuple[World, Device]:
         return world, device
     plan = ("send", *device.plan) if len(unsent) > 1 else device.plan
     world = world._replace(packs=_with(world.packs, unsent[0]))
-    return world, device._replace(sent=device.sent | {unsent[0][0]}, plan=plan)
+    sent = {unsent[0][0]}
+    return world, device._replace(sent=device.sent | sent, unpublished=device.unpublished | sent, plan=plan)
 
 
 def _publish(world: World, device: Device, _: Decisions) -> tuple[World, Device]:
-    return world._replace(names=world.names | ({device.newest} if device.newest else set())), device
+    world = world._replace(names=world.names | ({device.newest} if device.newest else set()))
+    return world, device._replace(unpublished=frozenset())
 
 
 def _seen(world: World, device: Device, _: Decisions) -> tuple[World, Device]:
@@ -230,11 +380,11 @@ def _compact(world: World, device: Device, _: Decisions) -> tuple[World, Device]
     parents = {"v0"}  # all others spring from it, and are heads
     needed = {o for v in held if v[0] == "version" and v[1] not in parents for o in v[2:]} | _at_hand(device)
     named = {o for v in held if v[0] == "version" for o in v[2:]}
-    here = {thing[1] for thing in held if thing[0] == "object"}
+    here = stored(held)
     drop = ((named - needed) | (removed(held) - needed)) & here
     stones = frozenset(("stone", o, *sorted(versions)) for o in drop)
     old = {name for name, _ in device.here} & device.sent
-    device = _rewritten(device, old, drop, stones)
+    device = _rewritten(device, old, drop, stones, remade=True)
     return world, device._replace(superseded=device.superseded | old)
 
 
@@ -298,6 +448,9 @@ _DO: dict[str, Callable[..., tuple[World, Device]]] = {
     "mark": _mark,
     "choose": _choose,
     "delete": _delete,
+    "forget": _forget,
+    "look": _look,
+    "erase": _erase,
 }
 
 
@@ -332,6 +485,7 @@ def explore(start: World, decide: Decisions = Decisions()) -> Explored:  # noqa:
         nxt = next(following, None)
         if nxt is None:
             counts[world] = count or 1
+            trouble = None if count else _at_rest(world, decide)
             if stack:
                 above, others, sofar = stack.pop()
                 stack.append((above, others, sofar + counts[world]))
@@ -343,10 +497,24 @@ def explore(start: World, decide: Decisions = Decisions()) -> Explored:  # noqa:
     return Explored(counts.get(start, 0), len(counts), trouble, deleted)
 
 
+def _at_rest(world: World, decide: Decisions) -> str | None:
+    """What is wrong when all plans have ended, and each device, one after the other, has pushed once more."""
+    for number in (*range(len(world.devices)), 0):
+        devices = list(world.devices)
+        devices[number] = devices[number]._replace(plan=push())
+        world = world._replace(devices=tuple(devices))
+        while world.devices[number].plan:
+            world = after(world, number, decide)
+            trouble = lost(world)
+            if trouble is not None:
+                return trouble
+    return lost(world, at_rest=True) or trace(world)
+
+
 def _next(world: World, decide: Decisions) -> Iterator[World]:
     for number, device in enumerate(world.devices):
         if device.plan:
             yield after(world, number, decide)
 
 
-__all__ = ["Decisions", "Device", "Explored", "Notes", "World", "explore", "gc", "push"]
+__all__ = ["Decisions", "Device", "Explored", "Notes", "World", "explore", "forget", "gc", "push"]

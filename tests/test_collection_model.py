@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from memstore.actions import collection
-from tests.collection_model import Decisions, Device, Explored, World, explore, gc, push
+from tests.collection_model import Decisions, Device, Explored, World, explore, forget, gc, push
 
 LAPTOP, DESK, PHONE = "aaaaaaaa", "bbbbbbbb", "cccccccc"
 OLD = ("p0", frozenset({("version", "v0", "x", "y"), ("object", "x"), ("object", "y")}))
@@ -36,11 +36,15 @@ def world(
 
 SMALL = world(push("v2:x"), push("v3:xy"), gc())
 ALONE = world(push() + push("v4:x"), (), gc() + gc())
+FORGOTTEN = world(push("v2:xz"), (), forget("x"))
 CASES = {
     "a writer pushes twice, the other once": world(push("v2:x") + push("v4:xy"), push("v3:x"), gc()),
     "two collections, and a writer that only listens": world(push("v2:x"), push(), gc() + gc()),
     "a device that never pushed before": world(push("v2:y"), push("v3:x"), gc(), newcomer=True),
     "two collectors and a writer": world(gc(), push("v3:x"), gc()),
+    "two writers, and one who forgets": world(push("v2:xz"), push("v3:xy"), forget("x")),
+    "a writer, one who collects, and one who forgets": world(push("v3:xz"), gc(), forget("x")),
+    "two who forget, and a writer": world(forget("y"), push("v3:xyz"), forget("x")),
 }
 
 
@@ -53,6 +57,10 @@ def explored(name: str, case: World) -> Explored:
 
 def test_in_no_order_of_two_writers_and_a_collector_does_a_published_version_lack_anything() -> None:
     assert explored("both writers need what goes", SMALL).interleavings > 10**6
+
+
+def test_a_push_at_the_moment_of_a_forget_loses_nothing_else_and_no_trace_is_left_after_the_next() -> None:
+    assert explored("a writer who leans on what is being forgotten", FORGOTTEN).interleavings > 10**4
 
 
 @pytest.mark.soak

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from memsync.app import app
 
 from memstore import Store, files
+from memstore.errors import DiskTrouble
 from memstore.ids import ContentId
 from memstore.objects.reader import Removed
 from memstore.remotes.base import MirrorFile
@@ -531,6 +532,68 @@ def test_a_push_at_that_very_moment_loses_nothing_else_and_drops_it_at_the_next(
     assert tree(place.data) == {
         "Core/Rules.txt": note(12), "Desk.txt": note(0), "More.txt": note(13),
     }  # fmt: skip
+
+
+def test_what_leans_on_it_in_anothers_pack_is_encoded_anew_though_it_lies_only_in_packs_not_sent(
+    place: Place,
+) -> None:
+    """The desk sends a note that leans on a secret at the very moment when the laptop forgets it; the phone has the
+    secret still, and work of its own that leans on it."""
+    lived(place)
+    desk, phone = other(place), other(place, "phone")
+    theirs, ours = desk.commit({"Core/Keys.txt": note(20)}), phone.commit({"Core/Keys.txt": note(21)})
+    remote = _Between(place.remote, "packs/", lambda: forget(place, "Core/Keys.txt"))
+    with desk.open() as store:
+        store.__dict__["_open_remote"] = lambda: remote
+        assert store.push().error is None
+    phone.push()
+    for device in (phone, place.clone("fresh")):
+        pull(device)
+        assert read(device, "Core/Keys.txt", theirs) == note(20)
+        assert read(device, "Core/Keys.txt", ours) == note(21)
+        assert where(device.root) == []
+        whole(device)
+
+
+def test_the_same_bytes_that_another_device_sent_at_that_very_moment_go_at_its_next_push(
+    place: Place,
+) -> None:
+    """It has lost a pack to the forget as well, and must settle that with the same push."""
+    place.commit({"Core/Keys.txt": keys(0)})
+    place.push()
+    desk = other(place)
+    place.commit({"Core/Keys.txt": keys(1)})
+    place.push()
+    desk.commit({"Mine.txt": keys(1)})
+    remote = _Between(place.remote, "packs/", lambda: forget(place, "Core/Keys.txt"))
+    with desk.open() as store:
+        store.__dict__["_open_remote"] = lambda: remote
+        assert store.push().error is None
+    assert where(place.remote) != []
+    desk.commit({"More.txt": b"leans on nothing\n"})
+    desk.push()
+    assert where(place.remote) == []
+    whole(desk)
+
+
+def test_a_file_that_could_not_be_removed_goes_with_the_next_run(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lived(place)
+    real = files.remove
+
+    def refuse(path: str, **how: Any) -> None:
+        if path.endswith("Copy.txt"):
+            raise DiskTrouble("the disk says no", hint="try again")
+        real(path, **how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "remove", refuse)
+        assert any("the disk says no" in line for line in forget(place, "Core/Keys.txt").warnings)
+    assert (place.data / "Core/Copy.txt").exists()
+    forget(place, "Core/Keys.txt")
+    assert where(place.base) == []
+    whole(place)
 
 
 # -- cut off ---------------------------------------------------------------------------------------------------

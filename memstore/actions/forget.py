@@ -28,7 +28,7 @@ from memstore.errors import BadInput
 from memstore.ids import SHORTEST_PREFIX, ContentId
 from memstore.manifest import history, references
 from memstore.manifest.removed import forgotten
-from memstore.manifest.version import Meta
+from memstore.manifest.version import Entry, Meta
 from memstore.objects.tombstone import FORGOTTEN, Tombstone
 from memstore.progress import SILENT, Progress
 from memstore.remotes.base import OpenRemote
@@ -37,6 +37,7 @@ from memstore.worktree import materialise
 
 if TYPE_CHECKING:
     from memstore.repository import Repository
+    from memstore.writer import Writer
 
 STAYS: Final = "the paths, notes and hashes of what was forgotten stay in history"
 _EMPTY: Final = ContentId.of(b"")
@@ -82,6 +83,7 @@ def forget(
             meta = Meta(note=_note(rows), reason=reason, actor=actor)
             version, more = drop_from_head(repository, writer, ids, meta=meta, stones=stones)
             warnings += more
+            warnings += _out_of_data(repository, writer, what)
             here = expunge(repository, writer, remote_state.load(repository), what.objects)
             warnings += _stuck(repository, rows)
             torn = erase_torn(repository, what.objects)
@@ -119,6 +121,18 @@ def dry_run(
         dry_run=True,
         notes=(*notes, STAYS, "nothing was removed: this was a dry run"),
     )
+
+
+def _out_of_data(repository: Repository, writer: Writer, what: Intent) -> list[str]:
+    """Remove files of `Data/` that hold it and that HEAD does not: an earlier run could not remove them, or somebody
+    put them back. Warnings."""
+    ids = {row.content for row in what.contents}
+    steps = []
+    for path in sorted(what.paths) if os.path.isdir(repository.workspace.data) else ():
+        here = checkout.content_at(repository, path)
+        if here is not None and here.content in ids:
+            steps.append(Step(path, Entry(path, here.kind, 0, here.content, 0), None))
+    return checkout.apply(repository, writer, steps) if steps else []
 
 
 def _stuck(repository: Repository, rows: Sequence[Forgotten]) -> list[str]:

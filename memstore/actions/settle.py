@@ -65,8 +65,8 @@ def settle(
             here = recovery.pack_names(repository.state)
             gone = collection.no_longer_there(here, fossils.union(state.sent), counting)
             removed = in_force(repository.catalogue, repository.reader)
-            unwanted = removed.keys() - at_hand(repository)
-            unwanted |= {id for id, stone in removed.items() if stone.why == FORGOTTEN}
+            # What was forgotten leaves next (`expunge`), which sees to it that it leaves the remote as well.
+            unwanted = {id for id, stone in removed.items() if stone.why != FORGOTTEN} - at_hand(repository)
             state = compacted(repository, state, gone, unwanted, tombstones=False).state or state
     sent = {name for name in state.sent if name in counting}
     sent.update(counting.intersection(recovery.pack_names(repository.state)))
