@@ -289,6 +289,21 @@ def test_a_catalogue_deleted_between_pushes_changes_nothing(
     assert ends[0] == ends[1]
 
 
+def test_what_another_device_put_there_and_this_one_deleted_leaves_the_mirror(place: Place) -> None:
+    place.commit({"a.txt": b"one"})
+    place.push()
+    second = place.clone("second")
+    second.push()
+    place.commit({"new.txt": b"new"})
+    place.push()
+    with second.open() as store:
+        store.pull()
+    second.commit({"new.txt": None})
+    second.push()
+    assert [path for path in second.mirror if not path.startswith("Archive/")] == ["a.txt"]
+    assert [content for path, content in second.mirror.items() if path.startswith("Archive/")] == [b"new"]
+
+
 def test_a_clone_learns_the_mirror_and_goes_on_with_it(place: Place) -> None:
     pushed(place, {"a.txt": b"one\n", "b.txt": b"b\n"})
     second = place.clone("second")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from memstore import files, trees
 from memstore.actions import checkout, compact, forgetting, push, remote_state, select
+from memstore.actions.checkout import Step
 from memstore.actions.expunge import drop_from_head, erase_torn, expunge, lies_here
 from memstore.actions.forget_remote import everywhere, fetch_all
 from memstore.actions.forgetting import Intent

@@ -377,6 +377,8 @@ def _mirror(
                 last = mirror_plan.finished_version(repository, state.mirrored)
                 mirror_known.relearn(repository, remote, last)
         repository.catalogue.set_fact(mirror_plan.KNOWN, where)
+    elif remote.listing_is_free and remote_state.others_pushed(repository):
+        mirror_known.learn_what_left(repository, remote)
     if learned:
         learn_of_others(repository, remote)
     elif mirror_plan.is_current(repository, state.mirrored) and not remote.listing_is_free:

@@ -119,6 +119,20 @@ def relearn(repository: Repository, target: OpenRemote, finished: VersionId | No
                 note(repository, Mirrored(entry.path, entry.content, entry.size, entry.path, ""))
 
 
+def learn_what_left(repository: Repository, target: OpenRemote) -> None:
+    """Of a mirror that keeps no notes: note what other devices put there and HEAD has no more, so that the plan sees
+    it. Only files whose bytes are known of history at that very path."""
+    db = repository.catalogue.db
+    known = {path for (path,) in db.execute("SELECT path FROM mirror")}
+    for seen in target.walk():
+        if seen.path in known or repository.catalogue.tree_entry(seen.path) is not None:
+            continue
+        if db.execute("SELECT 1 FROM paths WHERE name = ?", (seen.path,)).fetchone():
+            id = ContentId.of(target.fetch(seen.handle))
+            if is_in_history(repository, seen.path, id):
+                remember(repository, seen.path, id, seen)
+
+
 def changed_by_hand(
     repository: Repository, target: MirrorTarget, only: Sequence[str] | None, known: Sequence[Foreign]
 ) -> tuple[list[Foreign], int]:
