@@ -133,7 +133,7 @@ def _out_of_data(repository: Repository, writer: Writer, what: Intent) -> list[s
         here = checkout.content_at(repository, path)
         if here is not None and here.content in ids:
             steps.append(Step(path, Entry(path, here.kind, 0, here.content, 0), None))
-    return checkout.apply(repository, writer, steps) if steps else []
+    return [left.warning for left in checkout.apply(repository, writer, steps)] if steps else []
 
 
 def _stuck(repository: Repository, rows: Sequence[Forgotten]) -> list[str]:
