@@ -295,7 +295,10 @@ class Store:
         state = remote_state.load(self.repository)
         unpushed, oldest = remote_state.unpushed(self.repository, state)
         report = status(self.repository, None if state is None else state.status(), unpushed, oldest)
-        return report._replace(mirror_waiting=remote_state.mirror_waiting(self.repository, state, unpushed))
+        return report._replace(
+            mirror_waiting=remote_state.mirror_waiting(self.repository, state, unpushed),
+            ahead=remote_state.is_ahead(self.repository, state),
+        )
 
     def head(self) -> VersionId | None:
         """The version that `Data/` was last brought to, or recorded as; None before the first."""

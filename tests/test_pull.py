@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
 from memstore.errors import BadInput, Conflict, DamagedData, MemsyncError, RemoteMissing, RemoteTrouble
+from tests.command_line import run
 from tests.folder_place import (
     Cut,
     Death,
@@ -62,6 +65,58 @@ def test_a_head_that_is_ahead_is_brought_into_data(two: tuple[Place, Place]) -> 
     assert os.readlink(first.data / "link") == "a.txt"
     assert os.access(first.data / "Core/b.txt", os.X_OK)
     assert head_of(first) == head
+
+
+def test_a_pull_says_what_it_changed_in_data(
+    two: tuple[Place, Place], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = two
+    goes_on(second)
+    put(second.data, {f"many/{number:02}.txt": b"x\n" for number in range(30)})
+    second.commit()
+    second.push()
+    monkeypatch.chdir(first.root)
+    told = run("pull").stdout
+    assert re.search(r"^  add +Core/new\.txt$", told, re.MULTILINE)
+    assert re.search(r"^  replace +a\.txt$", told, re.MULTILINE)
+    assert re.search(r"^  delete +gone\.txt$", told, re.MULTILINE)
+    assert "  … and 17 more\n" in told
+    second.commit({"a.txt": None})
+    second.push()
+    document = json.loads(run("push", "--pull", "--json").stdout)["pull"]
+    assert document["changes"] == [{"path": "a.txt", "change": "delete"}]
+
+
+def test_a_side_file_of_another_devices_merge_is_told_of(two: tuple[Place, Place]) -> None:
+    first, second = two
+    third = first.clone("third")
+    first.commit({"a.txt": b"one\n"})
+    first.push()
+    second.commit({"a.txt": b"two\n"})
+    with second.open() as store:
+        (conflict,) = store.pull().conflicts
+        store.push()
+    with third.open() as store:
+        report = store.pull()
+    assert (report.status, report.conflicts) == ("success", ())
+    (note,) = report.notes
+    assert note.startswith(f"{conflict.kept_as} is one side of a conflict")
+
+
+def test_status_says_that_another_device_has_pushed(
+    two: tuple[Place, Place], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = two
+    second.commit({"b.txt": b"b\n"})
+    second.push()
+    first.commit({"c.txt": b"c\n"})
+    monkeypatch.chdir(first.root)
+    assert run("status", "--json").stdout.count('"ahead": false') == 1
+    assert run("push").exit_code == 1
+    told = run("status").stdout
+    assert "another device has pushed" in told and told.endswith("next    memsync push --pull\n")
+    assert run("push", "--pull").exit_code == 0
+    assert "another device" not in run("status").stdout
 
 
 def test_a_pull_with_nothing_new_is_nothing(two: tuple[Place, Place]) -> None:

@@ -19,6 +19,15 @@ def show_pull(page: render.Page, report: PullReport) -> None:
     for path in report.merged[: render.SHOWN_CHANGES]:
         page.line(f"  {page.paint('merge  ', 'cyan')}  {render.name(path)}")
     page.more(len(report.merged) - render.SHOWN_CHANGES)
+    told = {
+        *report.merged,
+        *(row.path for row in report.conflicts),
+        *(row.kept_as for row in report.conflicts),
+    }
+    others = [change for change in report.changes if change.path not in told]
+    for change in others[: render.SHOWN_CHANGES]:
+        page.line(f"  {page.word(change.change.word)}  {render.name(change.path)}")
+    page.more(len(others) - render.SHOWN_CHANGES)
     for row in report.conflicts:
         kept = (
             f"the other side is {render.name(row.kept_as)}" if row.kept_as else "the other side is in history"

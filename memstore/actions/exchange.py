@@ -47,4 +47,5 @@ def _both(before: PullReport | None, now: PullReport) -> PullReport:
         (*before.conflicts, *now.conflicts),
         (*before.notes, *now.notes),
         (*before.warnings, *now.warnings),
+        (*before.changes, *now.changes),
     )

@@ -15,19 +15,20 @@ from memstore import reflog
 from memstore.actions import checkout, collection, fetch, remote_state
 from memstore.actions.checkout import Step
 from memstore.actions.expunge import drop_from_head, expunge, left_data
-from memstore.actions.merge import ON_CONFLICT, merge
+from memstore.actions.merge import ON_CONFLICT, Joined, merge
 from memstore.actions.record import log_archived, record
 from memstore.actions.remote_state import RemoteState
 from memstore.errors import BadInput, DamagedData, RemoteMissing, UsageError
 from memstore.identity import StoreFormat
 from memstore.ids import ContentId, VersionId
 from memstore.manifest import history
-from memstore.manifest.version import Entry, Kind, Meta
+from memstore.manifest.version import ChangeKind, Entry, Kind, Meta
+from memstore.merging.names import is_side_file
 from memstore.objects.catalogue import PlaceKind
 from memstore.progress import SILENT, Progress
 from memstore.reflog import Stand
 from memstore.remotes.base import OpenRemote
-from memstore.reports import PullConflict, PullReport
+from memstore.reports import PullConflict, PulledChange, PullReport
 
 if TYPE_CHECKING:
     from memstore.repository import Repository
@@ -66,8 +67,12 @@ def pull(
         version, warnings = drop_from_head(repository, writer)
         if version is not None:
             status = "success" if report.status == "nothing" else report.status
+            gone = tuple(PulledChange(change.path, change.change) for change in version.changes)
             report = report._replace(
-                status=status, version=version.id, notes=(*report.notes, *left_data(version))
+                status=status,
+                version=version.id,
+                notes=(*report.notes, *left_data(version)),
+                changes=(*report.changes, *gone),
             )
         return report._replace(warnings=(*report.warnings, *trouble, *warnings))
 
@@ -98,29 +103,48 @@ def unite(
     ours = repository.head()
     known = [*heads] if ours is None else [ours, *heads]
     joined = merge(repository, writer, known, ours=ours, on_conflict=on_conflict)
-    warnings = forward(repository, writer, joined.version, progress)
+    changes, warnings = forward(repository, writer, joined.version, progress)
     return PullReport(
         "conflict" if joined.clashes else "success",
         joined.version,
         merged=joined.combined,
         conflicts=tuple(PullConflict(clash.path, clash.kept_as) for clash in joined.clashes),
-        notes=joined.notes,
+        notes=(*joined.notes, *_others_conflicts(changes, joined)),
         warnings=(*saved.warnings, *joined.warnings, *warnings),
+        changes=tuple(changes),
     )
+
+
+def _others_conflicts(changes: Sequence[PulledChange], joined: Joined) -> list[str]:
+    """A note for each side file that another device's merge laid there: this device would hear nothing of it."""
+    ours = {clash.kept_as for clash in joined.clashes}
+    return [
+        f"{path} is one side of a conflict that another device met: keep what is right, delete it and commit"
+        for path, change in changes
+        if change == ChangeKind.ADD and path not in ours and is_side_file(path)
+    ]
 
 
 def forward(
     repository: Repository, writer: Writer, target: VersionId, progress: Progress = SILENT
-) -> list[str]:
+) -> tuple[list[PulledChange], list[str]]:
     """Move HEAD to a version that descends from it (or to any, in a store that has none), and `Data/` with
-    it, under a checkout record. Returns warnings."""
+    it, under a checkout record. Returns what is otherwise in `Data/` now, and warnings."""
     steps = list(_steps(repository, target))
     reflog.append(repository.state, [Stand(target, reflog.PULLED, repository.head())])
     checkout.begin(repository, target, steps)
     writer.move_head(target)
-    warnings = [left.warning for left in checkout.apply(repository, writer, steps, progress)]
+    left = checkout.apply(repository, writer, steps, progress)
     checkout.close(repository)
-    return warnings
+    not_done = {item.path for item in left}
+    changes = [PulledChange(step.path, _kind(step)) for step in steps if step.path not in not_done]
+    return changes, [item.warning for item in left]
+
+
+def _kind(step: Step) -> ChangeKind:
+    if step.old is None:
+        return ChangeKind.ADD
+    return ChangeKind.DELETE if step.new is None else ChangeKind.REPLACE
 
 
 def _steps(repository: Repository, target: VersionId) -> Iterator[Step]:

@@ -209,6 +209,12 @@ def unpushed(repository: Repository, state: RemoteState | None) -> tuple[int, in
     return count, oldest
 
 
+def is_ahead(repository: Repository, state: RemoteState | None) -> bool:
+    """Whether a push or a pull has seen heads on the remote whose versions are not here."""
+    seq = repository.catalogue.seq
+    return state is not None and any(seq(VersionId.from_hex(head)) is None for head in state.heads)
+
+
 def mirror_waiting(repository: Repository, state: RemoteState | None, unpushed: int) -> int:
     """Files of the mirror that a push left to the next one. 0 where another device may have seen to them, and where
     the next push has versions to send first."""

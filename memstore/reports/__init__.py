@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         RepairReport,
         VerifyReport,
     )
-    from memstore.reports.exchange import MirrorCounts, PullConflict, PullReport, PushReport
+    from memstore.reports.exchange import MirrorCounts, PullConflict, PulledChange, PullReport, PushReport
     from memstore.reports.looking import (
         FileDifference,
         ListedFile,
@@ -44,6 +44,7 @@ __all__ = [
     "Problem",
     "PullConflict",
     "PullReport",
+    "PulledChange",
     "PushReport",
     "RemoteStatus",
     "RepairReport",
@@ -66,7 +67,7 @@ _HOMES = {
         "FileDifference",
         "MergedPath",
     ),
-    "exchange": ("PullConflict", "PullReport", "MirrorCounts", "PushReport"),
+    "exchange": ("PullConflict", "PulledChange", "PullReport", "MirrorCounts", "PushReport"),
     "care": ("Problem", "VerifyReport", "Mended", "RepairReport", "GcReport", "Forgotten", "ForgetReport"),
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from memstore.ids import VersionId
+from memstore.manifest.version import ChangeKind
 from memstore.reports import id_text
 
 
@@ -12,6 +13,17 @@ class PullConflict(NamedTuple):
     path: str
     kept_as: str | None
     """The side file that holds the other side; None where it is in history only."""
+
+
+class PulledChange(NamedTuple):
+    """A path of `Data/` that a pull changed."""
+
+    path: str
+    change: ChangeKind
+    """`ADD`, `REPLACE` or `DELETE`."""
+
+    def as_json(self) -> dict[str, object]:
+        return {"path": self.path, "change": self.change.word}
 
 
 class PullReport(NamedTuple):
@@ -22,11 +34,14 @@ class PullReport(NamedTuple):
     conflicts: tuple[PullConflict, ...] = ()
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    changes: tuple[PulledChange, ...] = ()
+    """What is otherwise in `Data/` now, merged paths and side files included, in path order."""
 
     def as_json(self) -> dict[str, object]:
         return {
             "status": self.status,
             "version": id_text(self.version),
+            "changes": [change.as_json() for change in self.changes],
             "merged": list(self.merged),
             "conflicts": [{"path": row.path, "kept_as": row.kept_as} for row in self.conflicts],
             "notes": list(self.notes),

@@ -50,6 +50,8 @@ class StatusReport(NamedTuple):
     warnings: tuple[str, ...] = ()
     mirror_waiting: int = 0
     """Files of the mirror that a push left to the next one, while every version is on the remote."""
+    ahead: bool = False
+    """Another device has pushed versions that are not here, as a push or a pull has seen."""
 
     @property
     def clean(self) -> bool:
@@ -64,6 +66,7 @@ class StatusReport(NamedTuple):
             "conflicts": list(self.conflicts),
             "remote": self.remote.as_json() if self.remote else None,
             "mirror_waiting": self.mirror_waiting,
+            "ahead": self.ahead,
             "warnings": list(self.warnings),
         }
 

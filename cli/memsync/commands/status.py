@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from memstore.store import Store
 
 APART: Final = "there are versions here that were made apart from HEAD: 'memsync pull' merges them"
+AHEAD: Final = "another device has pushed versions that are not here: 'memsync push --pull' merges them"
 TOKEN_MISSING: Final = "Drive token missing"
 """The last error of a push without a token (issue 3's wording; memstore/remotes/drive/tokens.py)."""
 
@@ -53,6 +54,8 @@ def _show(call: Invocation, store: Store, report: StatusReport) -> None:
         _show_remote(page, report)
         if _apart(store, report):
             page.line(f"apart   {APART}")
+        elif report.ahead:
+            page.line(f"ahead   {AHEAD}")
         if report.changes:
             counts = render.summary(change.change for change in report.changes)
             page.line(f"changes {counts}")
@@ -123,7 +126,7 @@ def _next(store: Store, report: StatusReport) -> str:
         return "memsync remote set FOLDER, or 'drive:' for Google Drive: so far there is one copy only"
     if report.remote.last_error == TOKEN_MISSING and not os.path.lexists(store.workspace.token_path):
         return "memsync login"
-    apart = _apart(store, report)
+    apart = _apart(store, report) or report.ahead
     if report.unpushed or apart or report.mirror_waiting:
         return "memsync push --pull" if apart else "memsync push"
     return ""
