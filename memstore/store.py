@@ -79,6 +79,8 @@ class Store:
         self.repository = repository or Repository(workspace)
         self.joined: PullReport | None = None
         """What `clone` made of files that were in `Data/` before."""
+        self.lacking: tuple[str, ...] = ()
+        """Warnings of `clone`: the remote lacks something that its versions name."""
         if repository is None and self.repository.checkout_is_open():
             self._finish_checkout()
 
@@ -147,6 +149,7 @@ class Store:
         cloned = clone(url, os.fspath(folder), environ=environ, progress=progress)
         store = cls(cloned.workspace, progress)
         store.joined = cloned.joined
+        store.lacking = cloned.warnings
         return store
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from memstore import Store
 from memstore.errors import DamagedData, MemsyncError, RemoteMissing
+from memstore.ids import ContentId
 from memstore.manifest.retention import Rules
 from memstore.remotes.folder import FolderRemote
 from tests.folder_place import Place, put, without_waiting
@@ -223,3 +225,48 @@ def test_a_pack_that_is_damaged_here_and_gone_there_is_sent_by_the_push_that_rep
     assert any("'memsync push'" in row.how for row in report.mended)
     assert place.push().status == "success"
     mirror_and_clone_are_whole(place)
+
+
+def test_a_text_that_data_still_has_is_whole_again_though_what_its_delta_leans_on_is_lost(
+    tmp_path: Path,
+) -> None:
+    place = Place(tmp_path)
+    noise = random.Random(4)
+    lines = [f"{noise.random()} line {number}\n" for number in range(200)]
+    packs: list[str] = []
+    for number in range(3):
+        lines[number] = f"changed {number}\n"
+        place.commit({"Core/a.txt": "".join(lines).encode()})
+        place.push()
+        packs += set(place.packs) - set(packs)
+    first = place.root / ".memsync" / "packs" / f"{packs[0]}.pack"
+    flipped = bytearray(first.read_bytes())
+    flipped[1500] ^= 0x40
+    first.write_bytes(flipped)
+    (place.remote / ".memsync" / "packs" / packs[0]).unlink()
+    newest = ContentId.of("".join(lines).encode())
+    with place.open() as store:
+        expected = store.repair(dry_run=True)
+        report = store.repair()
+        assert set(report.mended) == set(expected.mended)
+        assert str(newest) in {row.id for row in report.mended}
+        left = {problem.id for problem in report.problems}
+        assert left == {problem.id for problem in expected.problems}
+        assert {problem.id for problem in store.verify().problems} == left
+        assert len(left) == 2 and str(newest) not in left
+    assert place.push().status == "success"
+    with Store.clone(str(place.remote), tmp_path / "copy", environ={}) as copy:
+        assert copy.read("Core/a.txt") == "".join(lines).encode()
+        (warning,) = copy.lacking  # the first version's content is nowhere any more
+        assert "'memsync verify'" in warning
+        assert {problem.id for problem in copy.verify().problems} == left
+        gc = copy.gc(Rules())
+        assert gc.error is None
+        assert copy.read("Core/a.txt") == "".join(lines).encode()
+
+
+def test_a_clone_of_a_whole_remote_has_nothing_to_warn_of(place: Place) -> None:
+    with place.open() as store:
+        store.gc(LAST)
+    with Store.clone(str(place.remote), place.base / "copy", environ={}) as copy:
+        assert copy.lacking == ()

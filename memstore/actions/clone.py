@@ -40,10 +40,19 @@ AT_ONCE: Final = 10_000
 """Files whose stats are noted together."""
 
 
+LACKING: Final = (
+    "the remote lacks contents of earlier versions: 'memsync verify' names them, and 'memsync repair' followed by "
+    "'memsync push' on a device that has them brings them there"
+)
+"""A warning: the store that was cloned is not whole."""
+
+
 class Cloned(NamedTuple):
     workspace: Workspace
     joined: PullReport | None
     """What came of the files that were there; None where there were none."""
+    warnings: tuple[str, ...]
+    """What the remote should have had and has not."""
 
 
 def clone(
@@ -82,7 +91,7 @@ def clone(
             files.write_atomic(marker, b"filling")
         repository = Repository.create(workspace, format)
         try:
-            joined = _fill(repository, remote, url, heads, listed, progress)
+            joined, lacking = _fill(repository, remote, url, heads, listed, progress)
         finally:
             repository.close()
     except DamagedData:
@@ -91,7 +100,7 @@ def clone(
         raise
     finally:
         remote.close()
-    return Cloned(workspace, joined)
+    return Cloned(workspace, joined, (LACKING,) if lacking else ())
 
 
 def _refuse_occupied(workspace: Workspace) -> None:
@@ -158,7 +167,8 @@ def _fill(
     heads: list[VersionId],
     listed: list[str],
     progress: Progress,
-) -> PullReport | None:
+) -> tuple[PullReport | None, bool]:
+    """What came of files that were there, and whether contents that versions name were not to be had."""
     repository.refresh()
     state = RemoteState(
         parse_url(url, repository.workspace).normalised,
@@ -167,8 +177,10 @@ def _fill(
     )
     state, _ = collection.learn(state, remote, listed)
     there = fetch.fetch_what_counts(repository, state, remote, progress)
-    if fetch.fetch_named(repository, remote, heads, progress):
+    lacking = fetch.lacks_contents(repository, 0)
+    if fetch.fetch_named(repository, remote, heads, progress, lacking=lacking):
         repository.refresh()
+        lacking = lacking and fetch.lacks_contents(repository, 0)
     fetch.require_heads(repository, remote, heads)
     remote_state.save(repository, remote_state.with_sent(state, there))
     with repository.writing() as writer:
@@ -182,7 +194,7 @@ def _fill(
             _materialise(repository, writer, progress)
     files.remove(os.path.join(repository.state, MARKER_NAME))
     files.sync_dir(repository.state)
-    return joined
+    return joined, lacking
 
 
 def _holds_others(repository: Repository) -> bool:

@@ -191,12 +191,11 @@ def lacks_contents(repository: Repository, since: int) -> bool:
 
 
 def fetch_named(
-    repository: Repository, remote: Remote, heads: Sequence[VersionId], progress: Progress, *, since: int = 0
+    repository: Repository, remote: Remote, heads: Sequence[VersionId], progress: Progress, *, lacking: bool
 ) -> list[str]:
     """Packs that the markers of unknown heads name and no list shows; their names. Of known heads as well, where
-    the versions since then lack contents."""
+    new versions lack contents."""
     fetched = []
-    lacking = lacks_contents(repository, since)
     for head in heads:
         if lacking or repository.catalogue.seq(head) is None:
             for name in _packs_of(remote, head):

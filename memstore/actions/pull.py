@@ -186,7 +186,8 @@ def _fetch(
         since = fetch.last_seq(repository)
         found = fetch.fetch_noted(repository, state, remote, noted, progress)
         there = found or fetch.fetch_what_counts(repository, state, remote, progress)
-        if not found and fetch.fetch_named(repository, remote, heads, progress, since=since):
+        lacking = not found and fetch.lacks_contents(repository, since)
+        if not found and fetch.fetch_named(repository, remote, heads, progress, lacking=lacking):
             repository.refresh()
         fetch.require_heads(repository, remote, heads)
     now = remote_state.load(repository)  # a push of another process may go on meanwhile

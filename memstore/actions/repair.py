@@ -38,7 +38,7 @@ from memstore.objects.record import RecordKind
 from memstore.objects.wreck import Wreck
 from memstore.progress import SILENT, Progress
 from memstore.remotes.base import OpenRemote
-from memstore.reports import Mended, Problem, RepairReport, VerifyReport
+from memstore.reports import Mended, Problem, RepairReport, VerifyReport, counted
 
 if TYPE_CHECKING:
     from memstore.repository import Repository
@@ -240,8 +240,8 @@ def _mend_local(
                 files.remove(path)
                 files.sync_dir(os.path.dirname(path))
             count = salvage.records_of(path_of(repository.state, name, PlaceKind.PACK))
-            how = f"{count} records of it are good, and were written again where nothing else has them"
-            yield Mended("damaged_pack", name, f"{how}; the file is in torn/", paths[name])
+            how = f"{counted(count, 'record')} of it good, and written again where nothing else has them"
+            yield Mended("damaged_pack", name, f"{how}; the file goes to torn/", paths[name])
     if not dry_run:
         repository.read_anew()
         writer.switch(*repository.own_segment())
@@ -251,7 +251,7 @@ def _mend_local(
     if torn_segments and not dry_run:
         seal(repository, writer)
     for problem in torn_segments:
-        how = "what is sound in it was sealed into a pack; the file is in torn/"
+        how = "what is sound in it sealed into a pack; the file goes to torn/"
         yield Mended("damaged_segment", problem.id, how, problem.paths)
 
 

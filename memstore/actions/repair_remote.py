@@ -71,7 +71,7 @@ def fetch(
             paths = paths_in(repository, name)
             kind = "damaged_pack" if name in damaged else "missing_pack"
             if dry_run or _fetch_one(repository, remote, listed[name], progress):
-                how = FETCHED + ("; the damaged file is in torn/" if name in damaged else "")
+                how = FETCHED + ("; the damaged file goes to torn/" if name in damaged else "")
                 done.append(Mended(kind, name, how, paths))
     finally:
         progress.end()

@@ -52,9 +52,10 @@ def command(call: Invocation, *, url: str, folder: str) -> int | None:
             "versions": versions,
             "files": count,
             "bytes": total,
+            "warnings": list(store.lacking),
         }
         call.answer(document if joined is None else {**document, "joined": joined.as_json()})
-        return _code(call, joined)
+        return max(_code(call, joined), call.warn(store.lacking))
     with call.page() as page:
         brought = (
             f"{render.plural(versions, 'version')}, {render.plural(count, 'file')} ({render.size(total)})"
@@ -67,7 +68,7 @@ def command(call: Invocation, *, url: str, folder: str) -> int | None:
             show_pull(page, joined)
         there = "" if root == os.path.abspath(call.cwd) else f"cd {shlex.quote(folder)} && "
         page.line(f"next: {there}memsync {'status' if joined is None else 'push'}")
-    return _code(call, joined)
+    return max(_code(call, joined), call.warn(store.lacking))
 
 
 def _code(call: Invocation, joined: PullReport | None) -> int:
