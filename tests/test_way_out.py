@@ -14,7 +14,7 @@ from memstore.errors import DamagedData, MemsyncError, RemoteMissing
 from memstore.ids import ContentId
 from memstore.manifest.retention import Rules
 from memstore.remotes.folder import FolderRemote
-from tests.folder_place import Place, put, without_waiting
+from tests.folder_place import Place, head_of, put, without_waiting
 
 LAST = Rules(last=1)
 NOTES: dict[str, bytes | None] = {"Core/a.txt": b"a\n", "Core/b.txt": b"b\n"}
@@ -270,3 +270,24 @@ def test_a_clone_of_a_whole_remote_has_nothing_to_warn_of(place: Place) -> None:
         store.gc(LAST)
     with Store.clone(str(place.remote), place.base / "copy", environ={}) as copy:
         assert copy.lacking == ()
+
+
+def test_versions_that_nobody_has_any_more_are_named_until_somebody_brings_them(place: Place) -> None:
+    head = head_of(place)
+    kept = place.base / "kept"
+    place.remote.rename(kept)
+    (pack,) = (place.root / ".memsync" / "packs").glob("*.pack")
+    pack.unlink()
+    for _ in range(2):
+        with place.open() as store:
+            report = store.repair()
+            assert not any(row.kind.endswith("_version") for row in report.mended)
+            for problems in (report.problems, store.verify().problems):
+                assert [(problem.kind, problem.id) for problem in problems] == [("missing_version", head)]
+    kept.rename(place.remote)
+    with place.open() as store:
+        assert store.repair().ok
+        assert store.verify(remote=True).ok
+        store.pull()
+        assert head in {str(version.id) for version in store.history()}
+        assert store.read("Core/a.txt") == b"a\n"

@@ -37,6 +37,7 @@ from memstore.objects.pack import check_header, read_tail
 from memstore.objects.record import RecordKind
 from memstore.objects.wreck import Wreck
 from memstore.progress import SILENT, Progress
+from memstore.reflog import Stand
 from memstore.remotes.base import OpenRemote
 from memstore.reports import Mended, Problem, RepairReport, VerifyReport, counted
 
@@ -70,6 +71,7 @@ def repair(
     mended: list[Mended] = []
     warnings: list[str] = []
     repository.refresh()
+    heads = _heads(repository)
     before = _verified(repository, mended, progress)
     damaged = damaged_packs(repository)
     kinds = {problem.kind for problem in before.problems}
@@ -106,6 +108,7 @@ def repair(
                 # Versions that came back name contents that nobody had missed.
                 again = verify(repository, progress=progress).problems
                 mended += _mend_local(repository, writer, [], again, dry_run)
+            lost = _note_lost(repository, heads, dry_run)
             mended += state_files.mend(repository, dry_run=dry_run)
             mended += () if dry_run else _without_forgotten(repository, writer)
         left = Found([], [])
@@ -122,16 +125,29 @@ def repair(
         notes = (*before.notes, *left.notes)
         return RepairReport(tuple(mended), _as_left(problems), True, notes, tuple(warnings))
     after = verify(repository, progress=progress)
-    known, still = {row.id for row in mended}, {problem.id for problem in after.problems}
-    mended += [
-        Mended(problem.kind, problem.id, "reads back whole now", problem.paths)
-        for problem in before.problems
-        if problem.kind in _LOSSES and problem.id not in known | still
-    ]
-    mended = [row for row in mended if row.id not in still]
+    mended = _come_true(mended, [] if lost else before.problems, after.problems)
     problems = [*after.problems, *left.problems]
     notes = (*after.notes, *left.notes)
     return RepairReport(tuple(mended), _as_left(problems), False, notes, tuple(warnings))
+
+
+def _note_lost(repository: Repository, heads: Sequence[VersionId], dry_run: bool) -> list[VersionId]:
+    """Those of the versions that nothing here knows of any more; a line of the reflog says so until they are back."""
+    lost = [head for head in heads if repository.catalogue.seq(head) is None]
+    if not dry_run:
+        reflog.append(repository.state, [Stand(head, reflog.LOST, None) for head in lost])
+    return lost
+
+
+def _come_true(mended: Sequence[Mended], before: Sequence[Problem], after: Sequence[Problem]) -> list[Mended]:
+    """What was mended indeed: what is no problem afterwards, whoever did it."""
+    known, still = {row.id for row in mended}, {problem.id for problem in after}
+    too = [
+        Mended(problem.kind, problem.id, "reads back whole now", problem.paths)
+        for problem in before
+        if problem.kind in _LOSSES and problem.id not in known | still
+    ]
+    return [row for row in (*mended, *too) if row.id not in still]
 
 
 def _mend_remote(
@@ -164,6 +180,14 @@ def _as_left(problems: Sequence[Problem]) -> tuple[Problem, ...]:
             hint = remote_state.SET_ANEW
         left.append(problem._replace(hint=hint))
     return tuple(left)
+
+
+def _heads(repository: Repository) -> list[VersionId]:
+    """The newest versions that the catalogue knows of, whether they can be read or not."""
+    try:
+        return repository.catalogue.heads()
+    except (CatalogueDamaged, sqlite3.DatabaseError):
+        return []
 
 
 def _without_forgotten(repository: Repository, writer: Writer) -> Iterator[Mended]:

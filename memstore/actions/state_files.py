@@ -42,7 +42,7 @@ def check(repository: Repository) -> Iterator[Problem]:
     _, wrong = _reflog(repository)
     for line in wrong:
         if _names_lost(line):
-            hint = f"the segment that held it was cut; {_MEND}"
+            hint = f"the segment or pack that held it lost it; {_MEND}"
             yield Problem("missing_version", line[:64], (), hint)
     damaged = sum(not _names_lost(line) for line in wrong)
     if damaged:
