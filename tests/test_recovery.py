@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from memstore import Store, files
-from memstore.errors import BadInput, DamagedData, DiskTrouble
+from memstore.errors import DamagedData, DiskTrouble
 from memstore.ids import ContentId, VersionId
 from memstore.manifest.records import LOST_NOTE
 from memstore.manifest.version import Version
@@ -537,5 +537,5 @@ def test_a_line_of_the_reflog_that_is_cut_short_is_passed_over(memory: Memory, t
 def test_a_store_whose_format_file_is_gone_says_so(memory: Memory) -> None:
     memory.close()
     (memory.state / "format").unlink()
-    with pytest.raises(BadInput, match="format"):
+    with pytest.raises(DamagedData, match="format"):
         Store.open(memory.root)
