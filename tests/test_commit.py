@@ -223,6 +223,16 @@ def test_what_is_ignored_is_left_out_and_said_when_it_was_named(memory: Memory) 
     assert any("b.cache" in warning for warning in report.warnings)
 
 
+def test_a_named_file_that_your_own_rule_leaves_out_is_said_to_be(memory: Memory) -> None:
+    memory.save(".memsyncignore", "*.log\n")
+    memory.write("a.log", "one\n")
+    (warning,) = memory.store.commit_report(["a.log"]).warnings
+    assert "a rule in your .memsyncignore" in warning
+    memory.write("a.tmp", "one\n")
+    (warning,) = memory.store.commit_report(["a.tmp"]).warnings
+    assert "memsync ignores such names" in warning
+
+
 def test_what_was_committed_and_is_ignored_since_stays_until_it_is_deleted(memory: Memory) -> None:
     memory.save("a.cache", "one\n")
     memory.save(".memsyncignore", "*.cache\n")

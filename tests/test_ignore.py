@@ -78,6 +78,16 @@ def test_rules_of_the_file_come_after_the_built_in_ones() -> None:
     assert not rules.only_built_in
 
 
+def test_whose_rule_it_is_that_leaves_a_path_out() -> None:
+    rules = Ignore.parse(b"*.log\ncache/\n!kept.tmp\n*.swp\n")
+    for path in ("a.log", "Core/a.log", "cache/a.txt", "x.swp", "__pycache__/a.log"):
+        assert rules.covers(path)
+        assert rules.own_rule(path) == (path != "__pycache__/a.log"), path
+    assert rules.covers("a.tmp") and not rules.own_rule("a.tmp")
+    assert not rules.own_rule("kept.tmp") and not rules.own_rule("a.txt")
+    assert not Ignore().own_rule("a.tmp")
+
+
 def test_the_rule_file_itself_is_versioned_whatever_it_says() -> None:
     rules = Ignore.parse(b"*\n")
     assert not rules.ignores(".memsyncignore", False)

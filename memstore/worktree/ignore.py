@@ -143,6 +143,17 @@ class Ignore:
                     return bool(self._spec.check_file(text).include)
         return built_in(path[path.rfind("/") + 1 :], is_dir)
 
+    def own_rule(self, path: str, is_dir: bool = False) -> bool:
+        """Whether what leaves the path out (see `covers`) is a rule of the file, and not a built-in one."""
+        if self._spec is None:
+            return False
+        above = [path[:end] for end, sign in enumerate(path) if sign == "/"]
+        for part, folder in [*((folder, True) for folder in above), (path, is_dir)]:
+            if self.ignores(part, folder):
+                index = self._spec.check_file(part + "/" if folder else part).index
+                return index is not None and index >= len(built_in_patterns())
+        return False
+
     def covers(self, path: str, is_dir: bool = False) -> bool:
         """Whether the path is left out, by its own name or by a folder above it.
 

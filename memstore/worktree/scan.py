@@ -180,7 +180,13 @@ def scan(data: str, ignore: Ignore, under: Sequence[str] | None = None) -> Scan:
             result.leave_unseen(path, error)
             continue
         if ignore.covers(path, found.is_folder(facts)):
-            result.refuse(path, f"memsync ignores such names; rules in {FILE_NAME} can bring it in")
+            own = ignore.own_rule(path, found.is_folder(facts))
+            why = (
+                f"a rule in your {FILE_NAME} says so; change that, and commit again"
+                if own
+                else f"memsync ignores such names; rules in {FILE_NAME} can bring it in"
+            )
+            result.refuse(path, why)
             continue
         wanted[path + "/" if found.is_folder(facts) else path] = path, facts
     folders = {key for key in wanted if key[-1] == "/"}
