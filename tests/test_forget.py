@@ -210,11 +210,18 @@ def test_other_work_in_a_file_that_held_it_is_committed_and_stays(place: Place) 
     place.push()
     place.write({"Rules.txt": note(7)})
     report = forget(place, "Rules.txt", at=version)
-    assert report.deleted == ()
+    assert (report.deleted, report.warnings) == ((), ())
     assert (place.data / "Rules.txt").read_bytes() == note(7)
     assert where(place.base) == []
     place.push()
     assert place.mirror == {"Rules.txt": note(7)}
+
+
+def test_a_line_that_was_added_below_what_is_forgotten_is_told_to_hold_it_still(place: Place) -> None:
+    version = place.commit({"Rules.txt": keys(0)})
+    place.write({"Rules.txt": keys(0) + b"more\n"})
+    (warning,) = forget(place, "Rules.txt", at=version).warnings
+    assert "may hold it still" in warning
 
 
 def test_empty_files_are_left(place: Place) -> None:

@@ -85,7 +85,8 @@ def drop_from_head(
 ) -> tuple[Version | None, list[str]]:
     """A version that deletes the paths at which HEAD holds something forgotten, and their files in `Data/`: (the
     version, warnings). `told` are the contents, all forgotten ones by default. With `stones`, the tombstones become
-    durable in the same instant. What is not committed at those paths is committed first."""
+    durable in the same instant. What is not committed at those paths is committed first, and stays: a warning says
+    that it may hold it still, or, where it is this device that forgets, that it does."""
     told = forgotten(repository.catalogue, repository.reader) if told is None else told
     warnings: list[str] = []
     if _held_at(repository, told) and os.path.isdir(repository.workspace.data):
@@ -101,7 +102,7 @@ def drop_from_head(
         warnings += [
             later_form(change.path)
             for change in (saved.version.changes if saved.version is not None else ())
-            if change.entry is not None
+            if change.entry is not None and (not stones or change.change == ChangeKind.APPEND)
         ]
     entries = _held_at(repository, told)
     for stone in stones:
