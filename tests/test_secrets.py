@@ -90,6 +90,7 @@ def test_a_commit_names_path_line_and_kind_and_never_the_secret(memory: Memory, 
     (warning,) = told(memory)
     assert "Core/Keys.txt, line 3" in warning
     assert "test-key" in warning
+    assert "'memsync forget Core/Keys.txt --everywhere'" in warning
     assert SECRET not in warning
     assert memory.store.read("Core/Keys.txt").decode().endswith(f"{SECRET}\n")
     memory.write("more.txt", "more\n")
@@ -253,9 +254,13 @@ def test_a_restore_that_would_commit_one_first_writes_nothing(refusing: Memory) 
     first = refusing.versions()[0]
     refusing.save("note.txt", "newer\n")
     refusing.write("note.txt", f"{SECRET}\n")
-    with pytest.raises(BadInput):
+    with pytest.raises(BadInput) as caught:
         refusing.store.restore(["note.txt"], at=first)
     assert refusing.tree()["note.txt"] == f"{SECRET}\n".encode()
+    assert "move that file out of Data/" in caught.value.hint
+    (refusing.data / "note.txt").rename(refusing.root / "note.txt")
+    assert refusing.store.restore(["note.txt"], at=first).restored
+    assert SECRET.encode() not in stored(refusing)
 
 
 # -- without the extra -------------------------------------------------------------------------------------

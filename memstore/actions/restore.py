@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from memstore import files
-from memstore.actions import checkout, restorable, select
+from memstore.actions import checkout, restorable, secrets, select
 from memstore.actions.checkout import Step
 from memstore.actions.record import check_data_folder, log_archived, record
 from memstore.actions.select import At, Chosen
@@ -234,7 +234,18 @@ def _save_first(
     ]
     if not here:
         return None, []
-    report = record(repository, writer, here, meta=Meta(reason="saved before a restore"))
+    try:
+        report = record(repository, writer, here, meta=Meta(reason="saved before a restore"))
+    except BadInput as error:
+        if error.code != secrets.REFUSED:
+            raise
+        raise BadInput(
+            error.message,
+            hint="what lies there is committed before it is replaced: move that file out of Data/, where nothing is "
+            "lost of it, and run the command again; if it is no credential: MEMSYNC_COMMIT_SECRETS=warn memsync "
+            "restore …",
+            code=error.code,
+        ) from error
     log_archived(repository, report.version)
     return (report.version.id if report.version else None), list(report.warnings)
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 OFF: Final = "off"
 REFUSE: Final = "refuse"
+REFUSED: Final = "secret"
+"""The code of the error."""
 TOLD: Final = 20
 """Warnings of one commit at most; then how many more there are."""
 
@@ -57,7 +59,7 @@ def weighed(config: Config, found: Sequence[Suspected]) -> list[str]:
     Raises `BadInput`, for the first of them, where the commit is to be refused.
     """
     lines = [
-        f"{shown(path)}, line {suspect.line}: this looks like a credential ({suspect.kind})"
+        (shown(path), f"{shown(path)}, line {suspect.line}: this looks like a credential ({suspect.kind})")
         for path, suspects in found
         for suspect in suspects
         if suspect.line
@@ -65,12 +67,16 @@ def weighed(config: Config, found: Sequence[Suspected]) -> list[str]:
     if lines and config.commit_secrets == REFUSE:
         more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
         raise BadInput(
-            f"nothing was recorded. {lines[0]}{more}",
+            f"nothing was recorded. {lines[0][1]}{more}",
             hint="take it out and run the command again; if it is none, let it through once: "
             "MEMSYNC_COMMIT_SECRETS=warn memsync commit",
-            code="secret",
+            code=REFUSED,
         )
-    told = [f"{line}; it is committed all the same" for line in lines[:TOLD]]
+    told = [
+        f"{line}; it is committed all the same. If it is one: 'memsync forget {path} --everywhere' takes all that the "
+        "file held out of every version and copy, best before the next push"
+        for path, line in lines[:TOLD]
+    ]
     if len(lines) > TOLD:
         told.append(f"{len(lines) - TOLD} more lines look like credentials")
     failed = [(path, suspect.kind) for path, suspects in found for suspect in suspects if not suspect.line]
