@@ -30,11 +30,20 @@ _MONTH_UNITS: Final = {"month": 1, "y": 12, "year": 12}
 _UNITS: Final = "|".join((*_CLOCK_UNITS, *_DAY_UNITS, *_MONTH_UNITS))
 
 _HEX: Final = frozenset("0123456789abcdefABCDEF")
+_DIGITS: Final = frozenset("0123456789")
 
 
 def looks_like_id(text: str) -> bool:
     """Whether this is an id or a prefix of one, and so no time: 8 or more hex digits, `20250423` included."""
     return SHORTEST_PREFIX <= len(text) <= 2 * ID_BYTES and _HEX.issuperset(text)
+
+
+def steps_back(text: str) -> tuple[str, int]:
+    """`HEAD~2` is ("HEAD", 2), the version two before HEAD; `HEAD~` is one before. 0 for what has no such ending."""
+    name, mark, steps = text.rpartition("~")
+    if not name or not mark or len(steps) > 9 or not _DIGITS.issuperset(steps):
+        return text, 0
+    return name, int(steps or 1)
 
 
 def parse_time(text: str, *, now_ms: int, end: bool) -> int:

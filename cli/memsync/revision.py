@@ -1,8 +1,9 @@
 """Which arguments mean a version and which a path, where a command takes both.
 
-HEAD and the id of a version always mean the version. What reads as a time, or has the form of an id that no
-version has, means a path where a file or folder of that name lies in `Data/` or in HEAD's version; what
-follows `--` is always a path. `ID:PATH` is split at the last colon whose left side is a version.
+HEAD and the id of a version always mean the version, and HEAD~1 and ID~1 the one before. What reads as a time,
+or has the form of an id that no version has, means a path where a file or folder of that name lies in `Data/`
+or in HEAD's version; what follows `--` is always a path. `ID:PATH` is split at the last colon whose left side is
+a version.
 """
 
 from __future__ import annotations
@@ -22,16 +23,18 @@ if TYPE_CHECKING:
     from memsync.invocation import Invocation
 
 NEITHER: Final = (
-    "an id is 8 or more digits from 'memsync log'; a time is 2025-04-23, \"2 days ago\", yesterday"
+    "an id is 8 or more digits from 'memsync log'; HEAD~1 is the version before the last; "
+    'a time is 2025-04-23, "2 days ago", yesterday'
 )
 """The hint for what should be a version and is not."""
 
 
 def means_version(text: str) -> bool:
-    """Whether the text has the form of an id, an id's prefix or a time."""
-    from memstore.times import looks_like_id, parse_time
+    """Whether the text is HEAD, has the form of an id or of an id's prefix (or is so many before one), or a time."""
+    from memstore.times import looks_like_id, parse_time, steps_back
 
-    if text.upper() == "HEAD" or looks_like_id(text):
+    name, _ = steps_back(text)
+    if name.upper() == "HEAD" or looks_like_id(name):
         return True
     try:
         parse_time(text, now_ms=time.time_ns() // 1_000_000, end=True)
@@ -76,15 +79,16 @@ def _is_version(call: Invocation, store: Store, text: str) -> bool:
 
 
 def _names_one(store: Store, text: str) -> bool:
-    """Whether the text is HEAD, or an id that a version has."""
-    from memstore.times import looks_like_id
+    """Whether the text is HEAD, or an id that a version has, or so many versions before."""
+    from memstore.times import looks_like_id, steps_back
 
-    if text.upper() == "HEAD":
+    name, _ = steps_back(text)
+    if name.upper() == "HEAD":
         return True
-    if not looks_like_id(text):
+    if not looks_like_id(name):
         return False
     try:
-        store.version(text)
+        store.version(name)
     except BadInput:
         return False
     return True

@@ -10,6 +10,7 @@ from memstore.errors import BadInput, DamagedData
 from memstore.ids import VersionId
 from memstore.manifest import references
 from memstore.manifest.version import Entry, Version
+from memstore.reports import counted
 
 if TYPE_CHECKING:
     from memstore.repository import Repository
@@ -27,25 +28,43 @@ class Chosen(NamedTuple):
 
 def version_id(repository: Repository, at: At) -> VersionId:
     """The version that `at` names. Raises `BadInput`."""
-    from memstore.times import looks_like_id, parse_time
+    from memstore.times import looks_like_id, parse_time, steps_back
 
     if isinstance(at, Version):
         return at.id
     if isinstance(at, VersionId):
         repository.seq(at)
         return at
-    if at.upper() == "HEAD":
-        return head_or_refuse(repository)
-    if looks_like_id(at):
-        return repository.version_by_prefix(at)
+    name, back = steps_back(at)
+    if name.upper() == "HEAD":
+        return _before(repository, head_or_refuse(repository), back)
+    if looks_like_id(name):
+        return _before(repository, repository.version_by_prefix(name), back)
     try:
         moment = parse_time(at, now_ms=time.time_ns() // 1_000_000, end=True)
     except BadInput as error:
         raise BadInput(
             f"neither a version nor a time: {at!r}",
-            hint="an id is 8 or more digits that 'memsync log' shows; " + error.hint,
+            hint="an id is 8 or more digits that 'memsync log' shows; HEAD~1 is the version before the last; "
+            + error.hint,
         ) from error
     return repository.version_at(moment)
+
+
+def _before(repository: Repository, version: VersionId, back: int) -> VersionId:
+    """The version so many steps before, from each to its first parent."""
+    seq = repository.seq(version)
+    for step in range(back):
+        (parent,) = repository.catalogue.db.execute(
+            "SELECT parent FROM versions WHERE seq = ?", (seq,)
+        ).fetchone()
+        if parent is None:
+            raise BadInput(
+                f"history goes back {counted(step, 'version')} from {str(version)[:12]}, not {back:,}",
+                hint="'memsync log' lists the versions",
+            )
+        seq = parent
+    return repository.catalogue.version_id(seq)
 
 
 def head_or_refuse(repository: Repository) -> VersionId:

@@ -23,7 +23,7 @@ from memsync.verb import verb
 def command(call: Invocation, *, what: str) -> int | None:
     """Write a file's bytes, as a version has them, to stdout.
 
-    ID is 8 or more digits of a version's id, or a time; without it, HEAD. PATH may be an archive
+    ID is 8 or more digits of a version's id, HEAD~1, or a time; without it, HEAD. PATH may be an archive
     reference. The bytes are exactly those that were committed.
     """
     with call.store() as store:

@@ -26,9 +26,9 @@ def command(call: Invocation, *, arguments: Sequence[str]) -> int | None:
     """Show how files differ between versions and now.
 
     Without A: from HEAD to what lies in the memory folder. With A: from A to the folder. With A and B:
-    from A to B. A and B are ids of 8 or more digits, or times. HEAD and a version's id always mean
-    the version; a time is a path if a file of that name is in the folder or in HEAD; after '--' everything
-    is a path. Text is shown line by line, anything else by its size.
+    from A to B. A and B are ids of 8 or more digits, HEAD, HEAD~1 (the one before), or times. HEAD and
+    a version's id always mean the version; a time is a path if a file of that name is in the folder or
+    in HEAD; after '--' everything is a path. Text is shown line by line, anything else by its size.
     """
     with call.store() as store:
         versions, texts = split_versions(call, store, arguments, most=2)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 def command(call: Invocation, *, arguments: Sequence[str]) -> int | None:
     """List the files of a version, or the archive references.
 
-    ID is 8 or more digits of a version's id, or a time; without it, HEAD. HEAD and a version's
+    ID is 8 or more digits of a version's id, HEAD~1, or a time; without it, HEAD. HEAD and a version's
     id always mean the version; a time is a path if a file of that name is in the folder or in HEAD; what
     follows '--' always is one. Sizes are those of the content, times those of the file.
     """

@@ -35,9 +35,9 @@ SHOWN_BYTES = 1 << 20
 def command(call: Invocation, *, what: str | None) -> int | None:
     """Show a version, or a file as a version has it.
 
-    ID is 8 or more digits of a version's id, or a time. Without an ID: HEAD. 'memsync cat' writes the
-    exact bytes; this shows what is safe to show on a terminal. Of a merge it shows which path came from
-    which side, and what it made of both.
+    ID is 8 or more digits of a version's id, HEAD~1 (the version before HEAD), or a time. Without an ID:
+    HEAD. 'memsync cat' writes the exact bytes; this shows what is safe to show on a terminal. Of a merge it
+    shows which path came from which side, and what it made of both.
     """
     with call.store() as store:
         at, path = (None, None) if what is None else split_file(call, store, what)
