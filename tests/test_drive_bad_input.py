@@ -10,8 +10,10 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from googleapiclient.http import HttpRequest
 
 from memstore import drive_upload
 from memstore.errors import BadInput, MemsyncError, NotLoggedIn, RemoteTrouble
@@ -171,6 +173,35 @@ def test_trouble_ends_in_a_sentence_with_its_mend_and_a_log_line_and_nothing_is_
     assert len(memory.heads) == 1
     with memory.open() as store:
         assert store.verify(remote=True).ok
+
+
+@pytest.mark.parametrize(
+    ("method", "code"), [("drive.files.list", "remote_trouble"), ("drive.files.create", None)]
+)
+def test_an_answer_without_the_id_of_a_file_is_trouble_of_the_remote(
+    memory: DriveMemory, monkeypatch: pytest.MonkeyPatch, method: str, code: str | None
+) -> None:
+    memory.commit({NOTE: b"one\n"})
+    assert memory.push().status == "success"
+    memory.commit({"New/Folder/Note.txt": b"two\n"})
+    real, stripped = HttpRequest.execute, []
+
+    def execute(request: Any, **more: Any) -> Any:
+        answer = real(request, **more)
+        if request.methodId == method:
+            stripped.extend([row.pop("id", None) for row in answer.get("files", [answer])])
+        return answer
+
+    with monkeypatch.context() as patch:
+        patch.setattr(HttpRequest, "execute", execute)
+        report = memory.push()
+    assert any(stripped)
+    if code is not None:
+        assert report.error is not None and report.error["retryable"]
+    # A folder whose making went unheard is found by the next try.
+    assert (report.error or {}).get("code") == code
+    assert memory.push().status in {"success", "nothing"}
+    assert tree(memory.clone("other")) == tree(memory.data)
 
 
 def test_a_read_only_shared_drive_is_refused_with_its_mend(

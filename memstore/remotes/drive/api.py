@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
+from urllib.parse import parse_qs, urlsplit
 
 import google_auth_httplib2
 import googleapiclient.discovery_cache
@@ -132,7 +133,10 @@ class DriveApi:
             raise self._judged(answer, doing, write=write, creating=creating)
         if write:
             self._writes.worked()
-        return answer if isinstance(answer, dict) else {}
+        answer = answer if isinstance(answer, dict) else {}
+        if not _has_ids(answer, request.uri):
+            raise TryAgain(unreadable(doing))
+        return answer
 
     def send(
         self,
@@ -169,9 +173,7 @@ class DriveApi:
             raise lost(error, doing, skew=self.credentials.skew) from error
         except ValueError as error:
             # An answer of 200 whose body is no JSON: cut off, or from something between us and Drive.
-            raise TryAgain(
-                RemoteTrouble(f"{doing}: the answer can't be read", hint="run the command again")
-            ) from error
+            raise TryAgain(unreadable(doing)) from error
         except GoogleAuthError as error:
             kind = type(error).__name__
             raise RemoteTrouble(
@@ -230,6 +232,24 @@ class DriveApi:
         for connection in connections:
             connection.close()
         self._local = threading.local()
+
+
+def unreadable(doing: str) -> RemoteTrouble:
+    """The error for an answer that is not what Drive sends."""
+    return RemoteTrouble(f"{doing}: the answer can't be read", hint="run the command again")
+
+
+def _has_ids(answer: Mapping[str, Any], uri: str) -> bool:
+    """Whether each file that an answer describes has the id that was asked for: everything goes by it."""
+    asked = parse_qs(urlsplit(uri).query).get("fields", [""])[0]
+    if asked.partition(",")[0] == "id":
+        return has_id(answer)
+    rows = answer.get("files", []) if "files(id," in asked else []
+    return isinstance(rows, list) and all(has_id(row) for row in rows)
+
+
+def has_id(row: object) -> bool:
+    return isinstance(row, dict) and isinstance(row.get("id"), str) and bool(row["id"])
 
 
 class _Counting:

@@ -18,7 +18,7 @@ from googleapiclient.http import MediaUpload
 
 from memstore.errors import RemoteTrouble
 from memstore.remotes.base import Source
-from memstore.remotes.drive.api import DriveApi
+from memstore.remotes.drive.api import DriveApi, has_id, unreadable
 from memstore.remotes.drive.journal import Journal, Upload
 from memstore.remotes.drive.trouble import Answer, IdRefused, judge
 from memstore.remotes.retry import TryAgain
@@ -311,8 +311,8 @@ def parsed(answer: Answer, doing: str) -> dict[str, Any]:
         row = json.loads(answer.body)
     except (ValueError, RecursionError):
         row = None
-    if not isinstance(row, dict):
-        raise TryAgain(RemoteTrouble(f"{doing}: the answer can't be read", hint="run the command again"))
+    if not isinstance(row, dict) or not has_id(row):
+        raise TryAgain(unreadable(doing))
     return row
 
 
