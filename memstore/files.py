@@ -404,24 +404,26 @@ def append_line(path: str, line: bytes, *, durable: bool = False) -> None:
         os.close(descriptor)
 
 
-def set_executable(path: str, executable: bool, *, durable: bool = False) -> None:
-    """Give or take the x bits where there is r; a system without mode bits has nothing to set."""
+def set_executable(path: str, executable: bool, *, durable: bool = False, at: int | None = None) -> None:
+    """Give or take the x bits where there is r, of the file itself and never of what a link there leads to; a system
+    without mode bits has nothing to set."""
     if not POSIX:  # pragma: no cover
         return
-    mode = stat.S_IMODE(os.stat(path).st_mode)
-    wanted = mode | ((mode & 0o444) >> 2) if executable else mode & ~0o111
-    if wanted == mode:
-        return
-    os.chmod(path, wanted)
-    if durable:
-        _tell("sync", path)
-        descriptor = os.open(path, os.O_RDONLY | _CLOEXEC | _NO_FOLLOW)
+    try:
+        descriptor = os.open(_named(path, at), os.O_RDONLY | _CLOEXEC | _NO_FOLLOW | _NO_WAIT, dir_fd=at)
         try:
-            os.fsync(descriptor)  # `sync` leaves modes out
-        except OSError as error:
-            raise disk_error(error, "could not make durable", path) from error
+            mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+            wanted = mode | ((mode & 0o444) >> 2) if executable else mode & ~0o111
+            if wanted == mode:
+                return
+            os.fchmod(descriptor, wanted)
+            if durable:
+                _tell("sync", path)
+                os.fsync(descriptor)  # `sync` leaves modes out
         finally:
             os.close(descriptor)
+    except OSError as error:
+        raise disk_error(error, "could not change the mode of", path) from error
 
 
 def set_times(path: str | int, modified_ms: int, *, at: int | None = None) -> None:

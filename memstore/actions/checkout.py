@@ -281,7 +281,7 @@ def _take(repository: Repository, data: str, step: Step) -> StatKey | None:
             return here.key
         if Kind.SYMLINK not in (here.kind, step.new.kind):
             executable = step.new.kind == Kind.EXECUTABLE
-            files.set_executable(os.path.join(data, step.path), executable, durable=True)
+            materialise.set_executable(data, step.path, executable)
             item = found.look(data, step.path)
             return None if item is None else item.key
     if here is not None and not _same(here, step.old):

@@ -95,6 +95,13 @@ def remove_file(root: str, path: str) -> bool:
     return True
 
 
+def set_executable(root: str, path: str, executable: bool) -> None:
+    """Give or take the x bits of the file at a path, durable when this returns. Raises `BadInput` for a path that a
+    link leads away from; `DiskTrouble`."""
+    with _anchored(root, path) as at:
+        files.set_executable(os.path.join(root, path), executable, durable=True, at=at)
+
+
 def sweep_temporaries(root: str, folders: Iterable[str]) -> int:
     """Remove the half-written files that a killed process left in these folders (paths; '' is `root`).
 

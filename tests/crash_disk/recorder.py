@@ -324,10 +324,10 @@ class _RecordingOs:
             if place is not None:
                 self._to.made(place)
 
-    def chmod(self, path: Any, mode: int) -> None:
+    def fchmod(self, descriptor: int, mode: int) -> None:
         with self._call():
-            os.chmod(path, mode)
-            facts = os.stat(path)
+            os.fchmod(descriptor, mode)
+            facts = os.fstat(descriptor)
             number = self._to.number(facts)
             if number is not None:
                 self._to.note(Mode(number, facts.st_mode))
