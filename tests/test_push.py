@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from memstore import files
 from memstore.actions import remote_state
 from memstore.errors import BadInput
 from memstore.identity import StoreFormat
@@ -19,10 +21,12 @@ from tests.folder_place import (
     HUGE,
     SMALL_ARCHIVE,
     Cut,
+    Death,
     Place,
     everything_happens,
     expected_mirror,
     head_of,
+    pushed,
     put,
     tree,
     trouble,
@@ -423,3 +427,29 @@ def test_a_push_without_a_remote_names_the_command_that_sets_one(tmp_path: Path)
     with Store.init(tmp_path / "alone") as store, pytest.raises(BadInput) as caught:
         store.push()
     assert "memsync remote set" in caught.value.hint
+
+
+def test_what_a_killed_push_left_half_written_in_a_folder_goes_a_day_later(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pushed(place, {"a/one.txt": b"one\n"})
+    place.commit({"a/two.txt": b"two\n"})
+    with pytest.raises(Death):
+        place.push(cut=Cut(3, Death, after=False))
+    ours, young = (
+        place.remote / folder / (files.TEMPORARY_PREFIX + "0" * 16) for folder in ("a", ".memsync/packs")
+    )
+    theirs = place.remote / "a" / ".memsync-tmp"
+    for left in (ours, young, theirs):
+        left.write_bytes(b"half")
+    then = time.time()
+    monkeypatch.setattr("memstore.actions.push.time.time", lambda: then + 3600)
+    assert place.push().status == "success"
+    assert ours.exists(), "another device may still be at it"
+    monkeypatch.setattr("memstore.actions.push.time.time", lambda: then + 26 * 3600)
+    os.utime(young, (then + 26 * 3600 - 60,) * 2)
+    pushed(place, {"a/three.txt": b"three\n"})
+    assert [left.exists() for left in (ours, young, theirs)] == [False, True, True]
+    os.utime(young, (0, 0))
+    pushed(place, {"a/four.txt": b"four\n"})
+    assert young.exists(), "it is looked for once"

@@ -239,6 +239,15 @@ def test_looking_at_many_answers_in_order_with_none_for_what_is_not_there(remote
     assert [row and row.path for row in remote.look(asked)] == [None, "deep/er/b.txt", "a.txt", None]
 
 
+def test_a_folder_of_the_mirror_is_walked_without_the_rest(place: Place, remote: OpenRemote) -> None:
+    for path in ("Archive/Core/a.txt", "Archive/b.txt", "Archived/c.txt", "Core/Archive/d.txt", "e.txt"):
+        put(remote, path, path.encode())
+    for client in (remote, place.open()):
+        assert sorted(row.path for row in client.walk("Archive")) == ["Archive/Core/a.txt", "Archive/b.txt"]
+        assert [row.path for row in client.walk("Core/Archive")] == ["Core/Archive/d.txt"]
+        assert not list(client.walk("Nowhere"))
+
+
 def test_the_store_half_is_no_part_of_the_mirror(place: Place, remote: OpenRemote) -> None:
     remote.create("format", BytesSource(b"f"))
     remote.create(pack_of(b"p"), BytesSource(b"p"))

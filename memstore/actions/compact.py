@@ -159,7 +159,7 @@ class _Work:
         self._drop = drop if isinstance(drop, set | frozenset) else set(drop)
         self._dropped_keys = {key_of(id) for id in drop}
         self._tombstones = tombstones
-        self._written: set[tuple[RecordKind, bytes]] = set()
+        self._written: set[bytes] = set()
         self.found: list[Found] = []
 
     # -- data ----------------------------------------------------------------------------------------------
@@ -180,7 +180,8 @@ class _Work:
     def _is_chosen(self, kind: RecordKind, id: Id, location: Location) -> bool:
         """Whether this form is the one to write: the lowest rank of all, written once, and only if no pack
         that stays has one as low."""
-        if (kind, bytes(id)) in self._written:
+        written = bytes((kind,)) + id  # a million of them take half of what pairs would
+        if written in self._written:
             return False
         forms = [row for row in self._catalogue.locations(id) if row.kind == kind]
         if len(forms) > 1:
@@ -190,7 +191,7 @@ class _Work:
                 return False
             if best != location:
                 return False
-        self._written.add((kind, bytes(id)))
+        self._written.add(written)
         return True
 
     def _form(self, id: ContentId, location: Location, header: Header, record: bytes) -> tuple[Header, bytes]:

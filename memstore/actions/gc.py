@@ -20,12 +20,13 @@ from memstore.actions.leaving import (
 )
 from memstore.actions.remote_state import RemoteState
 from memstore.actions.seal import seal
-from memstore.actions.settle import at_hand, compacted
+from memstore.actions.settle import at_hand, compacted, versions_at_hand
 from memstore.errors import MemsyncError
 from memstore.ids import ContentId
 from memstore.manifest import held, history, retention
 from memstore.manifest.removed import in_force
 from memstore.manifest.retention import Dated, Rules
+from memstore.mirror.trim import trim
 from memstore.objects.catalogue import PlaceKind, path_of
 from memstore.objects.tombstone import FORGOTTEN
 from memstore.progress import SILENT, Progress
@@ -34,6 +35,16 @@ from memstore.reports import GcReport
 
 if TYPE_CHECKING:
     from memstore.repository import Repository
+
+
+class _There(NamedTuple):
+    """What was done on the remote."""
+
+    marked: int
+    """Packs."""
+    trimmed: int
+    """Files of the mirror's `Archive/`."""
+    swept: collection.Swept
 
 
 class _Plan(NamedTuple):
@@ -74,14 +85,13 @@ def gc(
             removed_bytes = plain_size(repository, leaving(repository, plan.unwanted, settled).contents)
             done = compacted(repository, state, take, plan.unwanted)
         packs_after, bytes_after = _packs(repository)
-    swept = collection.Swept(0, 0, 0)
-    marked = 0
+    there = _There(0, 0, collection.Swept(0, 0, 0))
     if open_remote is not None and done.state is not None:
         if error is None:
             error = _send(repository, open_remote, progress)
         if error is None:
             try:
-                marked, swept = _on_the_remote(repository, open_remote, notes, progress)
+                there = _on_the_remote(repository, open_remote, notes, progress)
             except MemsyncError as trouble:
                 error = trouble
     if open_remote is None and done.state is not None:
@@ -95,10 +105,11 @@ def gc(
         packs_after=packs_after,
         bytes_before=bytes_before,
         bytes_after=bytes_after,
-        marked=marked,
-        deleted=swept.packs,
-        deleted_bytes=swept.bytes,
-        waiting=swept.waiting,
+        marked=there.marked,
+        deleted=there.swept.packs,
+        deleted_bytes=there.swept.bytes,
+        waiting=there.swept.waiting,
+        trimmed=there.trimmed,
         notes=tuple(notes),
         error=None if error is None else error.as_json(),
         exit_code=0 if error is None else error.exit_code,
@@ -135,9 +146,10 @@ def _plan(repository: Repository, rules: Rules, keep_archived: bool) -> _Plan:
     catalogue = repository.catalogue
     removed = in_force(catalogue, repository.reader)
     forgotten = {id for id, stone in removed.items() if stone.why == FORGOTTEN}
-    unwanted = set(removed) - at_hand(repository)
+    at_hand = versions_at_hand(repository)
     total = catalogue.version_count()
     if rules.keep_everything:
+        unwanted = removed.keys() - held.held(catalogue, at_hand) if removed else set()
         return _Plan(total, unwanted | forgotten)
     heads = {seq for seq in map(catalogue.seq, catalogue.heads()) if seq is not None}
     versions = [
@@ -145,10 +157,13 @@ def _plan(repository: Repository, rules: Rules, keep_archived: bool) -> _Plan:
         for version in history.versions_of(catalogue)
     ]
     kept = retention.kept(versions, heads, rules)
-    wanted = held.held(catalogue, kept) | at_hand(repository)
+    wanted = held.held(catalogue, kept | at_hand)
     if keep_archived:
         wanted |= held.archived_by_name(catalogue)
-    return _Plan(len(kept), unwanted | (held.named(catalogue) - wanted) | forgotten)
+    unwanted = held.named_beside(catalogue, wanted) | forgotten
+    if removed:
+        unwanted |= removed.keys() - held.held(catalogue, at_hand)
+    return _Plan(len(kept), unwanted)
 
 
 def _sizes(repository: Repository) -> list[tuple[str, int]]:
@@ -184,8 +199,9 @@ def _send(
 
 def _on_the_remote(
     repository: Repository, open_remote: Callable[[], OpenRemote], notes: list[str], progress: Progress
-) -> tuple[int, collection.Swept]:
-    """Mark what was superseded here, delete what was marked before and can be spared: (marked, swept)."""
+) -> _There:
+    """Mark what was superseded here, delete what was marked before and can be spared, and let what left leave the
+    mirror's archive as well."""
     with push.one_push(repository):
         state = remote_state.load(repository)
         assert state is not None
@@ -197,22 +213,26 @@ def _on_the_remote(
             counting = fetch.fetch_what_counts(repository, state, remote, progress)
             if any(repository.catalogue.seq(head) is None for head in heads):
                 notes.append("the remote's listing lags: marking and deleting wait for the next run")
-                return 0, collection.Swept(0, 0, 0)
+                return _There(0, 0, collection.Swept(0, 0, 0))
             state = remote_state.save(repository, remote_state.with_sent(state, counting))
             marked = 0
             if not push.unsent_packs(repository, state):
                 state, marked = collection.mark(repository, state, remote, told)
             fossils = remote_state.fossils(state)
             removed = in_force(repository.catalogue, repository.reader)
+            remote.sweep()
+            trimmed = 0
+            if repository.workspace.config.mirror_enabled:
+                trimmed = trim(repository, remote, removed.keys() - at_hand(repository), progress)
             if not fossils.isdisjoint(recovery.pack_names(repository.state)):
                 notes.append(
                     "a version that was pushed at the same moment needs what was marked: it is sent again by the "
                     "next push, and nothing is deleted before"
                 )
-                return marked, collection.Swept(0, 0, len(fossils))
+                return _There(marked, trimmed, collection.Swept(0, 0, len(fossils)))
             if incomplete(repository, removed):
                 notes.append("something is missing here, so nothing is deleted there: run 'memsync verify'")
-                return marked, collection.Swept(0, 0, len(fossils))
-            return marked, collection.sweep(repository, state, remote, told)
+                return _There(marked, trimmed, collection.Swept(0, 0, len(fossils)))
+            return _There(marked, trimmed, collection.sweep(repository, state, remote, told))
         finally:
             remote.close()

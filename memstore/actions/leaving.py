@@ -56,19 +56,20 @@ def incomplete(repository: Repository, removed: Collection[ContentId]) -> bool:
     a stored form leans on."""
     catalogue = repository.catalogue
     here: set[bytes] = set()
-    lowest: dict[tuple[int, int], int] = {}
-    leaning: list[tuple[int, int, int]] = []
+    lowest: dict[int, int] = {}
+    leaning: list[tuple[int, int]] = []
     for place, _, _ in catalogue.places().values():
         for id, row in catalogue.objects_in(place):
             if row.kind in _CONTENTS:
                 here.add(id)
-            at = (row.kind, row.key)
+            at = row.key << 4 | row.kind
             lowest[at] = min(row.rank, lowest.get(at, row.rank))
             if row.base is not None:
-                leaning.append((row.kind, row.base, row.rank))
-    if any(lowest.get((kind, base), rank) >= rank for kind, base, rank in leaning):
+                leaning.append((row.base << 4 | row.kind, row.rank))
+    if any(lowest.get(base, rank) >= rank for base, rank in leaning):
         return True
-    if any(id not in removed for id in held.named(catalogue) - here):
+    lowest.clear()
+    if any(id not in here and id not in removed for id in history.each_content(catalogue)):
         return True
     return any(piece not in here for _, pieces in _recipes(repository) for piece in pieces)
 

@@ -36,6 +36,12 @@ if TYPE_CHECKING:
     from memstore.repository import Repository
     from memstore.writer import Writer
 
+_BEGUN: Final = "push begun"
+"""A fact: seconds since the epoch, while a push is under way."""
+_LEFT_BEHIND: Final = "push killed"
+"""A fact: when a push began that was killed, until the remote was swept after it."""
+SWEPT_AFTER: Final = 24 * 3600
+"""Seconds after a push that was killed; no push takes so long."""
 ROUNDS: Final = 3
 """What comes home from the mirror is pushed in another round; more than two would be a person typing along."""
 
@@ -54,10 +60,10 @@ class _Work:
     outcome: Outcome = field(default_factory=Outcome)
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    carrying: dict[str, logs.UploadLine] = field(default_factory=dict)
-    """What the packs that are being sent hold, by path."""
-    carried: dict[str, logs.UploadLine] = field(default_factory=dict)
-    """What a head was published for."""
+    carrying: carried.Ids = frozenset()
+    """The versions in the packs that are being sent."""
+    carried: carried.Ids = frozenset()
+    """Those that a head was published for."""
 
 
 def push(
@@ -87,6 +93,7 @@ def push(
             if _is_drive(state) and _nothing_to_do(repository, state, paths, mirror):
                 return PushReport("nothing")
             remote = open_remote()
+            _begin(repository, remote)
             for _ in range(ROUNDS):
                 state = _send(repository, state, remote, work, progress)
                 gone = erase_ours(repository, remote)
@@ -109,9 +116,12 @@ def push(
         error = error or work.outcome.error
         report = _report(remote, work, error)
         warning = logs.log_uploads(
-            repository.workspace, carried.lines(work.carried, work.carrying, report.attempts, error)
+            repository.workspace,
+            carried.lines(repository, work.carried, work.carrying, report.attempts, error),
         )
         _note_result(repository, error, sent=report.status == "success", logged=warning is None)
+        if remote is not None:
+            repository.catalogue.set_fact(_BEGUN, None)
     if warning is not None:
         report = report._replace(warnings=(*report.warnings, warning))
     return report
@@ -148,13 +158,29 @@ def one_push(repository: Repository) -> Iterator[None]:
         lock.acquire(timeout=seconds)
     except filelock.Timeout:
         raise StoreLocked(
-            f"another push of this workspace has been running for {seconds:g} s",
+            f"another push of this workspace has been running for {seconds:g} s"
+            if seconds
+            else "another push of this workspace is running, and lock_timeout = 0 says not to wait for it",
             hint="wait for it to end; commits are not held up by it",
         ) from None
     try:
         yield
     finally:
         lock.release()
+
+
+def _begin(repository: Repository, remote: OpenRemote) -> None:
+    """Note that a push is under way, so that the next one knows if this was killed: then something half-written may
+    lie on the remote, and goes once it is surely nobody's any more."""
+    catalogue = repository.catalogue
+    killed, now = catalogue.fact(_BEGUN), int(time.time())
+    if killed is not None:
+        catalogue.set_fact(_LEFT_BEHIND, killed)
+    catalogue.set_fact(_BEGUN, now)
+    since = catalogue.fact(_LEFT_BEHIND)
+    if isinstance(since, int) and abs(now - since) > SWEPT_AFTER:
+        remote.sweep()
+        catalogue.set_fact(_LEFT_BEHIND, None)
 
 
 def _nothing_to_do(
@@ -217,7 +243,7 @@ def _send(
         work.notes.append(f"{erased} pack(s) on the remote held what was forgotten; they were deleted there")
     work.versions += versions
     work.carried |= work.carrying
-    work.carrying = {}
+    work.carrying = frozenset()
     if work.heads or pending:
         progress.say(f"every version is safe on {remote.url}")
     return state
@@ -384,7 +410,7 @@ def _mirror(
     elif mirror_plan.is_current(repository, state.mirrored) and not remote.listing_is_free:
         return state, False
     key = mirror_plan.current_key(repository)
-    steps = list(mirror_plan.steps(repository, paths))
+    steps = mirror_plan.Plan(mirror_plan.steps(repository, paths))
     # Who published this head may be at the same steps right now, and hears of nobody who publishes none: so the
     # next push looks at the mirror once more.
     remote_state.note_others(repository, learned and bool(steps) and not work.heads)

@@ -75,15 +75,19 @@ def settle(
 
 
 def at_hand(repository: Repository) -> set[ContentId]:
-    """What no collection here may take: the contents of the heads, of HEAD where it is none, and of the versions
-    that a merge of them will be held against."""
+    """What no collection here may take: what `versions_at_hand` hold."""
+    return held(repository.catalogue, versions_at_hand(repository))
+
+
+def versions_at_hand(repository: Repository) -> set[int]:
+    """The heads, HEAD where it is none, and the versions that a merge of them will be held against."""
     catalogue = repository.catalogue
     head = repository.head()
     heads = {*catalogue.heads(), *([] if head is None else [head])}
     wanted = set(heads)
     for one, two in combinations(sorted(heads), 2):
         wanted.update(ancestry.nearest_common(catalogue, [one], [two])[0])
-    return held(catalogue, {seq for seq in map(catalogue.seq, wanted) if seq is not None})
+    return {seq for seq in map(catalogue.seq, wanted) if seq is not None}
 
 
 def compacted(

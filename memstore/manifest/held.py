@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Iterator
-from itertools import groupby
+from itertools import groupby, tee
 
 from memstore.ids import ContentId
 from memstore.manifest import history
 from memstore.manifest.version import ChangeKind
 from memstore.objects.catalogue import Catalogue
 
-_Rows = dict[int, tuple[list[int], list[bytes | None]]]
+_Rows = dict[int, tuple[list[int], list[ContentId | None]]]
 """line → the versions that changed a path there, oldest first, and what it held from each of them on."""
 
 
@@ -23,7 +23,7 @@ def held(catalogue: Catalogue, versions: Collection[int]) -> set[ContentId]:
     """Every content in the manifest of any of these versions (by number)."""
     kept = _by_line(catalogue, versions)
     springs = _springs(catalogue)
-    found: set[bytes] = set()
+    found: set[ContentId] = set()
     for changes in _paths(catalogue):
         for line, seqs in kept.items():
             when, what = changes.get(line, ((), ()))
@@ -36,7 +36,12 @@ def held(catalogue: Catalogue, versions: Collection[int]) -> set[ContentId]:
                 content = _inherited(changes, springs, line)
                 if content is not None:
                     found.add(content)
-    return {ContentId(content) for content in found}
+    return found
+
+
+def named_beside(catalogue: Catalogue, others: Collection[ContentId]) -> set[ContentId]:
+    """Every content that any version names, without these."""
+    return {content for content in history.each_content(catalogue) if content not in others}
 
 
 def named(catalogue: Catalogue) -> set[ContentId]:
@@ -90,25 +95,25 @@ def _springs(catalogue: Catalogue) -> dict[int, tuple[int | None, int | None]]:
 
 
 def _paths(catalogue: Catalogue) -> Iterator[_Rows]:
-    """For each path of history what it held, and when. Reads every version's record."""
-    rows: list[tuple[str, int, int, bytes | None]] = []
-    lines = catalogue.db.execute("SELECT seq, line FROM versions ORDER BY place, offset, inner").fetchall()
-    for seq, line in lines:
-        rows.extend(
-            (change.path, line, seq, None if change.entry is None else bytes(change.entry.content))
-            for change in history.changes_of(catalogue, seq)
-        )
-    rows.sort(key=lambda row: (row[0], row[2]))
+    """For each path of history what it held, and when."""
+    rows: Iterator[tuple[str, int, int, int]] = catalogue.db.execute(
+        "SELECT name, line, changes.seq, gone FROM paths CROSS JOIN changes USING (path) "
+        "CROSS JOIN versions USING (seq) ORDER BY name, changes.seq"
+    )
+    rows, again = tee(rows)
+    found = history.rows_since(catalogue, ((name, seq) for name, _, seq, gone in again if not gone))
     for _, group in groupby(rows, key=lambda row: row[0]):
         changes: _Rows = {}
-        for _, line, seq, content in group:
+        for _, line, seq, gone in group:
             when, what = changes.setdefault(line, ([], []))
             when.append(seq)
-            what.append(content)
+            what.append(None if gone else ContentId(next(found)[2][2]))
         yield changes
 
 
-def _inherited(changes: _Rows, springs: dict[int, tuple[int | None, int | None]], line: int) -> bytes | None:
+def _inherited(
+    changes: _Rows, springs: dict[int, tuple[int | None, int | None]], line: int
+) -> ContentId | None:
     parent, upto = springs[line]
     while parent is not None and upto is not None:
         when, what = changes.get(parent, ((), ()))

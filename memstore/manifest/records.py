@@ -6,8 +6,7 @@ order in which they were made, so that reading many of them decodes each group o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Final, TypeVar
 
 from memstore.errors import DamagedData
@@ -158,17 +157,32 @@ def change_at(catalogue: Catalogue, seq: int, path: str) -> tuple[int, Change]:
 def contents(catalogue: Catalogue, *, since: int = 0, lost: bool = False) -> set[ContentId]:
     """Every content that some version names, of those entered after `since` (a seq). Raises `DamagedData` for a
     record that cannot be read, unless it is to be passed over (`lost`)."""
-    found: set[bytes] = set()
+    return set(each_content(catalogue, since=since, lost=lost))
+
+
+def each_content(catalogue: Catalogue, *, since: int = 0, lost: bool = False) -> Iterator[ContentId]:
+    """The same one after the other, as often as it is named: there may be a million."""
     rows = catalogue.db.execute(
         "SELECT seq FROM versions WHERE seq > ? ORDER BY place, offset, inner", (since,)
     ).fetchall()
     for (seq,) in rows:
         try:
-            found.update(row[4] for row in rows_of(encoded(catalogue, seq))[1] if len(row) > _REMOVES)
+            yield from (
+                ContentId(row[4]) for row in rows_of(encoded(catalogue, seq))[1] if len(row) > _REMOVES
+            )
         except DamagedData:
             if not lost:
                 raise
-    return {ContentId(content) for content in found}
+
+
+def sizes_of(catalogue: Catalogue, wanted: Collection[ContentId]) -> set[int]:
+    """The sizes, in bytes, that versions give for these contents. Raises `DamagedData`."""
+    found: set[int] = set()
+    for (seq,) in catalogue.db.execute("SELECT seq FROM versions ORDER BY place, offset, inner").fetchall():
+        found.update(
+            row[3] for row in rows_of(encoded(catalogue, seq))[1] if len(row) > _REMOVES and row[4] in wanted
+        )
+    return found
 
 
 # -- manifests ---------------------------------------------------------------------------------------------
@@ -186,25 +200,43 @@ def entry_at(catalogue: Catalogue, seq: int, path: str) -> tuple[int, int, bytes
 def entries_at(catalogue: Catalogue, seq: int, under: str = "") -> Iterator[tuple[str, int, int, bytes, int]]:
     """(path, kind, size, content, modified) of a version, in the order of the paths' UTF-8 bytes; under a
     folder (or of one file) only, where given."""
-    changed = catalogue.last_changes(seq, under)
+    for path, _, row in rows_since(catalogue, catalogue.last_changes(seq, under)):
+        yield path, *row
+
+
+def rows_since(catalogue: Catalogue, changed: Iterable[tuple[str, int]]) -> Iterator[tuple[str, int, Row]]:
+    """(path, version, what the path holds since that version) of each (path, version that changed it and left
+    something), in their order, which is that of the paths."""
     walks: dict[int, _Walk] = {}
-    while some := list(islice(changed, AT_ONCE)):
+    for some in _stretches(changed):
         wanted: dict[int, set[str]] = {}
         for path, at in some:
             wanted.setdefault(at, set()).add(path)
-        rows: dict[str, Row] = {}
+        rows: dict[int, dict[str, Row]] = {}
         for at in sorted(wanted):
             walk = walks.get(at)
             if walk is None:
                 record = encoded(catalogue, at)
                 if len(record) < LARGE:
-                    rows.update(_rows(record, wanted[at]))
+                    rows[at] = _rows(record, wanted[at])
                     continue
                 # More of its paths are to come: it is read once for all of them.
                 walk = walks[at] = _Walk(record)
-            rows.update(walk.upto(some[-1][0], wanted[at]))
-        for path, _ in some:
-            yield path, *rows[path]
+            rows[at] = walk.upto(some[-1][0], wanted[at])
+        for path, at in some:
+            yield path, at, rows[at][path]
+
+
+def _stretches(changed: Iterable[tuple[str, int]]) -> Iterator[list[tuple[str, int]]]:
+    """So many at a time, those of one path together."""
+    some: list[tuple[str, int]] = []
+    for row in changed:
+        if len(some) >= AT_ONCE and row[0] != some[-1][0]:
+            yield some
+            some = []
+        some.append(row)
+    if some:
+        yield some
 
 
 class _Walk:

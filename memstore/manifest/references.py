@@ -68,6 +68,11 @@ class References:
         return self._taken
 
 
+def looks_like_one(path: str) -> bool:
+    """Whether a path is named as references are."""
+    return path.startswith(FOLDER) and _STAMP.search(path.rpartition("/")[2]) is not None
+
+
 def between(catalogue: Catalogue, first_ms: int, last_ms: int) -> Iterator[Reference]:
     """The references that versions of those times recorded, both ends included."""
     versions = catalogue.db.execute(

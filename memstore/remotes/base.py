@@ -203,9 +203,9 @@ class MirrorTarget(Protocol):
         its path. Twins: the one memsync made, else the oldest.
         """
 
-    def walk(self, *, trashed: bool = False) -> Iterator[MirrorFile]:
-        """Every file of the mirror that this remote can see, `Archive/` included, the store's half not; with
-        `trashed` also those in the trash, where there is one."""
+    def walk(self, below: str = "", *, trashed: bool = False) -> Iterator[MirrorFile]:
+        """Every file of the mirror that this remote can see (of that folder of it, if it is there), `Archive/`
+        included, the store's half not; with `trashed` also those in the trash, where there is one."""
 
     def fetch(self, handle: str) -> bytes:
         """The bytes that are there now."""

@@ -146,16 +146,16 @@ class FolderRemote:
             self._expect_root()
             return [self._look(path if handle is None else handle) for path, handle in files]
 
-    def walk(self, *, trashed: bool = False) -> Iterator[MirrorFile]:  # noqa: ARG002 - there is no trash
+    def walk(self, below: str = "", *, trashed: bool = False) -> Iterator[MirrorFile]:  # noqa: ARG002 - no trash
         """Paths come as the file system has them, unchecked. Symlinks are neither shown nor followed."""
         with self._trouble("could not list"):
             self._expect_root()
-        folders = [""]
+            folders = [below] if real_folder(self.root, below) else []
         while folders:
             folder = folders.pop()
             with self._trouble("could not list"):
                 names = self._names(os.path.join(self.root, folder))
-            below = []
+            deeper = []
             for name in names:
                 if name.startswith(files.TEMPORARY_PREFIX) or name.casefold() == STORE:
                     continue
@@ -165,8 +165,8 @@ class FolderRemote:
                 if facts is not None and stat.S_ISREG(facts.st_mode):
                     yield _seen(path, facts)
                 elif facts is not None and stat.S_ISDIR(facts.st_mode):
-                    below.append(path)
-            folders += reversed(below)
+                    deeper.append(path)
+            folders += reversed(deeper)
 
     def fetch(self, handle: str) -> bytes:
         path = self._mirror_path(handle)

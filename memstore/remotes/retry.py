@@ -202,9 +202,9 @@ class Retrying:
     def look(self, files: Sequence[tuple[str, str | None]]) -> Sequence[MirrorFile | None]:
         return self._retry.run(lambda: self._inner.look(files))
 
-    def walk(self, *, trashed: bool = False) -> Iterator[MirrorFile]:
+    def walk(self, below: str = "", *, trashed: bool = False) -> Iterator[MirrorFile]:
         """The listing is made whole before the first file of it is given."""
-        return iter(self._retry.run(lambda: [*self._inner.walk(trashed=trashed)]))
+        return iter(self._retry.run(lambda: [*self._inner.walk(below, trashed=trashed)]))
 
     def fetch(self, handle: str) -> bytes:
         return self._retry.run(lambda: self._inner.fetch(handle))

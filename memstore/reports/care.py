@@ -114,6 +114,8 @@ class GcReport(NamedTuple):
     deleted_bytes: int = 0
     waiting: int = 0
     """Marked packs that stay until every device has pushed, or was silent for long."""
+    trimmed: int = 0
+    """Files of the mirror's `Archive/` that held what left, and were removed there."""
     dry_run: bool = False
     notes: tuple[str, ...] = ()
     error: dict[str, object] | None = None
@@ -134,6 +136,7 @@ class GcReport(NamedTuple):
                 "deleted": self.deleted,
                 "deleted_bytes": self.deleted_bytes,
                 "waiting": self.waiting,
+                "archive_removed": self.trimmed,
             },
             "notes": list(self.notes),
         }

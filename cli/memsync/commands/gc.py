@@ -115,16 +115,17 @@ def _show(page: render.Page, report: GcReport) -> None:
         page.line(
             f"  here {packs} ({before}) before, {render.plural(report.packs_after, 'pack')} ({after}) now"
         )
-    if report.marked:
-        page.line(
-            f"  on the remote {render.plural(report.marked, 'pack')} marked, to be deleted by a later run"
-        )
+    if report.trimmed:
+        page.line(f"  in the readable copy {render.plural(report.trimmed, 'file')} of Archive/ removed")
     if report.deleted:
         freed = render.size(report.deleted_bytes)
         page.line(f"  on the remote {render.plural(report.deleted, 'pack')} deleted ({freed})")
-    if report.waiting:
+    if report.marked or report.waiting:
+        all_marked = max(report.marked, report.waiting)
+        new = f" ({report.marked} of them just now)" if 0 < report.marked < all_marked else ""
         page.line(
-            f"  on the remote {render.plural(report.waiting, 'marked pack')} still waiting for other devices or time"
+            f"  on the remote {render.plural(all_marked, 'pack')} marked to go{new}; a later 'memsync gc' deletes "
+            "what every device has seen and gc.grace_hours are over for"
         )
     for note in report.notes:
         page.line(render.visible(note))

@@ -68,22 +68,26 @@ class DriveMirror:
         )
         return seen
 
-    def walk(self, *, trashed: bool = False) -> Iterator[MirrorFile]:
+    def walk(self, below: str = "", *, trashed: bool = False) -> Iterator[MirrorFile]:
         """Names that no path can hold are shown with `_` for what can't be; Google's own formats are not."""
         paths = {self._layout.id("root"): ""}
+        wanted = f"{below}/" if below else ""
         while paths:
-            below: dict[str, str] = {}
+            next_level: dict[str, str] = {}
             for row in self._children([*paths], trashed=trashed):
                 path = paths.get((row.get("parents") or [""])[0])
                 if path is None:
                     continue
                 if is_folder(row):
-                    if row["id"] != self._layout.id("store"):
-                        below[row["id"]] = posixpath.join(path, shown_name(row.get("name")))
-                elif "md5Checksum" in row:
+                    folder = posixpath.join(path, shown_name(row.get("name"))) + "/"
+                    if row["id"] != self._layout.id("store") and (
+                        folder.startswith(wanted) or wanted.startswith(folder)
+                    ):
+                        next_level[row["id"]] = folder[:-1]
+                elif "md5Checksum" in row and f"{path}/".startswith(wanted):
                     self._rows[row["id"]] = row
                     yield self._file(row, path)
-            paths = below
+            paths = next_level
 
     def fetch(self, handle: str) -> bytes:
         doing = "reading a file of the mirror"

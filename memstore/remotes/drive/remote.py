@@ -174,8 +174,8 @@ class DriveRemote:
     def look(self, files: Sequence[tuple[str, str | None]]) -> Sequence[MirrorFile | None]:
         return self._mirror.look(files)
 
-    def walk(self, *, trashed: bool = False) -> Iterator[MirrorFile]:
-        return self._mirror.walk(trashed=trashed)
+    def walk(self, below: str = "", *, trashed: bool = False) -> Iterator[MirrorFile]:
+        return self._mirror.walk(below, trashed=trashed)
 
     def fetch(self, handle: str) -> bytes:
         return self._mirror.fetch(handle)
