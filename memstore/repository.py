@@ -91,8 +91,10 @@ class Repository:
             lock = locks.take(os.path.join(self.state, LOCK_NAME), seconds)
         except TimeoutError:
             raise StoreLocked(
-                f"another process has held the store for {seconds:g} s",
-                hint="wait for it to end, or give a longer lock_timeout (MEMSYNC_LOCK_TIMEOUT)",
+                f"another process has held the store for {seconds:g} s"
+                if seconds
+                else "another process holds the store, and lock_timeout = 0 says not to wait for it",
+                hint="wait for it to end, or give a longer lock_timeout (MEMSYNC_LOCK_TIMEOUT, in seconds)",
             ) from None
         except OSError as error:
             raise files.disk_error(error, "could not lock", self.state) from error
