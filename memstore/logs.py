@@ -7,11 +7,12 @@ functions return the sentence that the caller adds to its warnings, or None when
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from memstore import files
-from memstore.errors import DiskTrouble
+from memstore.errors import MemsyncError
 from memstore.ids import ContentId
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 LOCK_NAME: Final = "logs.lock"
 LOCK_SECONDS: Final = 10.0
 """How long an append waits for another; the holder only writes one line, and a dead one holds nothing."""
+
+_AT_ONCE: Final = 4096
+"""Lines of one write."""
 
 UploadStatus = Literal["success", "fail", "skipped", "token_missing"]
 
@@ -78,39 +82,52 @@ def timestamp(time_ms: int) -> str:
     return datetime.fromtimestamp(time_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def log_uploads(workspace: Workspace, lines: Sequence[UploadLine], *, locked: bool = False) -> str | None:
+def log_uploads(workspace: Workspace, lines: Iterable[UploadLine], *, locked: bool = False) -> str | None:
     """Append to the upload_log; a warning, or None. `locked`: the caller holds the store's lock."""
     return _append(workspace, workspace.upload_log, lines, locked)
 
 
-def log_archived(workspace: Workspace, lines: Sequence[ArchiveLine], *, locked: bool = False) -> str | None:
+def log_archived(workspace: Workspace, lines: Iterable[ArchiveLine], *, locked: bool = False) -> str | None:
     """Append to the archive_log; a warning, or None. `locked`: the caller holds the store's lock."""
     return _append(workspace, workspace.archive_log, lines, locked)
 
 
 def _append(
-    workspace: Workspace, path: str, lines: Sequence[UploadLine | ArchiveLine], locked: bool
+    workspace: Workspace, path: str, lines: Iterable[UploadLine | ArchiveLine], locked: bool
 ) -> str | None:
-    if not lines:
-        return None
-    import json
-
-    # What UTF-8 can't hold (a name with stray bytes) becomes `\udcff`, which JSON reads as it was.
-    text = "".join(json.dumps(line.as_json(), ensure_ascii=False) + "\n" for line in lines)
-    data = text.encode("utf-8", "backslashreplace")
+    parts = _encoded(lines)
     try:
+        first = next(parts, None)
+        if first is None:
+            return None
         if locked:
-            _append_whole(path, data)
+            _append_all(path, chain([first], parts))
         else:
             import filelock  # 45 ms
 
             with filelock.FileLock(os.path.join(workspace.state, LOCK_NAME), timeout=LOCK_SECONDS):
-                _append_whole(path, data)
-    except DiskTrouble as error:
+                _append_all(path, chain([first], parts))
+    except MemsyncError as error:
         return f"the log was not written: {error.message}"
     except (OSError, TimeoutError) as error:  # filelock's Timeout is a TimeoutError
         return f"the log was not written: {path}: {error}"
     return None
+
+
+def _encoded(lines: Iterable[UploadLine | ArchiveLine]) -> Iterator[bytes]:
+    """Lines as they are written, so many at a time: there may be a million."""
+    rest = iter(lines)
+    while some := list(islice(rest, _AT_ONCE)):
+        import json  # mostly there are none
+
+        # What UTF-8 can't hold (a name with stray bytes) becomes `\udcff`, which JSON reads as it was.
+        text = "".join(json.dumps(line.as_json(), ensure_ascii=False) + "\n" for line in some)
+        yield text.encode("utf-8", "backslashreplace")
+
+
+def _append_all(path: str, parts: Iterable[bytes]) -> None:
+    for part in parts:
+        _append_whole(path, part)
 
 
 def _append_whole(path: str, data: bytes) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
@@ -20,7 +21,7 @@ from memstore.manifest import history
 from memstore.manifest.history import Found
 from memstore.manifest.version import decode
 from memstore.objects import encoding
-from memstore.objects.catalogue import Catalogue, Location, PlaceKind, key_of, path_of
+from memstore.objects.catalogue import Catalogue, Location, PlaceKind, kept_cost, key_of, path_of
 from memstore.objects.connection import CatalogueDamaged
 from memstore.objects.pack import MetadataRecord, Tail, check_header, read_tail
 from memstore.objects.reader import ObjectReader
@@ -28,6 +29,8 @@ from memstore.objects.record import Encoding, Header, RecordKind
 from memstore.objects.segment import Group, Segment
 from memstore.objects.tombstone import ANY_FORGOTTEN, FORGOTTEN, Tombstone
 
+AT_ONCE: Final = 100_000
+"""Objects that are entered together, in the order of the table: the more, the sooner; and 20 MB."""
 COSTS_UNSURE: Final = "costs unsure"
 """A fact of the catalogue, while some object's base has not been met yet."""
 
@@ -190,32 +193,23 @@ def enter_tail(catalogue: Catalogue, name: str, tail: Tail) -> list[Found]:
     """Enter a pack's objects; its versions are for `enter_versions`, once all packs are in."""
     place = catalogue.add_place(PlaceKind.PACK, name, tail.size)
     costs: dict[int, int] = {}
-    rows: list[Location] = []
+    bases = {key_of(base) for base in tail.entries.bases()}
+    places: list[tuple[int, int, int]] = []
     for entry in tail.entries:
         key, base = key_of(entry.key), key_of(entry.base) if entry.base else None
         cost = _cost(catalogue, costs, entry.raw, entry.rank, base)
-        costs[key] = min(cost, costs.get(key, cost))
-        rows.append(
-            Location(
-                key,
-                place,
-                entry.offset,
-                -1,
-                entry.kind,
-                entry.encoding,
-                entry.length,
-                entry.raw,
-                entry.stored,
-                base,
-                entry.rank,
-                cost,
-            )
-        )
-    rows.extend(
+        if key in bases:
+            costs[key] = min(cost, costs.get(key, cost))
+        places.append((key, entry.offset, cost))
+        if len(places) >= AT_ONCE:
+            catalogue.add_contents(place, places)
+            places.clear()
+    catalogue.add_contents(place, places)
+    rows = [
         _metadata_location(catalogue, costs, record.header, place, record.group, record.inner)
         for record in tail.metadata
         if record.header.id
-    )
+    ]
     catalogue.add_objects(rows)
     for record in tail.metadata:
         if record.header.kind == RecordKind.TOMBSTONE:
@@ -271,12 +265,27 @@ def _cost(catalogue: Catalogue, costs: dict[int, int], raw: int, rank: int, base
 
 def settle_costs(catalogue: Catalogue) -> None:
     """Packs come in the order of their names, a delta perhaps before its base: now all are here."""
-    rows = [row for place in catalogue.places().values() for _, row in catalogue.objects_in(place[0])]
+    keys, costs = array("q"), array("q")  # of what decodes alone, of which there may be a million
+    deltas: list[Location] = []
+    settled: list[Location] = []
+    for place in catalogue.places().values():
+        for _, row in catalogue.objects_in(place[0]):
+            if row.base is not None:
+                deltas.append(row)
+                continue
+            cost = encoding.own_cost(row.raw)
+            keys.append(row.key)
+            costs.append(cost)
+            if kept_cost(cost) != row.cost:
+                settled.append(row._replace(cost=cost))
+    bases = {row.base for row in deltas}
     best: dict[int, int] = {}
+    for key, cost in zip(keys, costs, strict=True):
+        if key in bases:
+            best[key] = min(cost, best.get(key, cost))
     this_rank: dict[int, int] = {}
-    settled = []
     last = 0
-    for row in sorted(rows, key=lambda row: row.rank):
+    for row in sorted(deltas, key=lambda row: row.rank):
         if row.rank != last:
             best = this_rank | best  # of several forms a reader takes the one of lowest rank
             this_rank, last = {}, row.rank
@@ -284,7 +293,7 @@ def settle_costs(catalogue: Catalogue) -> None:
         if row.base is not None:
             cost += best.get(row.base, cost * row.rank)
         this_rank[row.key] = min(cost, this_rank.get(row.key, cost))
-        if cost != row.cost:
+        if kept_cost(cost) != row.cost:
             settled.append(row._replace(cost=cost))
     catalogue.add_objects(settled)
     catalogue.db.execute("DELETE FROM facts WHERE name = ?", (COSTS_UNSURE,))
@@ -385,7 +394,7 @@ def _enter_group(catalogue: Catalogue, segment: Segment, group: Group, place: in
     costs: dict[int, int] = {}
     rows: list[Location] = []
     found: list[Found] = []
-    for header, offset in group.records:
+    for header, offset in segment.records(group):
         if header.kind == RecordKind.VERSION:
             payload = segment.read_at(offset + header.length, header.stored)
             plain = encoding.decode(header.encoding, payload, header.raw)
@@ -394,6 +403,10 @@ def _enter_group(catalogue: Catalogue, segment: Segment, group: Group, place: in
             rows.append(_metadata_location(catalogue, costs, header, place, offset, -1))
             if header.kind == RecordKind.TOMBSTONE:
                 _note_forgotten(catalogue, segment.read_at(offset + header.length, header.stored))
+            if len(rows) >= AT_ONCE:
+                catalogue.add_objects(rows)  # where a base that comes again is looked for
+                rows.clear()
+                costs.clear()
     catalogue.add_objects(rows)
     return found
 

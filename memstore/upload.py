@@ -106,7 +106,7 @@ def _is_carried(store: Store, path: str) -> bool:
     from memstore.actions import carried, remote_state
 
     state = remote_state.load(store.repository)
-    return state is not None and path in carried.of_unsent(store.repository, state)
+    return state is not None and carried.carries(store.repository, state, path)
 
 
 def _relative(store: Store, place: str) -> str:

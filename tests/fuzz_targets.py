@@ -30,7 +30,8 @@ from memstore.merging import keyed
 from memstore.objects import encoding
 from memstore.objects.catalogue import Catalogue
 from memstore.objects.file_header import pack_file_header
-from memstore.objects.pack import MAGIC, _unpack_index, check_header, read_group, read_tail
+from memstore.objects.pack import MAGIC, check_header, read_group, read_tail
+from memstore.objects.pack_index import Index
 from memstore.objects.reader import parse_recipe
 from memstore.objects.record import Encoding, Header, RecordKind, parse_header
 from memstore.objects.segment import Segment, _commit_record, _group_hash
@@ -107,7 +108,7 @@ def group(data: bytes) -> None:
 
 
 def index(data: bytes) -> None:
-    list(_unpack_index(data, 1 << 20))
+    list(Index(data, 1 << 20))
 
 
 def pack(data: bytes) -> None:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from memsync import render
 from memsync.progress import ProgressLine
 
-from memstore.manifest.version import ChangeKind
+from memstore.ids import ContentId, VersionId
+from memstore.manifest.version import Change, ChangeKind, Entry, Kind, Meta, Version
 
 
 @given(st.text())
@@ -177,3 +178,15 @@ def test_a_clock_that_remembers_the_day_shows_what_the_system_shows(zone: str, t
             render.local_time(moment) for moment in times
         ]
     time.tzset()
+
+
+@pytest.mark.parametrize("count", [0, 1, 999, 1000, 1001, 3500])
+def test_a_version_in_pieces_is_the_document_that_it_is_as_a_whole(count: int) -> None:
+    entry = Entry("a", Kind.FILE, 1, ContentId.of(b"a"), 0)
+    changes = tuple(
+        Change(f"{number:04}", ChangeKind.ADD, entry._replace(path=f"{number:04}")) for number in range(count)
+    )
+    version = Version(VersionId.of(b"v"), (), 1, 0, "here", "0" * 8, Meta("note"), changes)
+    pieces = list(render.version_document(version))
+    assert json.loads("".join(pieces)) == version.as_json()
+    assert max(map(len, pieces)) < 200_000

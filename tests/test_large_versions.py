@@ -12,7 +12,7 @@ from memstore import writer
 from memstore.actions import ingest
 from memstore.errors import DamagedData
 from memstore.ids import ContentId, VersionId
-from memstore.manifest import outline, records
+from memstore.manifest import history, outline, records
 from memstore.manifest import version as versions
 from memstore.manifest.version import Change, ChangeKind, Entry, Kind, Meta, Version
 from memstore.objects.record import RecordKind
@@ -62,10 +62,19 @@ def both_ways(raw: bytes) -> tuple[Version | None, Version | None]:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(versions, "LARGE", limit)
             try:
-                answers.append(versions.decode(raw))
+                answers.append(unpacked(versions.decode(raw)))
             except DamagedData:
                 answers.append(None)
     return answers[0], answers[1]
+
+
+def unpacked(version: Version) -> Version:
+    """With its changes as objects, which those of a large version are not."""
+    changes = tuple(version.changes)
+    assert len(version.changes) == len(changes)
+    assert [version.changes[at] for at in range(len(changes))] == list(changes)
+    assert tuple(version.changes[1:4]) == changes[1:4]
+    return version._replace(changes=changes)
 
 
 @given(changes())
@@ -78,7 +87,7 @@ def test_change_by_change_gives_the_same_version(made: list[Change]) -> None:
         known = [versions.decode_known(raw, whole.id, under) for under in ("", "a", "é/b")]
         rows = versions.rows_of(raw)
         patch.setattr(versions, "LARGE", 0)
-        assert [versions.decode_known(raw, whole.id, under) for under in ("", "a", "é/b")] == known
+        assert [unpacked(versions.decode_known(raw, whole.id, under)) for under in ("", "a", "é/b")] == known
         time_ms, again = versions.rows_of(raw)
         assert (time_ms, list(again)) == (rows[0], list(rows[1]))
 
@@ -121,6 +130,7 @@ def large(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (versions, records):
         monkeypatch.setattr(module, "LARGE", 0)
     monkeypatch.setattr(records, "AT_ONCE", 3)
+    monkeypatch.setattr(history, "_AT_ONCE", 3)
 
 
 def test_every_manifest_and_every_difference_is_that_of_a_plain_model(memory: Memory, large: None) -> None:
@@ -161,6 +171,36 @@ def test_every_manifest_and_every_difference_is_that_of_a_plain_model(memory: Me
                 }
                 assert told == wanted
     assert memory.store.verify().ok
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3, 7, 1000])
+def test_a_manifest_takes_another_s_place_a_stretch_at_a_time(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(history, "_AT_ONCE", at_once)
+    dice = random.Random(at_once)
+    seqs: list[int | None] = [None]
+    for turn in range(6):
+        for number in range(9):
+            place = memory.data / f"{number}.txt"
+            if dice.random() < 0.5:
+                memory.write(place.name, f"{turn} {dice.randrange(2)}\n")
+            elif place.exists():
+                place.unlink()
+        if memory.store.commit(allow_deletions=True) is not None:
+            seqs.append(memory.repository.head_seq())
+    catalogue = memory.repository.catalogue
+    for _ in range(30):
+        seq = dice.choice(seqs)
+        before = {row[0]: row for row in catalogue.tree()}
+        different = {row[0]: row[1:] for row in history.tree_against(catalogue, dice.choice(seqs[1:]) or 0)}
+        assert all(old != new for old, new in different.values())
+        history.replace_tree(catalogue, seq)
+        wanted = [] if seq is None else list(history.entries_at(catalogue, seq))
+        assert [row[:5] for row in catalogue.tree()] == wanted
+        for row in catalogue.tree():
+            if before.get(row[0], ())[:5] == row[:5]:
+                assert before[row[0]] == row, "what stays the same keeps what is known of its file"
 
 
 def test_contents_that_are_entered_before_their_commit_count_with_it(

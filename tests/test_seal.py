@@ -73,7 +73,7 @@ def test_all_versions_and_objects_move_to_one_pack_and_the_old_log_goes(memory: 
     (after,) = names(memory, "segments")
     assert after != before
     segment = Segment(str(memory.state / "segments" / after))
-    assert [(group.records, group.head) for group in segment.scan().groups] == [([], memory.store.head())]
+    assert [(group.records, group.head) for group in segment.scan().groups] == [(0, memory.store.head())]
     segment.close()
     kinds = memory.repository.catalogue.db.execute(
         "SELECT DISTINCT places.kind FROM objects JOIN places USING (place) UNION "

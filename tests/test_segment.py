@@ -41,7 +41,7 @@ def add(segment: Segment, *contents: bytes) -> None:
 def contents(segment: Segment) -> list[list[bytes]]:
     """Of each good group but the first, which is empty."""
     return [
-        [segment.read_at(offset + header.length, header.stored) for header, offset in group.records]
+        [segment.read_at(offset + header.length, header.stored) for header, offset in segment.records(group)]
         for group in segment.scan().groups[1:]
     ]
 

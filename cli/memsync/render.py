@@ -12,6 +12,7 @@ import re
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -39,6 +40,8 @@ _DONE: Final = ("added", "appended", "replaced", "deleted", "archived")
 _UNSAFE: Final = "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 _UNSAFE_NAME: Final = "[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 _PAGE_BYTES: Final = 1 << 15
+_CHANGES_AT_ONCE: Final = 1000
+"""Of a version that is written as a document."""
 
 
 def visible(text: str) -> str:
@@ -268,3 +271,16 @@ def document(answer: Mapping[str, Any] | Sequence[Any]) -> str:
     encoding = (getattr(sys.stdout, "encoding", None) or "ascii").lower().replace("-", "")
     terminal = sys.stdout.isatty()
     return json.dumps(answer, ensure_ascii=encoding != "utf8", indent=2 if terminal else None)
+
+
+def version_document(version: Version) -> Iterator[str]:
+    """The document of a version in pieces, for it may have a million changes."""
+    if len(version.changes) <= _CHANGES_AT_ONCE or sys.stdout.isatty():
+        yield document(version.as_json())
+        return
+    yield document(version._replace(changes=()).as_json()).removesuffix("]}")
+    rows, comma = iter(version.changes), ""
+    while some := [change.as_json() for change in islice(rows, _CHANGES_AT_ONCE)]:
+        yield comma + document(some)[1:-1]
+        comma = ", "
+    yield "]}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -29,20 +30,22 @@ def dry_run(
     for name, (place, kind, end) in catalogue.places().items():
         if name in sent:
             continue
-        contents = [row for _, row in catalogue.objects_in(place) if row.kind == RecordKind.CONTENT]
-        objects += len(contents)
+        contents = sum(row.kind == RecordKind.CONTENT for _, row in catalogue.objects_in(place))
+        objects += contents
         size += end if kind == PlaceKind.PACK or versions else 0  # a segment becomes a pack of about its size
         packs += bool(contents) and kind == PlaceKind.PACK
         open_segment |= bool(contents) and kind == PlaceKind.SEGMENT
     counts = MirrorCounts()
     if mirror and repository.workspace.config.mirror_enabled:
-        steps = list(mirror_plan.steps(repository, paths))
-        size += sum(step.entry.size for step in steps if step.entry is not None)
-        planned = [step.work for step in steps]
+        planned: Counter[mirror_plan.Work] = Counter()
+        for step in mirror_plan.steps(repository, paths):
+            size += step.entry.size if step.entry is not None else 0
+            planned[step.work] += 1
+        work = mirror_plan.Work
         counts = MirrorCounts(
-            created=sum(work in (mirror_plan.Work.CREATE, mirror_plan.Work.REPLACE) for work in planned),
-            updated=planned.count(mirror_plan.Work.UPDATE),
-            moved=sum(work in (mirror_plan.Work.REPLACE, mirror_plan.Work.RETIRE) for work in planned),
+            created=planned[work.CREATE] + planned[work.REPLACE],
+            updated=planned[work.UPDATE],
+            moved=planned[work.REPLACE] + planned[work.RETIRE],
         )
     anything = versions or any(counts.as_json().values())
     return PushReport(

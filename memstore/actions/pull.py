@@ -148,7 +148,7 @@ def _kind(step: Step) -> ChangeKind:
 
 
 def _steps(repository: Repository, target: VersionId) -> Iterator[Step]:
-    """How `Data/` must change to go from HEAD to a version: found by SQL, only what differs is made objects."""
+    """How `Data/` must change to go from HEAD to a version: only what differs is made objects."""
     for path, old, new in history.tree_against(repository.catalogue, repository.seq(target)):
         yield Step(path, _entry(path, old), _entry(path, new))
 

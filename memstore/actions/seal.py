@@ -161,7 +161,7 @@ def _records(repository: Repository, segment: Segment, scan: Scan) -> Iterator[P
     place = repository.catalogue.places().get(segment.name)
     yield from salvage.sound(repository, segment, scan, None if place is None else place[0])
     for group in scan.groups:
-        yield from group.records
+        yield from segment.records(group)
 
 
 def _pack_places(repository: Repository) -> set[int]:

@@ -7,6 +7,7 @@ after the other, in the order of the paths' UTF-8 bytes (docs/format.md, "Manife
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import islice
 from types import MappingProxyType
 from typing import Final, NamedTuple, Protocol
 
@@ -16,10 +17,12 @@ from memstore.ids import ManifestId, VersionId
 from memstore.manifest.records import (
     changes_of,
     contents,
+    each_content,
     entries_at,
     entry_at,
     outlines_of,
     path_history,
+    rows_since,
     version_of,
     versions_of,
 )
@@ -30,6 +33,8 @@ from memstore.objects.record import PIECE_LIMIT
 
 NOWHERE: Final = 0
 """The place of a version whose record is lost, and for which an empty one stands in (`salvage`)."""
+_AT_ONCE: Final = 10_000
+"""Changes of a version that are entered together."""
 _PATHS: Final = "paths"
 """A fact of the catalogue: how many paths it has numbered."""
 
@@ -70,7 +75,6 @@ def add_version(
         return False
     first = parents[0] if parents else None
     line = _line_after(catalogue, first)
-    weight = sum(change.change != ChangeKind.ADD for change in version.changes)
     cursor = db.execute(
         "INSERT INTO versions (id, time, generation, line, parent, weight, place, offset, inner) "
         "VALUES (?,?,?,?,?,?,?,?,?)",
@@ -80,7 +84,7 @@ def add_version(
             version.generation,
             line,
             first,
-            weight,
+            0,
             place,
             offset,
             inner,
@@ -97,7 +101,8 @@ def add_version(
     db.executemany("DELETE FROM heads WHERE seq = ?", [(parent,) for parent in parents])
     db.execute("INSERT INTO heads VALUES (?)", (seq,))
     db.execute("DELETE FROM strays WHERE id = ?", (version.id,))
-    _add_changes(catalogue, version, seq)
+    weight = _add_changes(catalogue, version, seq)
+    db.execute("UPDATE versions SET weight = ? WHERE seq = ?", (weight, seq))
     return True
 
 
@@ -131,28 +136,39 @@ def change_rows(version: Version) -> Iterator[tuple[str, int, int, int]]:
         yield path, int(change), int(entry is None), int(archived_as is not None)
 
 
-def _add_changes(catalogue: Catalogue, version: Version, seq: int) -> None:
+def _add_changes(catalogue: Catalogue, version: Version, seq: int) -> int:
+    """Enter a version's changes; how many of them add nothing new."""
     db, rows = catalogue.db, change_rows(version)
-    if catalogue.fact(_PATHS) is None:  # a first version: its paths are all new, and come in their order
-        db.executemany(
-            "INSERT INTO paths VALUES (?, ?)",
-            ((change.path, number) for number, change in enumerate(version.changes, start=1)),
-        )
-        catalogue.set_fact(_PATHS, len(version.changes))
-        if all(row[1:] == _ADDED for row in change_rows(version)):
-            # 100,000 rows are not handed over one by one.
-            db.execute("INSERT INTO changes SELECT path, ?, ?, ?, ? FROM paths", (seq, *_ADDED))
-        else:
+    first = catalogue.fact(_PATHS) is None  # its paths are all new, and come in their order
+    number = weight = 0
+    only_added = True
+    while some := list(islice(rows, _AT_ONCE)):
+        weight += sum(row[1] != ChangeKind.ADD for row in some)
+        if first:
             db.executemany(
-                "INSERT INTO changes (path, seq, change, gone, archived) VALUES (?, ?, ?, ?, ?)",
-                ((number, seq, *row[1:]) for number, row in enumerate(rows, start=1)),
+                "INSERT INTO paths VALUES (?, ?)", ((row[0], at) for at, row in enumerate(some, number + 1))
             )
-        return
-    _add_paths(catalogue, [change.path for change in version.changes])
-    db.executemany(
-        "INSERT INTO changes (path, seq, change, gone, archived) SELECT path, ?, ?, ?, ? FROM paths WHERE name = ?",
-        ((seq, change, gone, archived, path) for path, change, gone, archived in rows),
-    )
+            number += len(some)
+            only_added = only_added and all(row[1:] == _ADDED for row in some)
+        else:
+            _add_paths(catalogue, (row[0] for row in some))
+            db.executemany(
+                "INSERT INTO changes (path, seq, change, gone, archived) "
+                "SELECT path, ?, ?, ?, ? FROM paths WHERE name = ?",
+                ((seq, *row[1:], row[0]) for row in some),
+            )
+    if not first:
+        return weight
+    catalogue.set_fact(_PATHS, number)
+    if only_added:
+        # 100,000 rows are not handed over one by one.
+        db.execute("INSERT INTO changes SELECT path, ?, ?, ?, ? FROM paths", (seq, *_ADDED))
+    else:
+        db.executemany(
+            "INSERT INTO changes (path, seq, change, gone, archived) VALUES (?, ?, ?, ?, ?)",
+            ((at, seq, *row[1:]) for at, row in enumerate(change_rows(version), start=1)),
+        )
+    return weight
 
 
 def _add_paths(catalogue: Catalogue, names: Iterable[str]) -> None:
@@ -219,20 +235,35 @@ def advance_tree(
 def replace_tree(catalogue: Catalogue, seq: int | None) -> None:
     """Make the table hold the manifest of that version, keeping the stat cache of what stays the same."""
     db = catalogue.db
-    db.execute(
-        "CREATE TEMP TABLE IF NOT EXISTS wanted (path TEXT PRIMARY KEY, kind, size, content, modified)"
-    )
-    db.execute("DELETE FROM wanted")
-    if seq is not None:
-        db.executemany("INSERT INTO wanted VALUES (?, ?, ?, ?, ?)", entries_at(catalogue, seq))
     catalogue.forget_still()
-    db.execute("DELETE FROM tree WHERE path NOT IN (SELECT path FROM wanted)")
-    db.execute(
-        "INSERT OR REPLACE INTO tree (path, kind, size, content, modified) "
-        "SELECT w.path, w.kind, w.size, w.content, w.modified FROM wanted w LEFT JOIN tree t USING (path) "
-        "WHERE t.path IS NULL OR t.content <> w.content OR t.kind <> w.kind OR t.modified <> w.modified"
+    wanted = iter(()) if seq is None else entries_at(catalogue, seq)
+    row, last, more = next(wanted, None), "", True
+    while more:
+        # Both in the order of their paths, a stretch at a time: neither is ever held whole.
+        page = db.execute(
+            "SELECT path, kind, content, modified FROM tree WHERE path > ? ORDER BY path LIMIT ?",
+            (last, _AT_ONCE),
+        ).fetchall()
+        more = len(page) == _AT_ONCE
+        last = page[-1][0] if page else ""
+        here = {path: facts for path, *facts in page}
+        fresh: list[tuple[str, int, int, bytes, int]] = []
+        while row is not None and (not more or row[0] <= last):
+            path, kind, size, content, modified = row
+            if here.pop(path, None) != [kind, content, modified]:
+                fresh.append((path, kind, size, content, modified))
+            row = next(wanted, None)
+            if len(fresh) == _AT_ONCE:
+                _put_into_tree(catalogue, fresh)
+        db.executemany("DELETE FROM tree WHERE path = ?", [(path,) for path in here])
+        _put_into_tree(catalogue, fresh)
+
+
+def _put_into_tree(catalogue: Catalogue, rows: list[tuple[str, int, int, bytes, int]]) -> None:
+    catalogue.db.executemany(
+        "INSERT OR REPLACE INTO tree (path, kind, size, content, modified) VALUES (?, ?, ?, ?, ?)", rows
     )
-    db.execute("DELETE FROM wanted")
+    rows.clear()
 
 
 def _folder_of(path: str) -> str:
@@ -293,24 +324,19 @@ def tree_against(
     catalogue: Catalogue, seq: int
 ) -> Iterator[tuple[str, tuple[int, int, bytes, int] | None, tuple[int, int, bytes, int] | None]]:
     """How HEAD's manifest differs from a version's, in path order: (path, HEAD's (kind, size, content,
-    modified), the version's); None where a side has no such path. Other times alone are no difference."""
-    db = catalogue.db
-    db.execute(
-        "CREATE TEMP TABLE IF NOT EXISTS wanted (path TEXT PRIMARY KEY, kind, size, content, modified)"
-    )
-    db.execute("DELETE FROM wanted")
-    db.executemany("INSERT INTO wanted VALUES (?, ?, ?, ?, ?)", entries_at(catalogue, seq))
-    columns = "t.kind, t.size, t.content, t.modified, w.kind, w.size, w.content, w.modified"
-    rows = db.execute(
-        f"SELECT path, {columns} FROM wanted w LEFT JOIN tree t USING (path) "
-        "WHERE t.content IS NOT w.content OR t.kind IS NOT w.kind UNION ALL "
-        f"SELECT path, {columns} FROM tree t LEFT JOIN wanted w USING (path) WHERE w.path IS NULL ORDER BY 1"
-    ).fetchall()
-    db.execute("DELETE FROM wanted")
-    for row in rows:
-        old = None if row[3] is None else (row[1], row[2], row[3], row[4])
-        new = None if row[7] is None else (row[5], row[6], row[7], row[8])
-        yield row[0], old, new
+    modified), the version's); None where a side has no such path. Other times alone are no difference. Who goes
+    through it leaves HEAD's manifest as it is meanwhile."""
+    heads, others = catalogue.tree(), entries_at(catalogue, seq)
+    head, other = next(heads, None), next(others, None)
+    while head is not None or other is not None:
+        path = min(row[0] for row in (head, other) if row is not None)
+        old = new = None
+        if head is not None and head[0] == path:
+            old, head = head[1:5], next(heads, None)
+        if other is not None and other[0] == path:
+            new, other = other[1:], next(others, None)
+        if old is None or new is None or (old[0], old[2]) != (new[0], new[2]):
+            yield path, old, new
 
 
 def is_ancestor(catalogue: Catalogue, older: int, newer: int) -> bool:
@@ -339,6 +365,7 @@ __all__ = [
     "changes_of",
     "checkpoint",
     "contents",
+    "each_content",
     "entries_at",
     "entry_at",
     "is_ancestor",
@@ -348,6 +375,7 @@ __all__ = [
     "path_history",
     "remember_stat",
     "replace_tree",
+    "rows_since",
     "tree_against",
     "version_of",
     "versions_of",

@@ -70,7 +70,9 @@ class References:
 
 def looks_like_one(path: str) -> bool:
     """Whether a path is named as references are."""
-    return path.startswith(FOLDER) and _STAMP.search(path.rpartition("/")[2]) is not None
+    import re
+
+    return path.startswith(FOLDER) and re.search(_STAMP, path.rpartition("/")[2]) is not None
 
 
 def between(catalogue: Catalogue, first_ms: int, last_ms: int) -> Iterator[Reference]:

@@ -12,10 +12,10 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import IntEnum
-from itertools import pairwise
+from itertools import islice
 from operator import itemgetter
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, overload
 
 import msgpack
 
@@ -26,8 +26,7 @@ MANIFEST_HASH_EVERY: Final = 128
 """A version whose generation is a multiple of this, and every merge, carries its manifest's hash."""
 
 LARGE: Final = 4 << 20
-"""Bytes of a version's stored form from which on its changes are unpacked one by one: some 40,000 of them. It takes
-longer, and a fifth of the memory."""
+"""Bytes of a version's stored form from which on its changes are never all unpacked at once: some 50,000 of them."""
 
 FIRST_TIME_MS: Final = -62_135_596_800_000
 LAST_TIME_MS: Final = 253_402_300_799_999
@@ -141,8 +140,9 @@ class Version(NamedTuple):
     device_id: str
     """8 hex digits that stay the same for one clone."""
     meta: Meta
-    changes: tuple[Change, ...]
-    """One for each path that differs from the first parent, sorted by path."""
+    changes: Sequence[Change]
+    """One for each path that differs from the first parent, sorted by path. Of a version that was read, and whose
+    record is large, each look makes them anew."""
     manifest: ManifestId | None = None
     merge_rules: int = 0
     """Revision of the merge rules, for a merge made by them; else 0."""
@@ -323,12 +323,40 @@ def _one_by_one(encoded: bytes, unpacker: msgpack.Unpacker) -> Iterator[tuple[An
         raise unreadable(VersionId.of(encoded), error) from error
 
 
-def _unpack_large(encoded: bytes, each: Callable[[tuple[Any, ...], int], Change | None]) -> tuple[Any, ...]:
-    """As `unpack`, but `each` makes a change of every row (None: not wanted) before the next is read."""
+class _StoredChanges(Sequence[Change]):
+    """The changes of a large version, made from its record whenever somebody goes through them: as objects a million
+    of them would take half a gigabyte."""
+
+    def __init__(self, encoded: bytes, count: int) -> None:
+        self._encoded = encoded
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Change]:
+        time_ms, rows = rows_of(self._encoded)
+        return (change_of(row, time_ms) for row in rows)
+
+    @overload
+    def __getitem__(self, at: int) -> Change: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[Change]: ...
+    def __getitem__(self, at: int | slice) -> Change | Sequence[Change]:
+        if isinstance(at, slice):
+            start, stop, step = at.indices(self._count)
+            return tuple(islice(self, start, stop, step)) if step > 0 else tuple(self)[at]
+        number = range(self._count)[at]
+        return next(islice(self, number, None))
+
+
+def _unpack_large(
+    encoded: bytes, take: Callable[[Iterator[tuple[Any, ...]], int], Sequence[Change]]
+) -> tuple[Any, ...]:
+    """As `unpack`, but `take` makes the changes of the rows, which come one by one."""
     unpacker = _unpacker(encoded)
     members = _before_changes(encoded, unpacker)
-    time_ms = members[2]
-    changes = [change for row in _one_by_one(encoded, unpacker) if (change := each(row, time_ms)) is not None]
+    changes = take(_one_by_one(encoded, unpacker), members[2])
     try:
         extra = unpacker.unpack()
     except (ValueError, TypeError, msgpack.UnpackException) as error:
@@ -361,10 +389,10 @@ def decode_known(encoded: bytes, id: VersionId, under: str = "") -> Version:
         else:
             parents, generation, time_ms, device, device_id, meta, changes, extra = _unpack_large(
                 encoded,
-                lambda row, time_ms: (
-                    change_of(row, time_ms)
-                    if not under or row[1] == under or row[1].startswith(below)
-                    else None
+                lambda rows, time_ms: (
+                    [change_of(row, time_ms) for row in rows if row[1] == under or row[1].startswith(below)]
+                    if under
+                    else _StoredChanges(encoded, sum(1 for _ in rows))
                 ),
             )
         manifest, merge_rules = None, 0
@@ -380,7 +408,7 @@ def decode_known(encoded: bytes, id: VersionId, under: str = "") -> Version:
             device,
             device_id.hex(),
             meta_of(meta),
-            tuple(changes),
+            tuple(changes) if isinstance(changes, list) else changes,
             manifest,
             merge_rules,
             extra or _NOTHING,
@@ -442,10 +470,11 @@ def decode(encoded: bytes, *, id: VersionId | None = None) -> Version:
     try:
         if len(encoded) < LARGE:
             parents, generation, time_ms, device, device_id, meta, rows, extra = unpack(encoded)
-            changes = [_unpack_change(row, time_ms) for row in rows]
+            changes: Sequence[Change] = tuple(_in_order(rows, time_ms))
         else:
             parents, generation, time_ms, device, device_id, meta, changes, extra = _unpack_large(
-                encoded, _unpack_change
+                encoded,
+                lambda rows, time_ms: _StoredChanges(encoded, sum(1 for _ in _in_order(rows, time_ms))),
             )
         return Version(
             id=computed,
@@ -455,7 +484,7 @@ def decode(encoded: bytes, *, id: VersionId | None = None) -> Version:
             device=_text(device),
             device_id=_bytes(device_id, 4).hex(),
             meta=Meta.unpacked(meta),
-            changes=_in_order(changes),
+            changes=changes,
             manifest=ManifestId(_bytes(extra["manifest"], ID_BYTES)) if "manifest" in extra else None,
             merge_rules=_integer(extra.get("merge", 0), 0, _MOST),
             extra={key: value for key, value in extra.items() if key not in {"manifest", "merge"}},
@@ -471,11 +500,15 @@ def unreadable(id: VersionId, error: Exception) -> DamagedData:
     )
 
 
-def _in_order(changes: Iterable[Change]) -> tuple[Change, ...]:
-    changes = tuple(changes)
-    if any(one.path >= other.path for one, other in pairwise(changes)):
-        raise ValueError("its changes are not in the order of their paths, one for each")
-    return changes
+def _in_order(rows: Iterable[tuple[Any, ...]], time_ms: int) -> Iterator[Change]:
+    """The changes of rows that nobody has looked at yet. Raises `ValueError`, `TypeError`, `IndexError`."""
+    last: str | None = None
+    for row in rows:
+        change = _unpack_change(row, time_ms)
+        if last is not None and change.path <= last:
+            raise ValueError("its changes are not in the order of their paths, one for each")
+        last = change.path
+        yield change
 
 
 def _unpack_change(row: tuple[Any, ...], time_ms: int) -> Change:

@@ -6,9 +6,8 @@ Each finished step is noted at once, so that a mirror cut anywhere goes on where
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from memstore.errors import Conflict, MemsyncError, RemoteMissing
 from memstore.ids import ContentId
@@ -25,7 +24,7 @@ from memstore.mirror.known import (
     remember,
     set_state,
 )
-from memstore.mirror.plan import Mirrored, Step, Work
+from memstore.mirror.plan import Mirrored, Plan, Step, Work
 from memstore.objects.reader import Removed
 from memstore.progress import Progress
 from memstore.remotes.base import BytesSource, MirrorFile, MirrorTarget
@@ -33,8 +32,6 @@ from memstore.reports import MirrorCounts, counted
 
 if TYPE_CHECKING:
     from memstore.repository import Repository
-
-LOOK_AT_ONCE: Final = 100
 
 
 @dataclass(slots=True)
@@ -57,14 +54,13 @@ class Outcome:
         return MirrorCounts(self.created, self.updated, self.moved, self.skipped, self.failed)
 
 
-def apply(repository: Repository, target: MirrorTarget, steps: Sequence[Step], progress: Progress) -> Outcome:
+def apply(repository: Repository, target: MirrorTarget, steps: Plan, progress: Progress) -> Outcome:
     """Do the steps. Ends early, with `left` counted, on Ctrl-C and on trouble with the remote."""
     outcome = Outcome()
     progress.begin("mirror", len(steps), "files")
     done = 0
     try:
-        for start in range(0, len(steps), LOOK_AT_ONCE):
-            batch = steps[start : start + LOOK_AT_ONCE]
+        for batch in steps:
             looked = [step for step in batch if step.mirrored is not None]
             seen = (
                 dict(

@@ -5,17 +5,21 @@ Rows are hints (invariant 4): whoever touches a file looks at it first.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from memstore.ids import ContentId, VersionId
 from memstore.manifest import history
 from memstore.manifest.version import Entry
-from memstore.mirror.plan import INTENDED, Mirrored, Selection
+from memstore.mirror.plan import INTENDED, Mirrored, Selection, wanted
 from memstore.remotes.base import MirrorFile, MirrorTarget, OpenRemote
 
 if TYPE_CHECKING:
     from memstore.repository import Repository
+
+
+AT_ONCE: Final = 1000
+"""Files that are looked at together where looking is free."""
 
 
 class Foreign(NamedTuple):
@@ -138,23 +142,35 @@ def changed_by_hand(
 ) -> tuple[list[Foreign], int]:
     """Mirror files that are up to date for us but not as we left them, and how many have an earlier version
     again (now noted, so that the plan sees it). Looks at every one: for remotes where looking is free."""
-    rows = [
-        Mirrored(path, ContentId(content), size, handle, stamp)
-        for path, content, size, handle, stamp in repository.catalogue.db.execute(
-            "SELECT path, content, size, coalesce(handle, path), stamp FROM mirror WHERE state = '' ORDER BY path"
-        )
-        if only is None or any(not name or path == name or path.startswith(name + "/") for name in only)
-    ]
     met = {item.path for item in known}
     found: list[Foreign] = []
     earlier = 0
-    for row, seen in zip(rows, target.look([(row.path, row.handle) for row in rows]), strict=True):
-        if row.path in met or seen is None or seen.trashed or seen.stamp == row.stamp:
-            continue
-        content = content_of(repository, target, seen, row)
-        if content is None:
-            found.append(Foreign(row.path, seen, row, target.fetch(seen.handle)))
-        else:
-            remember(repository, row.path, content, seen)
-            earlier += content != row.content
+    for noted in _noted(repository):
+        rows = [row for row in noted if row.path not in met and wanted(row.path, only)]
+        for row, seen in zip(rows, target.look([(row.path, row.handle) for row in rows]), strict=True):
+            if seen is None or seen.trashed or seen.stamp == row.stamp:
+                continue
+            content = content_of(repository, target, seen, row)
+            if content is None:
+                found.append(Foreign(row.path, seen, row, target.fetch(seen.handle)))
+            else:
+                remember(repository, row.path, content, seen)
+                earlier += content != row.content
     return found, earlier
+
+
+def _noted(repository: Repository) -> Iterator[list[Mirrored]]:
+    """What lies in the mirror as far as is known, so much at a time: who goes through it may note more."""
+    rows: list[Mirrored] = []
+    while True:
+        rows = [
+            Mirrored(path, ContentId(content), size, handle, stamp)
+            for path, content, size, handle, stamp in repository.catalogue.db.execute(
+                "SELECT path, content, size, coalesce(handle, path), stamp FROM mirror "
+                "WHERE state = '' AND path > ? ORDER BY path LIMIT ?",
+                (rows[-1].path if rows else "", AT_ONCE),
+            )
+        ]
+        if not rows:
+            return
+        yield rows

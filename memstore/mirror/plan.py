@@ -7,9 +7,12 @@ it touches it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum
-from typing import TYPE_CHECKING, Final, NamedTuple
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import msgpack
 
 from memstore.ids import ContentId, VersionId
 from memstore.manifest.removed import is_forgotten
@@ -26,6 +29,8 @@ INTENDED: Final = "intended"
 """The state of a row of the catalogue's mirror table whose file was not seen to arrive."""
 KNOWN: Final = "mirror known"
 """A fact of the catalogue: of which mirror its table tells."""
+BATCH: Final = 100
+"""Steps that are looked at together on the remote."""
 _MEANINGFUL_LIMIT: Final = 1 << 20
 """Bytes up to which two texts are compared for a meaningful difference."""
 
@@ -66,6 +71,52 @@ class Step(NamedTuple):
     """Where the old file moves to."""
     archive_content: ContentId | None = None
     """What the archive reference of that name holds: mostly the mirrored content, sometimes a later append."""
+
+
+class Plan:
+    """Steps that are still to be done, in batches. They are kept packed: there may be a million, and what HEAD holds
+    may change while they are done."""
+
+    def __init__(self, steps: Iterable[Step]) -> None:
+        self._batches: list[bytes] = []
+        self._count = 0
+        rest = iter(steps)
+        while some := list(islice(rest, BATCH)):
+            self._batches.append(
+                msgpack.packb([_packed(step) for step in some], unicode_errors="surrogatepass")
+            )
+            self._count += len(some)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[list[Step]]:
+        for batch in self._batches:
+            yield [_unpacked(row) for row in msgpack.unpackb(batch, unicode_errors="surrogatepass")]
+
+
+def _packed(step: Step) -> tuple[Any, ...]:
+    entry, mirrored = step.entry, step.mirrored
+    return (
+        step.work.value,
+        step.path,
+        None if entry is None else entry[1:],
+        None if mirrored is None else mirrored[1:],
+        step.archive_as,
+        step.archive_content,
+    )
+
+
+def _unpacked(row: Sequence[Any]) -> Step:
+    work, path, entry, mirrored, archive_as, archive_content = row
+    if entry is not None:
+        kind, size, content, modified = entry
+        entry = Entry(path, Kind(kind), size, ContentId(content), modified)
+    if mirrored is not None:
+        content, *rest = mirrored
+        mirrored = Mirrored(path, ContentId(content), *rest)
+    archived = None if archive_content is None else ContentId(archive_content)
+    return Step(Work(work), path, entry, mirrored, archive_as, archived)
 
 
 class Selection:
@@ -118,13 +169,14 @@ def steps(repository: Repository, only: Sequence[str] | None = None) -> Iterator
     first: a new folder may need the name of an old file, or the other way round."""
     config = repository.workspace.config
     selection = Selection(config)
+    # Whoever changes the mirror meanwhile takes these into a `Plan` first.
     gone = repository.catalogue.db.execute(
         "SELECT mirror.path, mirror.content, mirror.size, coalesce(handle, mirror.path), stamp FROM mirror "
         "LEFT JOIN tree USING (path) WHERE tree.path IS NULL AND state IN ('', ?) ORDER BY mirror.path",
         (INTENDED,),
-    ).fetchall()
+    )
     for row in gone:
-        if _wanted(row[0], only):
+        if wanted(row[0], only):
             yield _retire(repository, Mirrored(row[0], as_content(row[1:]), *row[2:]))
     rows = repository.catalogue.db.execute(
         "SELECT tree.path, tree.kind, tree.size, tree.content, tree.modified, "
@@ -133,9 +185,9 @@ def steps(repository: Repository, only: Sequence[str] | None = None) -> Iterator
         "WHERE mirror.path IS NULL OR mirror.content <> tree.content OR tree.size > ? OR ? "
         "ORDER BY tree.path",
         (INTENDED, config.mirror_max_file_size, not selection.everything),
-    ).fetchall()
+    )
     for path, kind, size, content, modified, old_content, old_size, handle, stamp in rows:
-        if not _wanted(path, only):
+        if not wanted(path, only):
             continue
         entry = Entry(path, Kind(kind), size, ContentId(content), modified)
         mirrored = None
@@ -182,12 +234,13 @@ def too_large(repository: Repository, only: Sequence[str] | None = None) -> list
     return [
         row[0]
         for row in rows
-        if _wanted(row[0], only)
+        if wanted(row[0], only)
         and selection.too_large(Entry(row[0], Kind(row[1]), row[2], ContentId(row[3]), row[4]))
     ]
 
 
-def _wanted(path: str, only: Sequence[str] | None) -> bool:
+def wanted(path: str, only: Sequence[str] | None) -> bool:
+    """Whether a path is one of `only`, or below one."""
     return only is None or any(not name or path == name or path.startswith(name + "/") for name in only)
 
 

@@ -19,7 +19,9 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+from array import array
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
 from memstore import files
@@ -98,6 +100,11 @@ class Location(NamedTuple):
 def key_of(id: bytes) -> int:
     """The catalogue's key: the first 8 bytes of an id (or a record's base), big-endian, signed."""
     return int.from_bytes(id[:8], "big", signed=True)
+
+
+def kept_cost(cost: int) -> int:
+    """A cost as the catalogue gives it back: it keeps whole KiB."""
+    return cost >> 10 << 10
 
 
 def shortened(id: bytes) -> int:
@@ -307,7 +314,7 @@ class Catalogue:
         rows = self.db.execute(
             "SELECT place, offset, inner, cost FROM objects WHERE place = ? ORDER BY offset, inner", (place,)
         )
-        for row in rows.fetchall():
+        for row in _all_of(rows):
             with contextlib.suppress(DamagedData):
                 yield self._located(*row)
 
@@ -318,7 +325,7 @@ class Catalogue:
             "WHERE inner >= 0 OR places.kind = ? ORDER BY objects.place, offset, inner",
             (PlaceKind.SEGMENT,),
         )
-        for row in rows.fetchall():
+        for row in _all_of(rows):
             with contextlib.suppress(DamagedData):
                 located = self._located(*row)
                 if located[1].kind == kind:
@@ -554,6 +561,13 @@ class Catalogue:
 
     def tree_size(self) -> int:
         return int(self.db.execute("SELECT count(*) FROM tree").fetchone()[0])
+
+
+def _all_of(rows: Iterable[tuple[int, int, int, int]]) -> Iterator[tuple[int, int, int, int]]:
+    """Rows of four numbers that were all read before the first is given, in 32 bytes each: who goes through them may
+    change the table, and there may be a million."""
+    flat = array("q", chain.from_iterable(rows))
+    return ((flat[at], flat[at + 1], flat[at + 2], flat[at + 3]) for at in range(0, len(flat), 4))
 
 
 def _under(column: str, folder: str) -> tuple[str, dict[str, object]]:

@@ -44,9 +44,11 @@ class Placed(NamedTuple):
 
 
 class Group(NamedTuple):
-    """What one commit record closed."""
+    """What one commit record closed; `Segment.records` reads it, for it may hold a million records."""
 
-    records: list[Placed]
+    start: int
+    records: int
+    """How many."""
     head: VersionId | None
     end: int
     """Offset just past the commit record."""
@@ -205,7 +207,7 @@ class Segment:
                 group = self._next_good(at, size)
                 if group is None:
                     break
-                damaged.append((at, self._group_start(group)))
+                damaged.append((at, group.start))
             groups.append(group)
             at = end = group.end
         return Scan(groups, damaged, end, size)
@@ -237,9 +239,8 @@ class Segment:
         followed by a commit of somebody who had come by here.
         """
         if self.own:
-            start = self._group_start(last)
-            self._file.seek(start)
-            for offset in range(start, last.end, _READ_AHEAD):
+            self._file.seek(last.start)
+            for offset in range(last.start, last.end, _READ_AHEAD):
                 data = self.read_at(offset, min(_READ_AHEAD, last.end - offset))
                 files.write_all(self._file.fileno(), data, self.path)
         files.sync(self._file.fileno(), self.path)
@@ -261,34 +262,43 @@ class Segment:
         files.sync(self._file.fileno(), self.path)
         return kept
 
+    def records(self, group: Group) -> Iterator[Placed]:
+        """The records of a good group, in their order."""
+        return self._parsed(group.start, group.end - COMMIT_LENGTH)
+
     def _group(self, start: int, size: int) -> Group | None:
         """The group that begins at `start`, if it parses and its commit record's hash holds."""
-        records: list[Placed] = []
+        count, at = 0, start
+        try:
+            for header, offset in self._parsed(start, size):
+                if header.kind in (RecordKind.GROUP, RecordKind.INDEX):
+                    return None
+                count, at = count + 1, offset + header.length + header.stored
+        except DamagedData:
+            return None
+        return self._closed(start, at, count) if at < size else None
+
+    def _parsed(self, start: int, end: int) -> Iterator[Placed]:
+        """The records from `start` on, up to the next commit record, or to `end`. Raises `DamagedData`."""
         at = start
         window, window_at = b"", start
-        while at < size:
+        while at < end:
             if at + max(HEADER_LIMIT, COMMIT_LENGTH) > window_at + len(window):
                 window, window_at = self.read_at(at, 1 << 16), at
             if window.startswith(COMMIT_MAGIC, at - window_at):
-                return self._closed(start, at, records)
-            try:
-                header = parse_header(window, at - window_at)
-            except DamagedData:
-                return None
-            if header.kind in (RecordKind.GROUP, RecordKind.INDEX):
-                return None
-            records.append(Placed(header, at))
+                return
+            header = parse_header(window, at - window_at)
+            yield Placed(header, at)
             at += header.length + header.stored
-        return None
 
-    def _closed(self, start: int, at: int, records: list[Placed]) -> Group | None:
+    def _closed(self, start: int, at: int, count: int) -> Group | None:
         record = self.read_at(at, COMMIT_LENGTH)
         if len(record) < COMMIT_LENGTH:
             return None
         head, length = _parse_commit(record)
         if length != at - start or not self._hash_holds(start, at, record):
             return None
-        return Group(records, head, at + COMMIT_LENGTH)
+        return Group(start, count, head, at + COMMIT_LENGTH)
 
     def _hash_holds(self, start: int, at: int, record: bytes) -> bool:
         running = _group_hash(self._signed, start)
@@ -319,10 +329,6 @@ class Segment:
             while at >= 0:
                 yield offset + at
                 at = window.find(COMMIT_MAGIC, at + 1)
-
-    @staticmethod
-    def _group_start(group: Group) -> int:
-        return group.records[0].offset if group.records else group.end - COMMIT_LENGTH
 
 
 def _group_hash(name: str, start: int) -> blake3:

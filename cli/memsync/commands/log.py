@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
     from memstore.manifest.version import Version
     from memstore.store import Store
 
-AT_ONCE: Final = 100
-"""Versions written together."""
+WRITTEN_AT_ONCE: Final = 1 << 16
+"""Characters of a document that are written together."""
 
 
 @verb(
@@ -106,21 +107,22 @@ def _block(page: render.Page, version: Outline) -> None:
 
 
 def _stream_json(versions: Iterator[Version]) -> int:
-    """One document, written version by version: a long history needs no memory for it. Where reading fails
-    half-way, what came so far is whole and `error` says the rest."""
+    """One document, written piece by piece: neither a long history nor a large version needs memory for it. Where
+    reading fails half-way, what came so far is whole and `error` says the rest."""
     first = next(versions, None)
-    if first is None:
-        click.echo('{"versions": []}')
-        return 0
-    waiting = ['{"versions": [' + render.document(first.as_json())]
+    waiting, length, comma = ['{"versions": ['], 0, ""
+    end, code = "]}", 0
     try:
-        for version in versions:
-            waiting.append(",\n" + render.document(version.as_json()))
-            if len(waiting) >= AT_ONCE:
-                click.echo("".join(waiting), nl=False)
-                waiting.clear()
+        for version in () if first is None else chain([first], versions):
+            for piece in render.version_document(version):
+                waiting.append(comma + piece)
+                comma = ""
+                length += len(piece)
+                if length > WRITTEN_AT_ONCE:
+                    click.echo("".join(waiting), nl=False)
+                    waiting, length = [], 0
+            comma = ",\n"
     except MemsyncError as error:
-        click.echo("".join(waiting) + f'], "error": {render.document(error.as_json())}}}')
-        return error.exit_code
-    click.echo("".join(waiting) + "]}")
-    return 0
+        end, code = f'], "error": {render.document(error.as_json())}}}', error.exit_code
+    click.echo("".join(waiting) + end)
+    return code
