@@ -146,10 +146,11 @@ class _Maker:
         word: str = "",
     ) -> VersionId:
         self.contents |= merged.contents
-        entries = {
-            path: first[path] if _same(first.get(path), entry) else entry
-            for path, entry in merged.entries.items()
-        }
+        entries = merged.entries
+        for path, entry in entries.items():  # of a million files there is not one more table
+            old = first.get(path)
+            if old is not None and old is not entry and _same(old, entry):
+                entries[path] = old
         changes = [
             self._change(path, base, first, entries, time_ms) for path in sorted(_differing(first, entries))
         ]
