@@ -244,7 +244,8 @@ class _Maker:
             entries: dict[str, Entry] = {}
             for entry in self.repository.entries(version):
                 same = known.get(entry.path)
-                entries[entry.path] = same if same == entry and same is not None else entry
+                kept = same if same is not None and same == entry else entry
+                entries[kept.path] = kept
             self.nodes[version,] = _Node((version,), entries)
         return self.nodes[version,]
 

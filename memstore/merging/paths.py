@@ -95,7 +95,7 @@ class _Merge:
         self._follow_renames(0)
         self._follow_renames(1)
         first, second = self.has
-        for path in sorted(first.keys() | second.keys()):
+        for path in sorted([*first, *(path for path in second if path not in first)]):
             one, two = first.get(path), second.get(path)
             entry = one if _same(one, two) else self._decide(path, self.base.get(path), one, two)
             if entry is not None:
