@@ -280,7 +280,7 @@ def test_restore_says_what_came_from_where_and_what_was_saved_first(store: FakeS
 
 
 def test_a_version_that_is_none_and_an_id_for_a_path_are_told_apart(store: FakeStore) -> None:
-    for nonsense in ("ID", "HEAD~1"):
+    for nonsense in ("ID", "HEAD~x"):
         result = run("restore", "Core", "--at", nonsense)
         assert result.exit_code == 8
         assert f"neither a version nor a time: '{nonsense}'" in result.stderr
