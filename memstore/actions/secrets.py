@@ -79,12 +79,6 @@ def weighed(config: Config, found: Sequence[Suspected]) -> list[str]:
     ]
     if len(lines) > TOLD:
         told.append(f"{len(lines) - TOLD} more lines look like credentials")
-    if lines:
-        path = next(shown(path) for path, suspects in found if any(suspect.line for suspect in suspects))
-        told.append(
-            "if that is a secret, take it out and run 'memsync commit'; then "
-            f"'memsync forget {path} --at HEAD~1 --everywhere' removes it from history"
-        )
     failed = [(path, suspect.kind) for path, suspects in found for suspect in suspects if not suspect.line]
     if failed:
         path, kind = failed[0]
