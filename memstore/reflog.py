@@ -41,7 +41,8 @@ def read(state: str) -> list[Stand]:
         return []
     stands = []
     for line in lines:
-        head, _, word, before = [*line.split(" "), "", "", "", ""][:4]
+        # A line whose sync was refused may have become a hole of zeros before the next one.
+        head, _, word, before = [*line.lstrip("\0").split(" "), "", "", "", ""][:4]
         id = _id(head)
         if id is not None:
             stands.append(Stand(id, word, _id(before)))

@@ -39,14 +39,21 @@ def remove(state: str, device: str, packs: Sequence[str], by: Sequence[str]) -> 
     ones no more. For the holder of the lock."""
     facts = {"format": FORMAT, "device": device, "packs": list(packs), "by": list(by)}
     files.write_atomic(os.path.join(state, SUPERSEDED_NAME), (json.dumps(facts) + "\n").encode())
-    finish(state, device)
+    _finish(state, device)
 
 
 def finish(state: str, device: str) -> None:
     """Remove what is left of such packs, and the record. For the holder of the lock."""
+    files.sync_dir(state)  # whoever gave the record its name may have been killed before that was durable
+    _finish(state, device)
+
+
+def _finish(state: str, device: str) -> None:
     path = os.path.join(state, SUPERSEDED_NAME)
     record = _read(path)
     if record is not None and record.device == device and all(_is_here(state, name) for name in record.by):
+        # A segment that a killed process removed could come back, and lean on what goes now.
+        files.sync_dir(os.path.join(state, "segments"))
         for name in record.packs:
             files.remove(path_of(state, name, PlaceKind.PACK))
         files.sync_dir(os.path.join(state, "packs"))

@@ -44,7 +44,6 @@ CASES = {
     "two collectors and a writer": world(gc(), push("v3:x"), gc()),
     "two writers, and one who forgets": world(push("v2:xz"), push("v3:xy"), forget("x")),
     "a writer, one who collects, and one who forgets": world(push("v3:xz"), gc(), forget("x")),
-    "two who forget, and a writer": world(forget("y"), push("v3:xyz"), forget("x")),
 }
 
 

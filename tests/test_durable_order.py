@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from memstore import Store, files, trees
+from memstore import Store, files, reflog, trees
 from memstore.actions.seal import seal
 from memstore.errors import DiskTrouble
 from memstore.ids import ContentId
@@ -128,6 +128,16 @@ def test_a_commit_whose_sync_nobody_saw_succeed_is_written_anew(memory: Memory, 
     opened.close()
 
 
+def test_a_hole_that_a_refused_sync_left_in_the_reflog_hides_no_line_and_is_no_damage(packed: Memory) -> None:
+    path = packed.state / "reflog"
+    *before, last = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(before) + bytes(len(last)) + last)
+    assert packed.reopen().verify().ok
+    assert [stand.head for stand in reflog.read(str(packed.state))] == [
+        version.id for version in packed.versions()
+    ]
+
+
 def test_a_pack_is_durable_under_its_name_before_the_catalogue_relies_on_it(
     two: tuple[Memory, Store],
 ) -> None:
@@ -160,6 +170,8 @@ def test_packs_are_written_down_as_superseded_before_any_of_them_goes(packed: Me
     removals = [steps.at("remove", path) for path in old]
     written = steps.index(("sync_dir", str(packed.state)))
     gone = max(number for number, told in enumerate(steps) if told == ("sync_dir", str(packs)))
+    # A segment whose removal was not durable could come back, and lean on what goes.
+    assert steps.at("sync_dir", packed.state / "segments") < min(removals)
     assert written < min(removals) <= max(removals) < gone < steps.at("remove", record)
     assert not record.exists()
 
@@ -177,8 +189,13 @@ def test_superseded_packs_that_a_power_cut_left_go_when_the_store_is_opened(pack
         packed.store.gc(Rules(last=1))
     whole = next(path for path in old if bytes(content_of(first)) in path.read_bytes())
     whole.unlink()  # the two others lean on it
-    store = packed.reopen()
-    assert store.verify().ok
+    with files.watch(steps := Steps()):
+        store = packed.reopen()
+        assert store.verify().ok
+    # Whoever gave the record its name may have been killed before that was durable.
+    assert steps.index(("sync_dir", str(packed.state))) < min(
+        number for number, told in enumerate(steps) if told[0] == "remove" and told[1].endswith(".pack")
+    )
     assert not any(path.exists() for path in old)
     again = packed.save("again.txt", before)
     assert packed.reopen().read("again.txt", at=again) == before

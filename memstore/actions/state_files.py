@@ -157,11 +157,11 @@ def _reflog(repository: Repository) -> tuple[list[str], list[str]]:
         return [], []
     good: list[str] = []
     damaged: list[str] = []
-    for line in text.split("\n"):
+    for line in (line.lstrip("\0") for line in text.split("\n")):  # a sync that was refused may leave a hole
         if _REFLOG_LINE.fullmatch(line):
             known = repository.catalogue.seq(VersionId.from_hex(line[:64])) is not None
             (good if known else damaged).append(line)
-        elif line.strip("\0") and not _is_beginning(line):
+        elif line and not _is_beginning(line):
             damaged.append(line)
     return good, damaged
 
