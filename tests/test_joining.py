@@ -187,6 +187,16 @@ def test_files_that_came_while_a_clone_lay_cut_off_are_joined(place: Place) -> N
     assert joined > 2
 
 
+def test_the_next_step_after_a_clone_begins_in_its_folder(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder, step in ((".", "memsync status"), ("my notes", "cd 'my notes' && memsync status")):
+        here = place.base / f"in {folder}"
+        here.mkdir()
+        monkeypatch.chdir(here)
+        assert run("clone", str(place.remote), folder).stdout.endswith(f"next: {step}\n")
+
+
 def test_the_command_tells_what_was_kept_and_ends_with_1(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:

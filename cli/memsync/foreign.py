@@ -27,9 +27,7 @@ def hint(words: Sequence[str], verbs: Sequence[str]) -> str:
     word = words[0].lower()
     if word == "help" and len(words) > 1 and words[1] in verbs:
         return f"did you mean 'memsync {words[1]} --help'?"
-    meant = FOREIGN.get(word) or get_close_matches(
-        word, [verb for verb in verbs if verb != ONLY_IN_FULL], n=1, cutoff=0.5
-    )
-    if not meant:
+    meant = FOREIGN.get(word) or get_close_matches(word, verbs, n=1, cutoff=0.5)
+    if not meant or ONLY_IN_FULL in meant:
         return "'memsync --help' lists the commands"
     return "did you mean " + " or ".join(f"'memsync {line}'" for line in meant) + "?"
