@@ -11,15 +11,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
 import sys
 import threading
 from collections import deque
 from collections.abc import Callable
 from importlib import import_module
-from queue import SimpleQueue
 from types import TracebackType
-from typing import IO, Final, NamedTuple, Self
+from typing import IO, TYPE_CHECKING, Final, NamedTuple, Self
+
+if TYPE_CHECKING:
+    import subprocess
+    from queue import SimpleQueue
 
 
 class Answer(NamedTuple):
@@ -109,6 +111,9 @@ class _Member:
     """One process, and a thread that hands it its jobs: it may be busy telling us an answer just then."""
 
     def __init__(self, work: Work) -> None:
+        import subprocess  # here, for the crew itself has no use for it, and is to start fast
+        from queue import SimpleQueue
+
         self._process: subprocess.Popen[bytes] | None = None
         self._greeted = False
         self._queue: SimpleQueue[bytes | None] = SimpleQueue()

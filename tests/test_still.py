@@ -9,7 +9,8 @@ from random import Random
 
 import pytest
 
-from memstore.actions import compare
+from memstore.actions import compare, stillness
+from memstore.crew import Crew
 from memstore.worktree import found, still
 from memstore.worktree.scan import Scan
 from tests.conftest import Memory, words
@@ -121,10 +122,20 @@ def test_two_processes_see_what_one_sees(
     calm: Memory, listed: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(compare, "VERY_MANY", 1)
+    monkeypatch.setattr(stillness, "WHILE_IT_STARTS", 0)
+    asked: list[bytes] = []
+    ask = Crew.ask
+
+    def noted(crew: Crew, job: bytes) -> None:
+        asked.append(job)
+        ask(crew, job)
+
+    monkeypatch.setattr(Crew, "ask", noted)
     fill(calm)
     listed.clear()
+    asked.clear()
     assert calm.store.commit() is None
-    assert listed == []
+    assert listed == [] and len(asked) == 1
     for path in ("f/b.txt", "g/h/i/a.txt"):
         calm.write(path, "another content of it")
     shutil.rmtree(calm.data / "f/g")
@@ -132,6 +143,15 @@ def test_two_processes_see_what_one_sees(
     assert version is not None
     assert [change.path for change in version.changes] == ["f/b.txt", "f/g/a.txt", "g/h/i/a.txt"]
     assert {"f/", "g/h/i/"} <= {*listed} <= {"f/", "f/g/", "g/h/i/"}
+
+
+def test_few_folders_are_seen_sooner_than_another_process_starts(
+    calm: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compare, "VERY_MANY", 1)
+    monkeypatch.setattr(Crew, "__init__", None)
+    fill(calm)
+    assert calm.store.commit() is None
 
 
 @pytest.mark.parametrize("seed", range(6))

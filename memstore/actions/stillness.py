@@ -4,7 +4,7 @@ processes, for looking at a file costs the interpreter more than it costs the di
 from __future__ import annotations
 
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from memstore.worktree import still
 
@@ -14,12 +14,17 @@ if TYPE_CHECKING:
     from memstore.crew import Crew
 
 
+WHILE_IT_STARTS: Final = 600_000
+"""Bytes of what is known that we get through before another process has begun, so that both end together: some 10,000
+files."""
+
+
 class Stillness:
     """What is known of the folders of `data`, and whether it holds yet."""
 
     def __init__(self, data: str, known: dict[str, bytes], *, helped: bool) -> None:
-        """`known`: folder ('' or ending in `/`) → what `Still.packed` gave, in path order. `helped`: the later half
-        of them is looked at by another process meanwhile."""
+        """`known`: folder ('' or ending in `/`) → what `Still.packed` gave, in path order. `helped`: the later ones
+        are looked at by another process meanwhile."""
         self.changed: list[str] = []
         """Known folders that are no longer as they were."""
         self._data = data
@@ -52,12 +57,14 @@ class Stillness:
     def _begin_helping(self) -> None:
         from memstore.crew import Crew
 
-        half, passed = sum(map(len, self._known.values())) // 2, 0
+        ours, passed = (sum(map(len, self._known.values())) + WHILE_IT_STARTS) // 2, 0
         rows = []
         for prefix, packed in self._known.items():
             passed += len(packed)
-            if passed > half:
+            if passed > ours:
                 rows.append((prefix, packed))
+        if not rows:
+            return
         self._theirs = [prefix for prefix, _ in rows]
         self._answers = dict.fromkeys(self._theirs, False)
         self._crew = Crew(still.check, size=1)
