@@ -138,7 +138,8 @@ class Page:
     # -- the parts that several commands show ----------------------------------------------------------------
 
     def id(self, id: object) -> str:
-        return self.paint(str(id)[:SHORT_ID], "yellow")
+        short = str(id)[:SHORT_ID]
+        return self.paint(short, "yellow") if self.coloured else short
 
     def word(self, word: str) -> str:
         """A change's word, padded to the longest."""

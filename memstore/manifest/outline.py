@@ -58,7 +58,13 @@ def outline_known(encoded: bytes, id: VersionId, under: str = "") -> Outline:
         parents, _, time_ms, device, _, meta, rows, _ = unpack(encoded)
         if under:
             rows = rows_under(rows, under)
-        changes = tuple([ChangeOutline(row[1], row[0], _archived(row, time_ms)) for row in rows])
+        changes = tuple(
+            [
+                # Two members and six: no archive reference, as nearly always (docs/format.md, "Versions").
+                ChangeOutline(row[1], row[0], None if len(row) in (2, 6) else _archived(row, time_ms))
+                for row in rows
+            ]
+        )
         return Outline(id, tuple(map(VersionId, parents)), time_ms, device, meta_of(meta), changes)
     except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
         raise unreadable(id, error) from error

@@ -46,6 +46,8 @@ class PlaceFiles:
         self._open: dict[int, int] = {}
         self._groups: OrderedDict[tuple[int, int], bytes] = OrderedDict()
         self._kept = 0
+        self._last: tuple[tuple[int, int], bytes] = ((-1, -1), b"")
+        """The group that was read last, and where it lies."""
         self._lock = threading.Lock()
 
     def close(self) -> None:
@@ -55,7 +57,7 @@ class PlaceFiles:
                 os.close(descriptor)
             self._open.clear()
             self._groups.clear()
-            self._kept = 0
+            self._kept, self._last = 0, ((-1, -1), b"")
 
     def read(self, place: int, offset: int, length: int) -> bytes:
         """A stretch of a file as it is; short at its end. Raises `FileNotFoundError` if it is gone."""
@@ -105,11 +107,15 @@ class PlaceFiles:
     def _group(self, place: int, offset: int) -> bytes:
         """The plain bytes of the group at that offset."""
         where = (place, offset)
+        last, raw = self._last
+        if last == where:  # whoever reads history reads one group after the other
+            return raw
         with self._lock:
-            raw = self._groups.get(where)
-            if raw is not None:
+            known = self._groups.get(where)
+            if known is not None:
                 self._groups.move_to_end(where)
-                return raw
+                self._last = where, known
+                return known
         header = parse_header(self.read(place, offset, HEADER_LIMIT), 0)
         if header.kind != RecordKind.GROUP:
             raise DamagedData("no metadata group begins where one should", hint="run 'memsync verify'")
@@ -121,6 +127,7 @@ class PlaceFiles:
                 self._kept += len(raw)
             while self._kept > KEPT_GROUPS and len(self._groups) > 1:
                 self._kept -= len(self._groups.popitem(last=False)[1])
+            self._last = where, raw
         return raw
 
     def _descriptor(self, place: int) -> int:

@@ -103,7 +103,8 @@ def _block(page: render.Page, version: Outline) -> None:
     # There is no pager: on a terminal one huge version must not push all others off the screen.
     limit = render.SHOWN_CHANGES if page.terminal else None
     page.version(version)
-    page.changes(version.changes, limit=limit, rest=f"memsync show {str(version.id)[:12]}")
+    more = limit is not None and len(version.changes) > limit
+    page.changes(version.changes, limit=limit, rest=f"memsync show {str(version.id)[:12]}" if more else "")
 
 
 def _stream_json(versions: Iterator[Version]) -> int:
