@@ -164,6 +164,7 @@ def test_two_devices_that_mend_at_once_leave_one_in_the_middle_of_any_request(tm
         with both(base) as two:
             if not mended_at_once(two, request):
                 break
+    print(f"{request - 1} requests")
     assert request > 10
 
 
@@ -182,4 +183,5 @@ def test_in_the_middle_of_any_request(tmp_path: Path, changes: Mapping[str, byte
         with both(base) as two:
             if not worked_at_once(two, changes, own, request):
                 break
+    print(f"{request - 1} requests")
     assert request > 5

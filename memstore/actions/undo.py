@@ -35,7 +35,9 @@ def undo(repository: Repository, *, actor: str = "", progress: Progress = SILENT
         log_archived(repository, saved.version)
         report = RestoreReport(None, (), None)
         if chosen or gone:
-            meta = Meta(note=_note(repository, undone, pulled=pulled), reason="undo", actor=actor)
+            meta = Meta(
+                note=_note(repository, undone, before if pulled else None), reason="undo", actor=actor
+            )
             report = bring_back(repository, writer, chosen, gone, meta=meta, progress=progress)
         notes = report.notes
         if not report.restored and not report.warnings:
@@ -80,9 +82,11 @@ def _way_back(repository: Repository, before: VersionId | None) -> tuple[dict[st
     return chosen, gone
 
 
-def _note(repository: Repository, undone: VersionId, *, pulled: bool) -> str:
-    """Which version, and its note's first line."""
+def _note(repository: Repository, undone: VersionId, pulled_onto: VersionId | None) -> str:
+    """Which version, and its note's first line; that it came with a pull, unless it is the merge itself of what was
+    here."""
     version = repository.version(undone)
     note = next(iter(version.note.splitlines()), "")
-    what = "the pull of " if pulled and len(version.parents) < 2 else ""
+    merged_here = len(version.parents) > 1 and pulled_onto in version.parents
+    what = "" if pulled_onto is None or merged_here else "the pull of "
     return f"undo {what}{str(undone)[:12]}" + (f": {note}" if note else "")

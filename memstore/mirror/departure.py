@@ -36,7 +36,7 @@ class _Left(NamedTuple):
     """A version after which a path has another content."""
 
     reference: str | None
-    """None where the version archived nothing: it is a merge, or archiving is off."""
+    """None where there is none for it: archiving is off, or a merge had it from another parent than its first."""
     time_ms: int
 
 

@@ -42,6 +42,7 @@ def command(call: Invocation) -> int | None:
 
 def _undid(page: render.Page, report: UndoReport, version: Version) -> str:
     note = next(iter(render.visible(version.note).splitlines()), "")
-    pulled = "the pull of all up to " if report.pulled else ""
-    what = "the merge " if len(version.parents) > 1 else pulled
+    what = "the pull of all up to " if report.pulled else ""
+    if len(version.parents) > 1 and (not report.pulled or report.back_to in version.parents):
+        what = "the merge "
     return f"undid {what}{page.id(report.undone)}  {page.paint(note, 'bold')}".rstrip()
