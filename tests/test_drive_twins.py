@@ -185,3 +185,20 @@ def test_in_the_middle_of_any_request(tmp_path: Path, changes: Mapping[str, byte
                 break
     print(f"{request - 1} requests")
     assert request > 5
+
+
+def test_what_a_device_that_is_ahead_put_into_the_mirror_meanwhile_is_left_there(tmp_path: Path) -> None:
+    with both(tmp_path) as two:
+        laptop, server = two
+        laptop.commit({RULES: b"rules\nmore\n"})
+        server.commit({RULES: b"rules of the server\n"})
+        report = laptop.emulator.fault(
+            "files.update.multipart nth=1 latency=0 at=before", hook=lambda _: pushed(server)
+        )
+        laptop.push()
+        assert report.fired == 1
+        laptop.emulator.clear_faults()
+        assert laptop.mirror[RULES] == server.mirror[RULES] == tree(server.data)[RULES]
+        with laptop.open() as store:
+            assert len(list(store.history())) == 2
+        at_rest(two)

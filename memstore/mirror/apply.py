@@ -24,7 +24,7 @@ from memstore.mirror.known import (
     remember,
     set_state,
 )
-from memstore.mirror.plan import Mirrored, Plan, Step, Work
+from memstore.mirror.plan import Plan, Step, Work
 from memstore.objects.reader import Removed
 from memstore.progress import Progress
 from memstore.remotes.base import BytesSource, MirrorFile, MirrorTarget
@@ -106,6 +106,9 @@ def _do(
             return
         if known is None:  # in the trash as well: it empties itself after a while
             outcome.foreign.append(Foreign(step.path, seen, step.mirrored, target.fetch(seen.handle)))
+            return
+        if known != step.mirrored.content and not is_in_history(repository, step.path, known):
+            _leave_to_others(step, outcome)
             return
         if known != step.mirrored.content and seen.path == step.path:
             # Another device refreshed it, or this one was cut off before it could note that it had.
@@ -211,7 +214,15 @@ def _archived_already(
     if lying is None:
         _after_move(repository, target, step, seen, outcome)
         return
-    _on_from(repository, target, step, remember(repository, step.path, *lying), lying[1], outcome)
+    _on_from(repository, target, step, *lying, outcome)
+
+
+def _leave_to_others(step: Step, outcome: Outcome) -> None:
+    """It holds what no version here has: another device is ahead, and its mirror is newer than ours would be."""
+    outcome.skipped += 1
+    outcome.notes.append(
+        f"another device has put a newer {step.path} into the mirror; 'memsync push --pull' brings that here"
+    )
 
 
 def _lying_there(
@@ -300,7 +311,7 @@ def _without_file(
             return
         lying = _lying_there(repository, target, step)
         if lying is not None:  # of twins, another device let that one stay
-            _on_from(repository, target, step, remember(repository, step.path, *lying), lying[1], outcome)
+            _on_from(repository, target, step, *lying, outcome)
             return
         forget(repository, step.path)
         if step.entry is None:
@@ -341,7 +352,9 @@ def _in_the_way(
         remember(repository, step.path, id, found)
         outcome.skipped += 1
     elif is_in_history(repository, step.path, id):
-        _on_from(repository, target, step, remember(repository, step.path, id, found), found, outcome)
+        _on_from(repository, target, step, id, found, outcome)
+    elif found.md5 is not None and found.md5 == found.notes.get("md5"):
+        _leave_to_others(step, outcome)
     else:
         outcome.foreign.append(Foreign(step.path, found, step.mirrored, content))
 
@@ -350,11 +363,16 @@ def _on_from(
     repository: Repository,
     target: MirrorTarget,
     step: Step,
-    there: Mirrored,
+    holds: ContentId,
     found: MirrorFile,
     outcome: Outcome,
 ) -> None:
-    """An earlier version of ours lies there, put by a push that was cut off before it could note that."""
+    """A version of ours lies there, put by another device, or by a push that was cut off before it could note
+    that."""
+    if not is_in_history(repository, step.path, holds):
+        _leave_to_others(step, outcome)
+        return
+    there = remember(repository, step.path, holds, found)
     renewed = plan.renewed(repository, step, there)
     if renewed is None:
         outcome.skipped += 1

@@ -55,7 +55,8 @@ class _Way(NamedTuple):
 def departure(repository: Repository, path: str, content: ContentId) -> Departure | None:
     """How that content left the path on the way to HEAD; None if only appends came after it.
 
-    Where HEAD's history does not have it, it counts as if the newest change had replaced it.
+    Where HEAD's history does not have it, it counts as if the newest change had replaced it, beside what did leave
+    then.
     """
     catalogue = repository.catalogue
     head = repository.head()
@@ -85,7 +86,7 @@ def departure(repository: Repository, path: str, content: ContentId) -> Departur
                 pending=_Left(change.archived_as, time_ms) if leaves else None, above=None
             )
         ways += reversed(below)
-    return named(repository, path, newest or 0, content)
+    return Departure(marked(archive_name(path, newest or 0), content), content)
 
 
 def named(repository: Repository, path: str, time_ms: int, content: ContentId) -> Departure:
