@@ -94,6 +94,10 @@ class DamagedData(MemsyncError):
     exit_code = 6
 
 
+class MissingBase(DamagedData):
+    """A delta whose base is nowhere: its own bytes may be whole."""
+
+
 class StoreLocked(MemsyncError):
     """Another process holds the store and kept it past `lock_timeout`."""
 

@@ -36,12 +36,10 @@ COSTS_UNSURE: Final = "costs unsure"
 
 
 class SegmentCut(CatalogueDamaged):
-    """A segment lost commits that the catalogue has seen."""
+    """A segment lost commits that the catalogue has seen, and no pack has them."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(
-            f"segment {name} is shorter than it was; what it lost 'memsync repair' brings back where it can"
-        )
+    def __init__(self, name: str, what: str = "is shorter than it was") -> None:
+        super().__init__(f"segment {name} {what}; what it lost 'memsync repair' brings back where it can")
         self.segment = name
 
 
@@ -80,6 +78,9 @@ def catch_up(state: str, catalogue: Catalogue, reader: ObjectReader) -> list[str
             catalogue.set_fact(COSTS_UNSURE, 1)
     enter_versions(catalogue, found)
     _find_again(state, catalogue)
+    for name, (place, kind, _) in gone.items():
+        if kind == PlaceKind.SEGMENT and catalogue.holds_versions(place):
+            raise SegmentCut(name, "is gone")
     if catalogue.fact(COSTS_UNSURE):
         settle_costs(catalogue)
     adopt_strays(catalogue, reader)
@@ -374,7 +375,7 @@ def _enter_segment(
     if scan.groups:
         heads[segment.name] = scan.groups[-1].head
         catalogue.set_fact(fact, scan.groups[-1].head)
-    else:
+    elif known is not None:  # else it has nothing to say: each begins with a commit that repeats HEAD
         head = catalogue.fact(fact)
         heads[segment.name] = VersionId(head) if isinstance(head, bytes) else None
     for start, end in scan.damaged:

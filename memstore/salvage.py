@@ -21,7 +21,7 @@ from memstore.manifest.version import Meta, Version, decode
 from memstore.objects import encoding
 from memstore.objects.catalogue import Catalogue, Location, key_of
 from memstore.objects.reader import ObjectReader
-from memstore.objects.record import Encoding, Header, RecordKind, pack_header
+from memstore.objects.record import HEADER_LIMIT, Encoding, Header, RecordKind, pack_header, parse_header
 from memstore.objects.segment import Placed, Scan, Segment
 
 if TYPE_CHECKING:
@@ -77,7 +77,10 @@ def sound(repository: Repository, segment: Segment, scan: Scan, place: int | Non
     if place is None:
         return
     for start, end in scan.damaged:
-        for record in segment.salvage(start, end):
+        records = {offset: Placed(header, offset) for header, offset in segment.salvage(start, end)}
+        for record in _known_in(repository.catalogue, segment, place, start, end):
+            records.setdefault(record.offset, record)
+        for record in records.values():
             header, offset = record
             if header.kind == RecordKind.VERSION:
                 known = db.execute(
@@ -90,6 +93,23 @@ def sound(repository: Repository, segment: Segment, scan: Scan, place: int | Non
                 location = _location(repository.catalogue, header, place, offset)
                 if _reads_back(repository.catalogue, repository.reader, header, location):
                     yield record
+
+
+def _known_in(catalogue: Catalogue, segment: Segment, place: int, start: int, end: int) -> Iterator[Placed]:
+    """The records that the catalogue knows in a damaged stretch: a walk from one to the next does not come past a
+    header that is damaged."""
+    rows = catalogue.db.execute(
+        "SELECT offset FROM objects WHERE place = :place AND inner < 0 AND offset >= :start AND offset < :end "
+        "UNION SELECT offset FROM versions WHERE place = :place AND offset >= :start AND offset < :end",
+        {"place": place, "start": start, "end": end},
+    )
+    for (offset,) in rows.fetchall():
+        try:
+            header = parse_header(segment.read_at(offset, HEADER_LIMIT), 0)
+        except DamagedData:
+            continue
+        if offset + header.length + header.stored <= end:
+            yield Placed(header, offset)
 
 
 def _location(catalogue: Catalogue, header: Header, place: int, offset: int) -> Location:

@@ -8,6 +8,7 @@ import random
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from click.testing import CliRunner
@@ -20,6 +21,7 @@ from memstore.objects.encoding import Encoded
 from memstore.objects.record import Encoding, RecordKind
 from memstore.objects.tombstone import FORGOTTEN, Tombstone
 from memstore.reports import RepairReport
+from tests.damaged_place import one_file_system
 from tests.folder_place import Death, Place, forget_catalogue, without_waiting
 
 ALL_STEPS = bool(os.environ.get("MEMSYNC_TEST_ALL_STEPS"))
@@ -92,6 +94,102 @@ def test_a_whole_store_has_nothing_to_mend(place: Place) -> None:
         report = repair(place, dry_run=dry_run)
         assert (report.mended, report.problems, report.warnings) == ((), (), ())
     assert everything(place) == before
+
+
+# -- an open segment, while the catalogue is there -------------------------------------------------------------
+
+
+class Scratched(NamedTuple):
+    """What becomes of a segment of some versions that no pack has: bytes flipped, its end cut off, or gone."""
+
+    how: str
+    at: int = 0
+
+    def done_to(self, path: Path) -> None:
+        data = path.read_bytes()
+        if self.how == "gone":
+            path.unlink()
+        elif self.how == "cut":
+            path.write_bytes(data[: self.at])
+        else:
+            torn = bytes(byte ^ 0xFF for byte in data[self.at : self.at + 8])
+            path.write_bytes(data[: self.at] + torn + data[self.at + 8 :])
+
+
+@pytest.fixture(scope="module")
+def unsent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """A pack with two versions; a segment with two more, each a delta on the one before, and a new file."""
+    with pytest.MonkeyPatch.context() as patch:
+        without_waiting(patch)
+        one_file_system(patch)
+        made = Place(tmp_path_factory.mktemp("unsent"))
+        made.commit({"note.txt": NOTE * 9})
+        made.commit({"note.txt": NOTE * 9 + b"two\n"})
+        assert made.push().status == "success"
+        made.commit({"note.txt": NOTE * 9 + b"two\nthree\n"})
+        made.commit({"note.txt": NOTE * 9 + b"two\nthree\nfour\n", "other.txt": LATER[:50]})
+        without_remote(made)
+        yield made
+
+
+def scratches(place: Place, step: int) -> list[Scratched]:
+    size = segment_of(place).stat().st_size
+    return [
+        Scratched("gone"),
+        *(Scratched("cut", at) for at in range(0, size, step)),
+        *(Scratched("flipped", at) for at in range(0, size, step)),
+    ]
+
+
+def check_scratched(place: Place, scratched: Scratched, first: str) -> None:
+    """No version is lost, HEAD is what it was, and what can't be read is named: the third version's content, if it
+    was hit, for nothing else has it."""
+    before = [version for version, _ in everything(place)]
+    saved = place.root.with_name("saved")
+    shutil.copytree(place.root, saved, symlinks=True)
+    try:
+        scratched.done_to(segment_of(place))
+        if first:
+            with place.open() as store:
+                getattr(store, first)()
+        report = repair(place)
+        with place.open() as store:
+            assert [str(version.id) for version in store.history()] == before, scratched
+            assert store.read("note.txt") == NOTE * 9 + b"two\nthree\nfour\n"
+            assert store.read("other.txt") == LATER[:50]
+            assert store.verify().problems == report.problems
+            try:
+                third = store.read("note.txt", at=before[1])
+            except MemsyncError:
+                assert [problem.kind for problem in report.problems] == ["missing_object"], scratched
+            else:
+                assert (third, report.problems) == (NOTE * 9 + b"two\nthree\n", ()), scratched
+    finally:
+        shutil.rmtree(place.root)
+        saved.rename(place.root)
+
+
+@pytest.mark.parametrize("first", ["", "status", "verify"])
+def test_a_damaged_segment_costs_no_version_that_the_catalogue_knows(unsent: Place, first: str) -> None:
+    some = scratches(unsent, 1)
+    for scratched in [some[0], *random.Random(first).sample(some, 8)]:
+        check_scratched(unsent, scratched, first)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("first", ["", "status"])
+def test_no_damage_of_a_segment_costs_a_version_that_the_catalogue_knows(unsent: Place, first: str) -> None:
+    for scratched in scratches(unsent, 2):
+        check_scratched(unsent, scratched, first)
+
+
+def test_a_commit_between_the_loss_of_a_segment_and_its_repair_loses_neither(place: Place) -> None:
+    before = {version for version, _ in everything(place)}
+    segment_of(place).unlink()
+    new = place.commit({"new.txt": NOTE})
+    repair(place)
+    with place.open() as store:
+        assert {str(id) for id, _ in store.family()} == {*before, str(new)}
 
 
 # -- from the remote -------------------------------------------------------------------------------------------

@@ -57,6 +57,9 @@ NOTHING_HAS_IT: Final = (
 )
 """The hint for what a repair could not bring back."""
 _OF_FILES: Final = frozenset({"damaged_segment", "missing_pack"})
+_UNCOVERING: Final = frozenset({"missing_version", "damaged_version", "damaged_segment"})
+"""What is mended may show what nobody had missed: versions that came back name contents, and a content may lean on
+one that a damaged segment held under a wrong name."""
 _CATALOGUE: Final = frozenset({"damaged_catalogue", "manifest_mismatch"})
 
 
@@ -104,8 +107,7 @@ def repair(
                 repository.read_anew()
                 writer.switch(*repository.own_segment())
             mended += _mend_local(repository, writer, local, before.problems, dry_run)
-            if {row.kind for row in mended} & {"missing_version", "damaged_version"} and not dry_run:
-                # Versions that came back name contents that nobody had missed.
+            if {row.kind for row in mended} & _UNCOVERING and not dry_run:
                 again = verify(repository, progress=progress).problems
                 mended += _mend_local(repository, writer, [], again, dry_run)
             lost = _note_lost(repository, heads, dry_run)
@@ -266,14 +268,16 @@ def _mend_local(
             count = salvage.records_of(path_of(repository.state, name, PlaceKind.PACK))
             how = f"{counted(count, 'record')} of it good, and written again where nothing else has them"
             yield Mended("damaged_pack", name, f"{how}; the file goes to torn/", paths[name])
+    torn_segments = [problem for problem in problems if problem.kind == "damaged_segment"]
     if not dry_run:
+        if torn_segments and not kinds & _CATALOGUE:
+            seal(repository, writer)  # while the catalogue still knows where the records in them begin
         repository.read_anew()
         writer.switch(*repository.own_segment())
+        if torn_segments:
+            seal(repository, writer)
     if kinds & _CATALOGUE:
         yield Mended("catalogue", "catalogue.sqlite", "built anew from packs and segments")
-    torn_segments = [problem for problem in problems if problem.kind == "damaged_segment"]
-    if torn_segments and not dry_run:
-        seal(repository, writer)
     for problem in torn_segments:
         how = "what is sound in it sealed into a pack; the file goes to torn/"
         yield Mended("damaged_segment", problem.id, how, problem.paths)

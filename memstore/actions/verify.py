@@ -17,12 +17,12 @@ from blake3 import blake3
 from memstore import files, recovery, salvage
 from memstore.actions import state_files
 from memstore.actions.unfinished import FINISH_FORGETTING, FORGETTING
-from memstore.errors import DamagedData, DiskTrouble
-from memstore.ids import ContentId, Id, PackId, VersionId
+from memstore.errors import DamagedData, DiskTrouble, MissingBase
+from memstore.ids import ContentId, PackId, VersionId
 from memstore.manifest import history
 from memstore.manifest.removed import in_force
 from memstore.manifest.version import Change, Version, decode
-from memstore.objects.catalogue import Location, PlaceKind, path_of
+from memstore.objects.catalogue import PlaceKind, path_of
 from memstore.objects.pack import check_header, read_tail
 from memstore.objects.reader import Removed
 from memstore.objects.record import RecordKind
@@ -323,16 +323,9 @@ def _check_content(repository: Repository, id: ContentId) -> int:
     forms = [row for row in repository.catalogue.locations(id) if row.kind == RecordKind.CONTENT]
     if len(forms) > 1:
         for form in forms:
-            _check_form(repository, id, form)
+            with contextlib.suppress(MissingBase):
+                repository.reader.load(id, [repository.catalogue.chain(form)])
     return length
-
-
-def _check_form(repository: Repository, id: Id, form: Location) -> None:
-    try:
-        chain = repository.catalogue.chain(form)
-    except DamagedData:
-        return
-    repository.reader.load(ContentId(id), [chain])
 
 
 def paths_of(repository: Repository, content: ContentId) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ from itertools import chain
 from typing import Any, Final, NamedTuple
 
 from memstore import files
-from memstore.errors import DamagedData
+from memstore.errors import DamagedData, MissingBase
 from memstore.ids import ContentId, VersionId
 from memstore.objects.connection import CatalogueDamaged, Connection
 from memstore.objects.places import PlaceFiles, PlaceKind, path_of
@@ -239,6 +239,10 @@ class Catalogue:
             "UPDATE places SET end = ?, damaged = damaged + ? WHERE place = ?", (end, damaged, place)
         )
 
+    def holds_versions(self, place: int) -> bool:
+        row = self.db.execute("SELECT 1 FROM versions WHERE place = ? LIMIT 1", (place,)).fetchone()
+        return row is not None
+
     def drop_place(self, place: int) -> None:
         """Forget a file and the objects in it. The versions in it must have been moved before."""
         self.db.execute("DELETE FROM objects WHERE place = ?", (place,))
@@ -365,7 +369,7 @@ class Catalogue:
                 ):
                     below = form
             if below is None:
-                raise DamagedData(
+                raise MissingBase(
                     f"the base {last.base & (1 << 64) - 1:016x} of a delta is missing",
                     hint="run 'memsync verify' to see what is affected",
                 )
