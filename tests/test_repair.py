@@ -157,7 +157,8 @@ def check_scratched(place: Place, scratched: Scratched, first: str) -> None:
             assert [str(version.id) for version in store.history()] == before, scratched
             assert store.read("note.txt") == NOTE * 9 + b"two\nthree\nfour\n"
             assert store.read("other.txt") == LATER[:50]
-            assert store.verify().problems == report.problems
+            left = [(problem.kind, problem.id) for problem in report.problems]
+            assert [(problem.kind, problem.id) for problem in store.verify().problems] == left
             try:
                 third = store.read("note.txt", at=before[1])
             except MemsyncError:
