@@ -317,8 +317,12 @@ def _before_changes(encoded: bytes, unpacker: msgpack.Unpacker) -> list[Any]:
 
 def _one_by_one(encoded: bytes, unpacker: msgpack.Unpacker) -> Iterator[tuple[Any, ...]]:
     try:
-        for _ in range(unpacker.read_array_header()):
-            yield unpacker.unpack()
+        count = unpacker.read_array_header()
+        for row in islice(unpacker, count):
+            count -= 1
+            yield row
+        if count:
+            raise ValueError("it ends within its changes")
     except (ValueError, TypeError, msgpack.UnpackException) as error:
         raise unreadable(VersionId.of(encoded), error) from error
 
@@ -438,6 +442,9 @@ _path = itemgetter(1)
 _NOTHING: Final = MappingProxyType[str, Any]({})
 _KINDS: Final = tuple(Kind)
 _CHANGES: Final = tuple(ChangeKind)
+_KIND_OF: Final = {int(kind): kind for kind in Kind}
+_CHANGE_OF: Final = {int(change): change for change in ChangeKind}
+"""For what others wrote: a number that is none has no place here."""
 
 
 def change_of(row: tuple[Any, ...], time_ms: int) -> Change:
@@ -512,16 +519,23 @@ def _in_order(rows: Iterable[tuple[Any, ...]], time_ms: int) -> Iterator[Change]
 
 
 def _unpack_change(row: tuple[Any, ...], time_ms: int) -> Change:
-    change, path = ChangeKind(row[0]), _text(row[1])
+    change, path, archived = _CHANGE_OF[row[0]], row[1], None
+    if not isinstance(path, str):
+        raise TypeError("a path is no text")
     if len(row) <= 3:
-        entry, archived = None, row[2] if len(row) == 3 else None
+        entry = None
+        if len(row) == 3:
+            archived = row[2]
     else:
         kind, size, content, offset = row[2:6]
-        modified = _integer(time_ms + offset, -_MOST, _MOST)
-        entry = Entry(
-            path, Kind(kind), _integer(size, 0, _MOST), ContentId(_bytes(content, ID_BYTES)), modified
-        )
-        archived = row[6] if len(row) > 6 else None
+        modified = time_ms + offset
+        if type(size) is not int or not 0 <= size <= _MOST or not -_MOST <= modified <= _MOST:
+            raise ValueError("a number is none, or out of its range")
+        if type(modified) is not int or not isinstance(content, bytes) or len(content) != ID_BYTES:
+            raise ValueError("a time or a content id is none")
+        entry = Entry(path, _KIND_OF[kind], size, ContentId(content), modified)
+        if len(row) > 6:
+            archived = row[6]
     if archived is True:
         archived = archive_name(path, time_ms)
     return Change(path, change, entry, _text(archived) if archived else None)
