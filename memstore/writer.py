@@ -320,6 +320,17 @@ class Writer:
         history.replace_tree(self._catalogue, self.repository.seq(target))
         self.commit(target)
 
+    def fill_tree(self, rows: Iterable[tuple[object, ...]]) -> None:
+        """Take these rows, of a version that is about to be HEAD, as its manifest; see `history.fill_tree`."""
+        self._begin()
+        history.fill_tree(self._catalogue, rows)
+
+    def head_is_filled(self, target: VersionId, safe_before: tuple[int, int]) -> None:
+        """As `move_head`, to the version whose manifest `fill_tree` took. Of files with times from `safe_before` on
+        (see `history.doubt_stats`) the cache believes nothing."""
+        history.doubt_stats(self._catalogue, *safe_before)
+        self.commit(target)
+
     def forget_head(self) -> None:
         """Have no HEAD; durable when this returns. No version goes."""
         self._begin()

@@ -7,7 +7,7 @@ with what the remote has, no common version between them. Nothing in `Data/` is 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from memstore import files, trees
@@ -15,9 +15,11 @@ from memstore.actions import checkout, collection, fetch, remote_state
 from memstore.actions.fill import fill
 from memstore.actions.pull import unite
 from memstore.actions.remote_state import RemoteState
+from memstore.cycles import no_looking_for_cycles
 from memstore.errors import BadInput, DamagedData, MemsyncError, RemoteMissing
 from memstore.identity import CATALOGUE_NAME, StoreFormat
 from memstore.ids import VersionId
+from memstore.manifest import history
 from memstore.manifest.removed import forgotten
 from memstore.manifest.version import Meta
 from memstore.progress import SILENT, Progress
@@ -27,7 +29,7 @@ from memstore.remotes.url import parse_url
 from memstore.reports import PullReport
 from memstore.repository import Repository
 from memstore.workspace import Workspace
-from memstore.worktree.found import Found, racy
+from memstore.worktree.found import safe_before
 from memstore.worktree.materialise import FreshTree
 from memstore.writer import Writer
 
@@ -36,8 +38,6 @@ STAGING_SUFFIX: Final = ".memsync-clone"
 MARKER_NAME: Final = "clone"
 """In `.memsync`, until the clone is whole: `filling`, then `placing` once all files lie beside `Data/`, or
 `joining` where they are merged with what is there."""
-AT_ONCE: Final = 10_000
-"""Files whose stats are noted together."""
 
 
 LACKING: Final = (
@@ -91,7 +91,8 @@ def clone(
             files.write_atomic(marker, b"filling")
         repository = Repository.create(workspace, format)
         try:
-            joined, lacking = _fill(repository, remote, url, heads, listed, progress)
+            with no_looking_for_cycles():
+                joined, lacking = _fill(repository, remote, url, heads, listed, progress)
         finally:
             repository.close()
     except DamagedData:
@@ -190,8 +191,7 @@ def _fill(
         if _holds_others(repository):
             joined = _join(repository, writer, heads, progress)
         elif newest:
-            writer.move_head(newest[0])
-            _materialise(repository, writer, progress)
+            _materialise(repository, writer, newest[0], progress)
     files.remove(os.path.join(repository.state, MARKER_NAME))
     files.sync_dir(repository.state)
     return joined, lacking
@@ -219,37 +219,38 @@ def _join(repository: Repository, writer: Writer, heads: list[VersionId], progre
     return unite(repository, writer, heads, meta, progress=progress)
 
 
-def _materialise(repository: Repository, writer: Writer, progress: Progress) -> None:
-    """Fill `Data/` with HEAD: beside its place first, then under its name as a whole. What an interrupted
-    clone left beside it is made anew."""
+def _materialise(repository: Repository, writer: Writer, target: VersionId, progress: Progress) -> None:
+    """Fill `Data/` with a version, and make it HEAD: beside its place first, then under its name as a whole. What an
+    interrupted clone left beside it is made anew."""
     data = repository.workspace.data
     staging = data + STAGING_SUFFIX
-    marker = os.path.join(repository.state, MARKER_NAME)
-    if files.names(data):
-        return  # cut off after they had their place
+    if files.names(data):  # cut off after they had their place
+        writer.move_head(target)
+        return
     if os.path.isdir(staging):
         trees.remove(staging)
-    head = repository.head()
-    assert head is not None
-    tree = FreshTree(staging)
-    written: list[Found] = []
-    progress.begin("writing files", repository.catalogue.tree_size(), "files")
-    try:
-        gone = forgotten(repository.catalogue, repository.reader)
-        entries = (entry for entry in repository.entries(head) if entry.content not in gone)
-        for item in fill(repository, tree, entries):
-            written.append(item)
-            progress.advance(1)
-    finally:
-        progress.end()
+    writer.fill_tree(_written(repository, FreshTree(staging), target, progress))
     files.sync_all()
     clock = files.clock_of(repository.state)  # now: until here nobody else knew of these files
-    files.write_atomic(marker, b"placing")
+    writer.head_is_filled(target, safe_before(clock))
+    files.write_atomic(os.path.join(repository.state, MARKER_NAME), b"placing")
     if os.path.isdir(data):
         files.remove_folder(data)
     files.rename(staging, data)
     files.sync_dir(os.path.dirname(data))
-    for start in range(0, len(written), AT_ONCE):
-        some = written[start : start + AT_ONCE]
-        writer.remember([(item.path, None if racy(item, clock) else item.key) for item in some])
-    writer.finish()
+
+
+def _written(
+    repository: Repository, tree: FreshTree, target: VersionId, progress: Progress
+) -> Iterator[tuple[object, ...]]:
+    """Write all files of a version; the rows of its manifest, each with what was seen of the file."""
+    catalogue = repository.catalogue
+    seq = repository.seq(target)
+    gone = forgotten(catalogue, repository.reader)
+    progress.begin("writing files", sum(1 for _ in catalogue.last_changes(seq)), "files")
+    try:
+        for row, key in fill(repository, tree, history.entries_at(catalogue, seq), gone):
+            yield (*row, *key)
+            progress.advance(1)
+    finally:
+        progress.end()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import marshal
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
@@ -19,13 +19,12 @@ from memstore.crew import Answer, Crew
 from memstore.errors import MemsyncError
 from memstore.ids import ContentId
 from memstore.objects import encoding
-from memstore.objects.catalogue import path_of, shortened
+from memstore.objects.catalogue import path_of
 from memstore.objects.record import Encoding, RecordKind, parse_header
-from memstore.worktree.found import Found, StatKey
+from memstore.worktree.found import StatKey
 from memstore.worktree.materialise import FreshTree
 
 if TYPE_CHECKING:
-    from memstore.manifest.version import Entry
     from memstore.repository import Repository
 
 MANY: Final = 1000
@@ -35,53 +34,60 @@ _FIRST_READ: Final = 8 << 10
 """Bytes: most notes' records, in one read."""
 
 
-def fill(repository: Repository, tree: FreshTree, entries: Iterable[Entry]) -> Iterator[Found]:
-    """Write the entries' files below the tree's root; what lies there then, in their order. Raises what writing
-    and reading raise."""
-    coming = iter(entries)
+Row = tuple[str, int, int, bytes, int]
+"""path, kind, size, content, modified: an entry of a manifest, as plain as SQLite takes and gives it."""
+Key = tuple[int, int, int, int] | tuple[None, None, None, None]
+"""A `StatKey`; four times None for a file that was not written."""
+_UNWRITTEN: Final = (None, None, None, None)
+
+
+def fill(
+    repository: Repository, tree: FreshTree, rows: Iterable[Row], unwanted: Set[bytes]
+) -> Iterator[tuple[Row, Key]]:
+    """Write these files below the tree's root, but for those with an unwanted content; each row in its turn, with
+    what lies there then. Raises what writing and reading raise."""
+    coming = iter(rows)
     first = list(islice(coming, MANY))
-    for entry in first if len(first) < MANY else ():
-        yield _alone(repository, tree, entry)
     if len(first) < MANY:
+        for row in first:
+            yield row, _UNWRITTEN if row[3] in unwanted else _alone(repository, tree, row)
         return
-    waiting: deque[list[Entry]] = deque()
+    waiting: deque[list[Row]] = deque()
     with Crew(write_out) as crew:
         while first or (first := list(islice(coming, JOB_FILES))):
             group, first = first[:JOB_FILES], first[JOB_FILES:]
             if crew.full:
-                yield from _taken(repository, tree, waiting.popleft(), crew.answer())
-            crew.ask(_job(repository, tree.root, group))
+                yield from _taken(repository, tree, waiting.popleft(), crew.answer(), unwanted)
+            crew.ask(_job(repository, tree.root, group, unwanted))
             waiting.append(group)
         while crew.waiting:
-            yield from _taken(repository, tree, waiting.popleft(), crew.answer())
+            yield from _taken(repository, tree, waiting.popleft(), crew.answer(), unwanted)
 
 
-def _alone(repository: Repository, tree: FreshTree, entry: Entry) -> Found:
-    key = tree.write(entry.path, entry.kind, repository.stream(entry.content), entry.modified_ms)
-    return Found(entry.path, int(entry.kind), *key)
+def _alone(repository: Repository, tree: FreshTree, row: Row) -> StatKey:
+    path, kind, _, content, modified = row
+    return tree.write(path, kind, repository.stream(ContentId(content)), modified)
 
 
-def _job(repository: Repository, root: str, group: list[Entry]) -> bytes:
+def _job(repository: Repository, root: str, group: list[Row], unwanted: Set[bytes]) -> bytes:
     catalogue = repository.catalogue
-    starts = catalogue.starts([entry.content for entry in group])
+    if unwanted:
+        group = [row for row in group if row[3] not in unwanted]
+    starts = catalogue.starts([row[3] for row in group])
     places = {}
-    for place in {place for place, _ in starts.values()}:
+    for place in {place for place, _ in starts}:
         known = catalogue.place_name(place)
         places[place] = path_of(repository.state, *known) if known else ""
-    nowhere = (0, 0)
-    rows = [
-        (path, int(kind), bytes(content), modified, *starts.get(shortened(content), nowhere))
-        for path, kind, _, content, modified in group
-    ]
-    return marshal.dumps((root, places, rows))
+    rows = [(path, kind, content, modified) for path, kind, _, content, modified in group]
+    return marshal.dumps((root, places, rows, starts))
 
 
-def _taken(repository: Repository, tree: FreshTree, group: list[Entry], answer: Answer) -> Iterator[Found]:
-    for entry, key in zip(group, marshal.loads(answer.facts), strict=True):
-        if key is None:
-            yield _alone(repository, tree, entry)
-        else:
-            yield Found(entry.path, int(entry.kind), *StatKey(*key))
+def _taken(
+    repository: Repository, tree: FreshTree, group: list[Row], answer: Answer, unwanted: Set[bytes]
+) -> Iterator[tuple[Row, Key]]:
+    keys = iter(marshal.loads(answer.facts))
+    for row in group:
+        yield row, _UNWRITTEN if row[3] in unwanted else next(keys) or _alone(repository, tree, row)
 
 
 # -- the crew's side -----------------------------------------------------------------------------------------
@@ -89,20 +95,19 @@ def _taken(repository: Repository, tree: FreshTree, group: list[Entry], answer: 
 
 def write_out(job: bytes) -> Answer:
     """The work of one of the crew."""
-    root, places, rows = marshal.loads(job)
+    root, places, rows, starts = marshal.loads(job)
     tree = FreshTree(root, shared=True)
     descriptors = {}
     done: list[tuple[int, ...] | None] = []
     try:
         for place, path in places.items():
             descriptors[place] = files.open_read(path)
-        for path, kind, content, modified, place, offset in rows:
+        for (path, kind, content, modified), (place, offset) in zip(rows, starts, strict=True):
             key = None
             try:
-                if place in descriptors:
-                    raw = _content(descriptors[place], offset, content)
-                    if raw is not None:
-                        key = tuple(tree.write(path, kind, (raw,), modified))
+                raw = _content(descriptors[place], offset, content) if place in descriptors else None
+                if raw is not None:
+                    key = tuple(tree.write(path, kind, (raw,), modified))
             except (MemsyncError, OSError):
                 key = None
             done.append(key)

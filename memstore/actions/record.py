@@ -9,10 +9,8 @@ and the changes a version. Nothing of it is visible before the version is durabl
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from memstore import files
@@ -21,6 +19,7 @@ from memstore.actions.candidate import Ingested, Unreadable
 from memstore.actions.compare import Comparison
 from memstore.actions.ingest import ingest
 from memstore.actions.secrets import Suspected
+from memstore.cycles import no_looking_for_cycles
 from memstore.errors import BadInput
 from memstore.manifest import history
 from memstore.manifest.references import References
@@ -50,23 +49,10 @@ def record(
 ) -> CommitReport:
     """Record what changed, in `paths` only where given; writes no log. Raises `BadInput` for a path that is neither
     there nor in HEAD, and when `Data/` is missing or not the folder it was."""
-    with _no_looking_for_cycles():
+    with no_looking_for_cycles():
         return _record(
             repository, writer, paths, meta=meta, allow_deletions=allow_deletions, progress=progress
         )
-
-
-@contextlib.contextmanager
-def _no_looking_for_cycles() -> Iterator[None]:
-    """A commit of 100,000 files makes a million small tuples and no cycle; looking through them again and again
-    is a fifth of its time."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def _record(

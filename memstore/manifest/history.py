@@ -266,6 +266,24 @@ def _put_into_tree(catalogue: Catalogue, rows: list[tuple[str, int, int, bytes, 
     rows.clear()
 
 
+def fill_tree(catalogue: Catalogue, rows: Iterable[tuple[object, ...]]) -> None:
+    """Make the table hold these rows, which are in path order, and no others: path, kind, size, content, modified,
+    and what `lstat` said of the file (four numbers, or None each)."""
+    catalogue.forget_still()
+    catalogue.db.execute("DELETE FROM tree")
+    catalogue.db.executemany("INSERT INTO tree VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+
+
+def doubt_stats(catalogue: Catalogue, fine_ns: int, coarse_ns: int) -> None:
+    """Forget what `lstat` said of files with times from these on: the first limit holds where the disk keeps times
+    finer than a millisecond (`found.racy`)."""
+    catalogue.db.execute(
+        "UPDATE tree SET s_size = NULL, s_mtime = NULL, s_ctime = NULL, s_inode = NULL "
+        "WHERE max(s_mtime, s_ctime) >= CASE WHEN s_ctime % 1000000 THEN ? ELSE ? END",
+        (fine_ns, coarse_ns),
+    )
+
+
 def _folder_of(path: str) -> str:
     return path[: path.rfind("/") + 1]
 
@@ -365,9 +383,11 @@ __all__ = [
     "changes_of",
     "checkpoint",
     "contents",
+    "doubt_stats",
     "each_content",
     "entries_at",
     "entry_at",
+    "fill_tree",
     "is_ancestor",
     "manifest_id",
     "manifest_id_at",

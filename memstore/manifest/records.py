@@ -211,20 +211,18 @@ def rows_since(catalogue: Catalogue, changed: Iterable[tuple[str, int]]) -> Iter
     for some in _stretches(changed):
         wanted: dict[int, set[str]] = {}
         for path, at in some:
-            wanted.setdefault(at, set()).add(path)
+            if at not in walks:
+                wanted.setdefault(at, set()).add(path)
         rows: dict[int, dict[str, Row]] = {}
         for at in sorted(wanted):
-            walk = walks.get(at)
-            if walk is None:
-                record = encoded(catalogue, at)
-                if len(record) < LARGE:
-                    rows[at] = _rows(record, wanted[at])
-                    continue
-                # More of its paths are to come: it is read once for all of them.
-                walk = walks[at] = _Walk(record)
-            rows[at] = walk.upto(some[-1][0], wanted[at])
+            record = encoded(catalogue, at)
+            if len(record) < LARGE:
+                rows[at] = _rows(record, wanted[at])
+            else:  # more of its paths are to come: it is read once for all of them
+                walks[at] = _Walk(record)
         for path, at in some:
-            yield path, at, rows[at][path]
+            walk = walks.get(at)
+            yield path, at, rows[at][path] if walk is None else walk.upto(path)
 
 
 def _stretches(changed: Iterable[tuple[str, int]]) -> Iterator[list[tuple[str, int]]]:
@@ -245,17 +243,13 @@ class _Walk:
     def __init__(self, record: bytes) -> None:
         self._time_ms, rows = rows_of(record)
         self._rows = iter(rows)
-        self._next = next(self._rows, None)
 
-    def upto(self, last: str, paths: set[str]) -> dict[str, Row]:
-        """What these paths hold, all of them beyond those of the call before, none beyond `last`."""
-        found: dict[str, Row] = {}
-        while self._next is not None and self._next[1] <= last:
-            row = self._next
-            if len(row) > _REMOVES and row[1] in paths:
-                found[row[1]] = (row[2], row[3], row[4], self._time_ms + row[5])
-            self._next = next(self._rows, None)
-        return found
+    def upto(self, path: str) -> Row:
+        """What a path holds, which comes after all that were asked for before."""
+        for row in self._rows:
+            if row[1] == path:
+                return row[2], row[3], row[4], self._time_ms + row[5]
+        raise KeyError(path)
 
 
 def _rows(record: bytes, paths: set[str]) -> dict[str, Row]:

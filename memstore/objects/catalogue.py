@@ -109,7 +109,7 @@ def kept_cost(cost: int) -> int:
 
 def shortened(id: bytes) -> int:
     """The first 4 bytes of an id, by which the catalogue finds a record; its header then says whose it is."""
-    return key_of(id) >> _SHORTENED
+    return int.from_bytes(id[:4], "big", signed=True)
 
 
 class Catalogue:
@@ -304,14 +304,16 @@ class Catalogue:
         rows = self.db.execute("SELECT place FROM objects WHERE short = ?", (key_of(id) >> _SHORTENED,))
         return {row[0] for row in rows}
 
-    def starts(self, ids: Sequence[bytes]) -> dict[int, tuple[int, int]]:
-        """id `shortened` → (place, offset) of a record that may be its, outside of any group."""
-        marks = ",".join("?" * len(ids))
+    def starts(self, ids: Sequence[bytes]) -> list[tuple[int, int]]:
+        """Of each id the (place, offset) of a record that may be its, outside of any group; (0, 0) where there is
+        none."""
+        shorts = list(map(shortened, ids))
+        marks = ",".join("?" * len(shorts))
         rows = self.db.execute(
-            f"SELECT short, place, offset FROM objects WHERE short IN ({marks}) AND inner < 0",
-            [shortened(id) for id in ids],
+            f"SELECT short, place, offset FROM objects WHERE short IN ({marks}) AND inner < 0", shorts
         )
-        return {short: (place, offset) for short, place, offset in rows}
+        found = {short: (place, offset) for short, place, offset in rows}
+        return [found.get(short, (0, 0)) for short in shorts]
 
     def objects_in(self, place: int) -> Iterator[tuple[bytes, Location]]:
         """(id, location) of all that lies in one file, in its order. Reads each record's header."""
