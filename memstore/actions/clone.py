@@ -247,7 +247,7 @@ def _written(
     catalogue = repository.catalogue
     seq = repository.seq(target)
     gone = forgotten(catalogue, repository.reader)
-    progress.begin("writing files", sum(1 for _ in catalogue.last_changes(seq)), "files")
+    progress.begin("writing files", catalogue.files_at(seq), "files")
     try:
         for row, key in fill(repository, tree, history.entries_at(catalogue, seq), gone):
             yield (*row, *key)

@@ -180,14 +180,8 @@ def lacks_contents(repository: Repository, since: int) -> bool:
     """Whether a version with a greater number names a content that is not here: a list that lags may have shown
     the last of several packs that came with a head, and not the first."""
     from memstore.manifest import history
-    from memstore.objects.catalogue import key_of
 
-    catalogue = repository.catalogue
-    named = [key_of(content) for content in history.contents(catalogue, since=since, lost=True)]
-    some = range(0, len(named), 1000)  # what SQLite is given at a time
-    return any(
-        len(catalogue.maybe_stored(keys)) < len(set(keys)) for keys in (named[at : at + 1000] for at in some)
-    )
+    return not repository.catalogue.may_hold(history.contents(repository.catalogue, since=since, lost=True))
 
 
 def fetch_named(

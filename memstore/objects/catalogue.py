@@ -75,6 +75,8 @@ CREATE TABLE mirror (
 
 _SHORTENED: Final = 32
 """Bits of a key that the catalogue leaves out: 4 bytes find a record, and its header says whose it is."""
+_AT_ONCE: Final = 1000
+"""Ids that SQLite is given in one statement."""
 _STILL_RULES: Final = "still rules"
 """A fact: the fingerprint of the ignore rules under which folders were found still."""
 
@@ -299,6 +301,17 @@ class Catalogue:
         found = {row[0] for row in rows}
         return {key for key, short in wanted if short in found}
 
+    def may_hold(self, ids: Iterable[bytes]) -> bool:
+        """Whether something may be stored under each of these ids; False if one is stored nowhere for sure."""
+        shorts = sorted(set(map(shortened, ids)))  # in the order of the table
+        for start in range(0, len(shorts), _AT_ONCE):
+            some = shorts[start : start + _AT_ONCE]
+            marks = ",".join("?" * len(some))
+            query = f"SELECT count(DISTINCT short) FROM objects WHERE short IN ({marks})"
+            if self.db.execute(query, some).fetchone()[0] < len(some):
+                return False
+        return True
+
     def may_lie_in(self, id: bytes) -> set[int]:
         """The places outside of which nothing of that id is stored."""
         rows = self.db.execute("SELECT place FROM objects WHERE short = ?", (key_of(id) >> _SHORTENED,))
@@ -482,6 +495,12 @@ class Catalogue:
     def last_changes(self, seq: int, under: str = "") -> Iterator[tuple[str, int]]:
         """(path, version whose change of it counts) for all that a version holds, in the order of the paths'
         UTF-8 bytes; under a folder (or of one file) only, where given."""
+        query, values = self._changes_query(seq, under)
+        for row in self.db.execute(query + " ORDER BY name", values):
+            yield row[:2]
+
+    def _changes_query(self, seq: int, under: str) -> tuple[str, dict[str, object]]:
+        """SQL for the changes that count in a version, as (name, seq, 0)."""
         lines = self.lineage(seq)
         bounds, values = _under("paths.name", under)
         if len(lines) == 1:
@@ -495,17 +514,21 @@ class Catalogue:
             query = f"""SELECT name, max(changes.seq), gone
                 FROM paths CROSS JOIN changes USING (path)
                 WHERE changes.seq <= :upto {only} {bounds}
-                GROUP BY name HAVING NOT gone ORDER BY name"""
+                GROUP BY name HAVING NOT gone"""
             values |= {"line": lines[0][0], "upto": lines[0][1]}
         else:
             query = f"""{self._LINEAGE} SELECT name, max(changes.seq), gone
                 FROM paths CROSS JOIN changes USING (path) CROSS JOIN versions USING (seq)
                 CROSS JOIN lineage USING (line)
                 WHERE changes.seq <= lineage.upto {bounds}
-                GROUP BY name HAVING NOT gone ORDER BY name"""
+                GROUP BY name HAVING NOT gone"""
             values |= {"seq": seq}
-        for row in self.db.execute(query, values):
-            yield row[:2]
+        return query, values
+
+    def files_at(self, seq: int) -> int:
+        """How many files a version holds."""
+        query, values = self._changes_query(seq, "")
+        return int(self.db.execute(f"SELECT count(*) FROM ({query})", values).fetchone()[0])
 
     def _single_line(self) -> bool:
         return bool(self.db.execute("SELECT count(*) FROM lines").fetchone()[0] == 1)
@@ -564,6 +587,10 @@ class Catalogue:
         """Whether HEAD's manifest has at least so many, without counting all."""
         row = self.db.execute("SELECT 1 FROM tree LIMIT 1 OFFSET ?", (files - 1,)).fetchone()
         return row is not None
+
+    def tree_totals(self) -> tuple[int, int]:
+        """Of HEAD's manifest: (files, their bytes)."""
+        return tuple(self.db.execute("SELECT count(*), coalesce(sum(size), 0) FROM tree").fetchone())
 
     def tree_size(self) -> int:
         return int(self.db.execute("SELECT count(*) FROM tree").fetchone()[0])

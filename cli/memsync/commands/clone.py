@@ -39,11 +39,9 @@ def command(call: Invocation, *, url: str, folder: str) -> int | None:
     root = os.path.abspath(os.path.join(call.cwd, folder))
     with Store.clone(url, root, progress=call.progress()) as store:
         head = store.head()
-        count = total = versions = 0
-        if head is not None:
-            for row in store.ls("", head):
-                count, total = count + 1, total + row.size
-            versions = sum(1 for _ in store.history())
+        catalogue = store.repository.catalogue
+        count, total = catalogue.tree_totals()
+        versions = catalogue.version_count()
     joined = store.joined
     if call.json:
         document = {
