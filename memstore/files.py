@@ -233,11 +233,12 @@ def begin_writing_back(descriptor: int, start: int, end: int) -> None:
 
 def write_all(descriptor: int, data: bytes | memoryview, path: str) -> None:
     """All of `data` at the descriptor's position. Raises `DiskTrouble`; part of it may then be written."""
-    _tell("write", path, bytes(data) if _observer is not None else b"")
-    view = memoryview(data)
+    if _observer is not None:
+        _tell("write", path, bytes(data))
     try:
-        while view:
-            view = view[os.write(descriptor, view) :]
+        written = os.write(descriptor, data)
+        while written < len(data):
+            written += os.write(descriptor, memoryview(data)[written:])
     except OSError as error:
         raise disk_error(error, "could not write", path) from error
 

@@ -7,12 +7,13 @@ the store, who does it again and says what is the matter.
 
 from __future__ import annotations
 
+import contextlib
 import marshal
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Set
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 from memstore import files
 from memstore.crew import Answer, Crew
@@ -20,7 +21,7 @@ from memstore.errors import MemsyncError
 from memstore.ids import ContentId
 from memstore.objects import encoding
 from memstore.objects.catalogue import path_of
-from memstore.objects.record import Encoding, RecordKind, parse_header
+from memstore.objects.record import HEADER_LIMIT, Encoding, RecordKind, parse_header
 from memstore.worktree.found import StatKey
 from memstore.worktree.materialise import FreshTree
 
@@ -32,6 +33,8 @@ MANY: Final = 1000
 JOB_FILES: Final = 256
 _FIRST_READ: Final = 8 << 10
 """Bytes: most notes' records, in one read."""
+_AHEAD: Final = 256 << 10
+"""Bytes read at once where a record begins within what was read before: then they are read in their order."""
 
 
 Row = tuple[str, int, int, bytes, int]
@@ -97,36 +100,54 @@ def write_out(job: bytes) -> Answer:
     """The work of one of the crew."""
     root, places, rows, starts = marshal.loads(job)
     tree = FreshTree(root, shared=True)
-    descriptors = {}
     done: list[tuple[int, ...] | None] = []
-    try:
-        for place, path in places.items():
-            descriptors[place] = files.open_read(path)
+    with contextlib.ExitStack() as held:
+        sources = {place: held.enter_context(_Source(path)) for place, path in places.items()}
         for (path, kind, content, modified), (place, offset) in zip(rows, starts, strict=True):
-            key = None
             try:
-                raw = _content(descriptors[place], offset, content) if place in descriptors else None
-                if raw is not None:
-                    key = tuple(tree.write(path, kind, (raw,), modified))
+                raw = sources[place].content(offset, content)
+                done.append(None if raw is None else tree.write(path, kind, (raw,), modified))
             except (MemsyncError, OSError):
-                key = None
-            done.append(key)
-    except OSError:  # a file has moved
-        done += [None] * (len(rows) - len(done))
-    finally:
-        for descriptor in descriptors.values():
-            os.close(descriptor)
-    return Answer(marshal.dumps(done), b"")
+                done.append(None)
+    return Answer(marshal.dumps([None if key is None else tuple(key) for key in done]), b"")
 
 
-def _content(descriptor: int, offset: int, content: bytes) -> bytes | None:
-    """The plain bytes of the record there, if it is a full copy of that content. Raises `DamagedData`."""
-    data = files.read_at(descriptor, offset, _FIRST_READ)
-    header = parse_header(data, 0)
-    if header.id != content or header.kind != RecordKind.CONTENT or header.encoding == Encoding.DELTA:
-        return None
-    end = header.length + header.stored
-    if end > len(data):
-        data += files.read_at(descriptor, offset + len(data), end - len(data))
-    raw = encoding.decode(header.encoding, data[header.length : end], header.raw)
-    return raw if ContentId.of(raw) == content else None
+class _Source:
+    """A file of the store. What is asked for mostly lies together, and is then read ahead."""
+
+    def __init__(self, path: str) -> None:
+        self._descriptor: int | None = None
+        with contextlib.suppress(OSError):  # it has moved, or there is none
+            self._descriptor = files.open_read(path)
+        self._start = 0
+        self._data = b""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+
+    def content(self, offset: int, content: bytes) -> bytes | None:
+        """The plain bytes of the record there, if it is a full copy of that content. Raises `DamagedData`."""
+        at = self._reach(offset, HEADER_LIMIT)
+        header = parse_header(self._data, at)
+        if header.id != content or header.kind != RecordKind.CONTENT or header.encoding == Encoding.DELTA:
+            return None
+        at = self._reach(offset + header.length, header.stored)
+        raw = encoding.decode(header.encoding, self._data[at : at + header.stored], header.raw)
+        return raw if ContentId.of(raw) == content else None
+
+    def _reach(self, offset: int, length: int) -> int:
+        """Where in `_data` the bytes from `offset` on lie: so many at least, if the file has them."""
+        at = offset - self._start
+        if at < 0 or at + length > len(self._data):
+            near = 0 <= at <= len(self._data)
+            self._data = b""
+            if self._descriptor is not None:
+                self._data = files.read_at(
+                    self._descriptor, offset, max(length, _AHEAD if near else _FIRST_READ)
+                )
+            self._start, at = offset, 0
+        return at

@@ -112,17 +112,16 @@ def decode(encoding: Encoding, payload: bytes, raw_length: int, base: bytes | No
         if len(payload) != raw_length:
             raise DamagedData("a raw record is shorter than declared", hint="run 'memsync verify'")
         return payload
-    dictionary: Any = None
     if encoding == Encoding.DELTA and base is None:
         raise DamagedData("a delta without its base", hint="run 'memsync verify'")
     if encoding not in (Encoding.ZSTD, Encoding.DELTA):
         raise DamagedData("an encoding this memsync does not know", hint="use a newer memsync")
     try:
         if encoding == Encoding.DELTA and base is not None:
-            dictionary = zstd.ZstdDict(base, is_raw=True).as_prefix
-        decoder = zstd.ZstdDecompressor(
-            zstd_dict=dictionary, options={zstd.DecompressionParameter.window_log_max: _WINDOW_LOG_MAX}
-        )
+            decoder = zstd.ZstdDecompressor(zstd_dict=zstd.ZstdDict(base, is_raw=True).as_prefix)
+        else:
+            decoder = zstd.ZstdDecompressor()
+        # Of itself zstd takes no window above 2^27 bytes (ZSTD_WINDOWLOG_LIMIT_DEFAULT), as the format has it.
         raw = decoder.decompress(_MAGIC + payload, raw_length + 1)
     except (zstd.ZstdError, ValueError, MemoryError) as error:
         raise DamagedData(f"a record does not decode: {error}", hint="run 'memsync verify'") from error
