@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from memstore import Store, files
 from memstore.errors import DiskTrouble, StoreLocked
 from memstore.ids import ContentId, VersionId
-from memstore.manifest import history
+from memstore.manifest import history, records
 from memstore.manifest.version import Change, ChangeKind, Entry, Kind, Meta, Version
 from memstore.objects.catalogue import Catalogue
 from memstore.objects.connection import CatalogueDamaged
@@ -124,6 +124,11 @@ def test_every_manifest_is_that_of_a_plain_replay_whatever_the_order_of_reading(
             assert seq is not None
             assert list(history.entries_at(catalogue, seq)) == rows(manifest)
             assert list(history.entries_at(catalogue, seq, under)) == rows(manifest, under)
+            assert catalogue.files_at(seq) == len(manifest)
+            with pytest.MonkeyPatch.context() as patch:  # as very large versions are read, a few paths at a time
+                patch.setattr(records, "LARGE", 0)
+                patch.setattr(records, "AT_ONCE", 2)
+                assert list(history.entries_at(catalogue, seq)) == rows(manifest)
             for path in PATHS:
                 found = history.entry_at(catalogue, seq, path)
                 entry = manifest.get(path)
@@ -132,6 +137,7 @@ def test_every_manifest_is_that_of_a_plain_replay_whatever_the_order_of_reading(
             history.replace_tree(catalogue, seq)
             assert [row[:5] for row in catalogue.tree()] == rows(manifest)
             assert [row[:5] for row in catalogue.tree(under)] == rows(manifest, under)
+            assert catalogue.tree_totals() == (len(manifest), sum(entry.size for entry in manifest.values()))
         parents = {parent for version in versions for parent in version.parents}
         assert set(catalogue.heads()) == {version.id for version in versions} - parents
         read = list(history.versions_of(catalogue))

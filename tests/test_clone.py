@@ -6,6 +6,7 @@ import os
 import shutil
 import time
 from pathlib import Path
+from random import Random
 from typing import cast
 
 import pytest
@@ -15,8 +16,12 @@ from memstore import files
 from memstore.actions import clone as clone_module
 from memstore.actions import fill
 from memstore.errors import BadInput, DamagedData, MemsyncError, RemoteTrouble
+from memstore.manifest import history
+from memstore.objects.catalogue import path_of
 from memstore.remotes.base import OpenRemote
 from memstore.store import Store
+from memstore.worktree.found import StatKey, racy, safe_before, stat_key
+from memstore.worktree.materialise import FreshTree
 from tests.folder_place import Cut, Death, Place, Watched, tree, trouble, without_waiting
 
 
@@ -68,6 +73,65 @@ def test_very_many_files_come_out_by_a_crew_as_they_do_one_by_one(
     monkeypatch.setattr(fill, "MANY", 10)
     monkeypatch.setattr(fill, "JOB_FILES", 4)
     assert_equal(place, place.clone("by a crew"))
+
+
+@pytest.mark.parametrize("many", [5, 1000], ids=["crew", "alone"])
+def test_what_is_not_wanted_is_not_written_and_keeps_its_place_among_the_rows(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, many: int
+) -> None:
+    monkeypatch.setattr(fill, "MANY", many)
+    monkeypatch.setattr(fill, "JOB_FILES", 3)
+    place.commit({f"Many/{number}": b"%d" % number for number in range(9)})
+    secret = blake3(b"4").digest()
+    with place.open() as store:
+        seq = store.repository.head_seq()
+        assert seq is not None
+        rows = list(history.entries_at(store.repository.catalogue, seq))
+        out = FreshTree(str(tmp_path / "out"))
+        told = list(fill.fill(store.repository, out, len(rows), rows, {secret}))
+    assert [row for row, _ in told] == rows
+    assert [row[0] for row, key in told if key == (None,) * 4] == ["Many/4"]
+    assert all(key == stat_key(os.lstat(tmp_path / "out" / row[0])) for row, key in told if row[3] != secret)
+    expected = tree(place.data)
+    del expected["Many/4"]
+    assert tree(tmp_path / "out") == expected
+
+
+def test_records_are_found_wherever_they_lie(place: Place, tmp_path: Path) -> None:
+    noise = {
+        f"{number}.bin": os.urandom(length) for number, length in enumerate((1, 300_000, 9_000, 60, 8_192))
+    }
+    place.commit(noise)
+    with place.open() as store:
+        catalogue = store.repository.catalogue
+        ids = [blake3(content).digest() for content in noise.values()]
+        starts = catalogue.starts(ids)
+        (name,) = {catalogue.place_name(place) for place, _ in starts}
+        assert name is not None
+        with fill._Source(path_of(store.repository.state, *name)) as source:
+            for number in (0, 1, 2, 3, 4, 4, 0, 3, 1, 0, 2):
+                assert source.content(starts[number][1], ids[number]) == noise[f"{number}.bin"]
+            assert source.content(starts[0][1], ids[1]) is None
+            with pytest.raises(DamagedData):
+                source.content(1 << 40, ids[0])
+
+
+@pytest.mark.parametrize("step", [1, 1_000_000])
+def test_the_cache_doubts_what_the_racy_rule_doubts(place: Place, step: int) -> None:
+    clock = 1_700_000_000_000_000_000
+    random = Random(step)
+    ages = [*(random.randrange(-10, 4000) for _ in range(60)), 0, 100, 2000]
+    with place.open() as store, store.repository.writing() as writer:
+        for mtime_age in ages[:20]:
+            rows = [
+                (f"{n:03}", 0, 1, b"", 0, 1, clock - mtime_age * 1_000_000, clock - age * 1_000_000 + step, n)
+                for n, age in enumerate(ages)
+            ]
+            writer.fill_tree(rows)
+            history.doubt_stats(store.repository.catalogue, *safe_before(clock))
+            believed = {row[0] for row in store.repository.catalogue.tree() if row[5] is not None}
+            assert believed == {row[0] for row in rows if not racy(StatKey(*row[5:]), clock)}
+        writer.rollback()
 
 
 # -- what it makes ---------------------------------------------------------------------------------------------

@@ -171,6 +171,16 @@ def test_a_frame_cut_short_is_damage(cut: int) -> None:
         decode(form.encoding, form.payload[:-cut], 1000)
 
 
+def test_a_frame_may_ask_for_a_window_of_2_to_the_27_bytes_and_no_more() -> None:
+    block = (1 | len(b"text") << 3).to_bytes(3, "little") + b"text"  # the last one, raw
+    for log in (10, 27):
+        assert decode(Encoding.ZSTD, bytes([0, log - 10 << 3]) + block, 4) == b"text"
+    with pytest.raises(DamagedData):
+        decode(Encoding.ZSTD, bytes([0, (27 - 10 << 3) + 1]) + block, 4)  # an eighth more
+    with pytest.raises(DamagedData):
+        decode(Encoding.DELTA, bytes([0, 28 - 10 << 3]) + block, 4, b"a base of some bytes")
+
+
 def test_a_delta_without_its_base_is_damage() -> None:
     with pytest.raises(DamagedData, match="base"):
         decode(Encoding.DELTA, b"whatever", 100)

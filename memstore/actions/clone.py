@@ -247,9 +247,10 @@ def _written(
     catalogue = repository.catalogue
     seq = repository.seq(target)
     gone = forgotten(catalogue, repository.reader)
-    progress.begin("writing files", catalogue.files_at(seq), "files")
+    count = catalogue.files_at(seq)
+    progress.begin("writing files", count, "files")
     try:
-        for row, key in fill(repository, tree, history.entries_at(catalogue, seq), gone):
+        for row, key in fill(repository, tree, count, history.entries_at(catalogue, seq), gone):
             yield (*row, *key)
             progress.advance(1)
     finally:

@@ -45,20 +45,18 @@ _UNWRITTEN: Final = (None, None, None, None)
 
 
 def fill(
-    repository: Repository, tree: FreshTree, rows: Iterable[Row], unwanted: Set[bytes]
+    repository: Repository, tree: FreshTree, count: int, rows: Iterable[Row], unwanted: Set[bytes]
 ) -> Iterator[tuple[Row, Key]]:
-    """Write these files below the tree's root, but for those with an unwanted content; each row in its turn, with
-    what lies there then. Raises what writing and reading raise."""
+    """Write these files, `count` of them, below the tree's root, but for those with an unwanted content; each row in
+    its turn, with what lies there then. Raises what writing and reading raise."""
     coming = iter(rows)
-    first = list(islice(coming, MANY))
-    if len(first) < MANY:
-        for row in first:
+    if count < MANY:
+        for row in coming:
             yield row, _UNWRITTEN if row[3] in unwanted else _alone(repository, tree, row)
         return
     waiting: deque[list[Row]] = deque()
     with Crew(write_out) as crew:
-        while first or (first := list(islice(coming, JOB_FILES))):
-            group, first = first[:JOB_FILES], first[JOB_FILES:]
+        while group := list(islice(coming, JOB_FILES)):
             if crew.full:
                 yield from _taken(repository, tree, waiting.popleft(), crew.answer(), unwanted)
             crew.ask(_job(repository, tree.root, group, unwanted))
