@@ -125,7 +125,9 @@ def test_every_manifest_is_that_of_a_plain_replay_whatever_the_order_of_reading(
             assert list(history.entries_at(catalogue, seq)) == rows(manifest)
             assert list(history.entries_at(catalogue, seq, under)) == rows(manifest, under)
             assert catalogue.files_at(seq) == len(manifest)
-            with pytest.MonkeyPatch.context() as patch:  # as very large versions are read, a few paths at a time
+            with (
+                pytest.MonkeyPatch.context() as patch
+            ):  # as very large versions are read, a few paths at a time
                 patch.setattr(records, "LARGE", 0)
                 patch.setattr(records, "AT_ONCE", 2)
                 assert list(history.entries_at(catalogue, seq)) == rows(manifest)
