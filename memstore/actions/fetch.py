@@ -181,7 +181,9 @@ def lacks_contents(repository: Repository, since: int) -> bool:
     the last of several packs that came with a head, and not the first."""
     from memstore.manifest import history
 
-    return not repository.catalogue.may_hold(history.contents(repository.catalogue, since=since, lost=True))
+    return not repository.catalogue.may_hold(
+        history.each_content(repository.catalogue, since=since, lost=True)
+    )
 
 
 def fetch_named(
