@@ -133,6 +133,19 @@ def test_a_file_that_a_person_removed_stays_away_until_it_changes(place: Place) 
     assert any("a.txt" in note and "removed" in note for note in report.notes)
 
 
+@pytest.mark.parametrize("named", ["Core/a.txt", "Core", ""])
+def test_a_push_that_names_what_a_person_removed_puts_it_back(place: Place, named: str) -> None:
+    pushed(place, {"Core/a.txt": b"a\n", "b.txt": b"b\n"})
+    (place.remote / "Core" / "a.txt").unlink()
+    assert place.push().status == "nothing"
+    assert place.push("b.txt").status == "nothing"
+    report = place.push(named)
+    assert (report.status, report.mirror.created) == ("success", 1)
+    assert any("removed" in note for note in report.notes)
+    assert place.mirror == {"Core/a.txt": b"a\n", "b.txt": b"b\n"}
+    assert place.push(named).status == "nothing"
+
+
 def test_a_file_that_a_person_removed_and_that_is_deleted_here_is_no_trouble(place: Place) -> None:
     pushed(place, {"a.txt": b"a\n", "b.txt": b"b\n"})
     (place.remote / "a.txt").unlink()

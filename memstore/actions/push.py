@@ -194,8 +194,8 @@ def _nothing_to_do(
         return False
     if unsent_packs(repository, state):
         return False
-    if not mirror or len(heads) > 1:
-        return True
+    if not mirror or len(heads) > 1 or paths is not None:
+        return paths is None or not mirror  # what is named is looked at: a person may have removed it there
     shared = remote_state.others_pushed(repository)
     if shared or mirror_plan.is_current(repository, state.mirrored):
         return not shared
@@ -405,9 +405,14 @@ def _mirror(
         repository.catalogue.set_fact(mirror_plan.KNOWN, where)
     elif remote.listing_is_free and remote_state.others_pushed(repository):
         mirror_known.learn_what_left(repository, remote)
+    back = 0 if paths is None else mirror_known.forget_removed(repository, remote, paths)
+    if back:
+        work.notes.append(
+            f"{counted(back, 'file')} removed from the mirror by hand: named here, and so put back"
+        )
     if learned:
         learn_of_others(repository, remote)
-    elif mirror_plan.is_current(repository, state.mirrored) and not remote.listing_is_free:
+    elif mirror_plan.is_current(repository, state.mirrored) and not remote.listing_is_free and not back:
         return state, False
     key = mirror_plan.current_key(repository)
     steps = mirror_plan.Plan(mirror_plan.steps(repository, paths))

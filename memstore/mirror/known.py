@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 AT_ONCE: Final = 1000
 """Files that are looked at together where looking is free."""
+LOOK_AT_ONCE: Final = 100
+"""Files of the mirror that are looked at together."""
 
 
 class Foreign(NamedTuple):
@@ -135,6 +137,27 @@ def learn_what_left(repository: Repository, target: OpenRemote) -> None:
             id = ContentId.of(target.fetch(seen.handle))
             if is_in_history(repository, seen.path, id):
                 remember(repository, seen.path, id, seen)
+
+
+def forget_removed(repository: Repository, target: MirrorTarget, only: Sequence[str]) -> int:
+    """Forget of these paths and folders the files that a person removed (or trashed) though they are up to date, so
+    that the plan makes them again; how many. Others come back by themselves when their content changes."""
+    rows = [
+        Mirrored(path, ContentId(content), size, handle, stamp)
+        for path, content, size, handle, stamp in repository.catalogue.db.execute(
+            "SELECT path, mirror.content, mirror.size, coalesce(handle, path), stamp "
+            "FROM mirror JOIN tree USING (path) WHERE state = '' AND mirror.content = tree.content ORDER BY path"
+        )
+        if wanted(path, only)
+    ]
+    count = 0
+    for start in range(0, len(rows), LOOK_AT_ONCE):
+        some = rows[start : start + LOOK_AT_ONCE]
+        for row, seen in zip(some, target.look([(row.path, row.handle) for row in some]), strict=True):
+            if seen is None or (seen.trashed and content_of(repository, target, seen, row) is not None):
+                forget(repository, row.path)
+                count += 1
+    return count
 
 
 def changed_by_hand(

@@ -39,7 +39,8 @@ def command(
 ) -> int | None:
     """Send new versions to the remote; refresh its mirror.
 
-    Every version that the remote lacks is sent; PATHs limit the mirror only. What is not committed is not
+    Every version that the remote lacks is sent; PATHs limit the mirror only, and what a person removed there of
+    them is put back ('.' for all of it). What is not committed is not
     sent. An interrupted push is finished by the next one. Where another machine has pushed versions that are
     not here, this one's are sent all the same, the mirror waits, and the exit code is 1: --pull brings and
     merges them as well.
