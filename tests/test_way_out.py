@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import time
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
-from memstore import Store
+from memstore import Store, files
 from memstore.errors import DamagedData, MemsyncError, RemoteMissing
 from memstore.ids import ContentId
 from memstore.manifest.retention import Rules
@@ -291,3 +293,31 @@ def test_versions_that_nobody_has_any_more_are_named_until_somebody_brings_them(
         store.pull()
         assert head in {str(version.id) for version in store.history()}
         assert store.read("Core/a.txt") == b"a\n"
+
+
+# -- a store that nobody may write -------------------------------------------------------------------------------
+
+
+def test_a_store_that_can_only_be_read_is_looked_at_and_verified_and_nothing_is_made_in_it(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (place.data / "Core" / "a.txt").write_bytes(b"changed\n")
+    state = place.root / ".memsync"
+    with place.open() as store:
+        store.status()
+    before = sorted(os.listdir(state))
+    assert not any(name.endswith("-wal") for name in before)
+
+    def no_writing(path: str, *, writable: bool = True) -> BinaryIO:
+        assert not writable
+        return open(path, "rb", buffering=0)
+
+    may = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK and may(path, mode))
+    monkeypatch.setattr(files, "open_append", no_writing)
+    with place.open() as store:
+        assert store.verify(remote=True).ok
+        assert [row.path for row in store.status().changes] == ["Core/a.txt"]
+        assert len(list(store.history())) == 1
+        assert store.read("Core/a.txt") == b"a\n"
+        assert sorted(os.listdir(state)) == before

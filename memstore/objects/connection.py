@@ -49,11 +49,19 @@ class Connection(sqlite3.Connection):
     """An open catalogue in autocommit mode. Not shared between threads at the same time."""
 
     def __init__(self, path: str, *, damaged: str) -> None:
-        """`damaged` is the file that marks the catalogue as such."""
+        """`damaged` is the file that marks the catalogue as such. Where nobody may write, and nobody left a log
+        beside it, it is read as it stands: SQLite would make files beside it first."""
         self._path = path
         self._damaged = damaged
         try:
-            super().__init__(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+            where = _as_it_stands(path)
+            super().__init__(
+                where or path,
+                uri=where is not None,
+                timeout=BUSY_SECONDS,
+                isolation_level=None,
+                check_same_thread=False,
+            )
         except sqlite3.DatabaseError as error:
             raise self._trouble(error) from error
 
@@ -92,6 +100,15 @@ class Connection(sqlite3.Connection):
                 "versions are safe, for it is only a cache",
             )
         return error
+
+
+def _as_it_stands(path: str) -> str | None:
+    """The address by which SQLite reads a catalogue in a folder that it may not write; None for any other."""
+    if os.access(os.path.dirname(path), os.W_OK) or os.path.exists(path + "-wal") or not os.path.exists(path):
+        return None
+    from urllib.parse import quote
+
+    return f"file:{quote(os.path.abspath(path))}?immutable=1"
 
 
 class _Cursor(sqlite3.Cursor):
