@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from memsync import render
-from memsync.commands.verify import DAMAGED, show_problems
+from memsync.commands.verify import DAMAGED, short, show_problems
 from memsync.invocation import Invocation
 from memsync.verb import verb
 
@@ -51,9 +51,9 @@ def _show(page: render.Page, report: RepairReport) -> None:
         page.line(page.paint("nothing to mend" + (" here" if report.warnings else ""), "green"))
     for row in report.mended[:SHOWN]:
         would = "would be mended" if report.dry_run else "mended"
-        page.line(
-            f"{would}: {row.kind.replace('_', ' ')} {row.id[: render.SHORT_ID]}: {render.visible(row.how)}"
-        )
+        kind = row.kind.replace("_", " ")
+        what = short(row.id) if row.id.startswith(kind) else f"{kind} {short(row.id)}"
+        page.line(f"{would}: {what}: {render.visible(row.how)}")
     if len(report.mended) > SHOWN:
         page.line(f"… and {len(report.mended) - SHOWN} more")
     if not report.ok:

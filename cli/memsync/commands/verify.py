@@ -69,10 +69,15 @@ def _show(page: render.Page, report: VerifyReport, remote_url: str | None) -> No
         page.line(render.visible(note))
 
 
+def short(id: str) -> str:
+    """An id's first digits; the whole of a file's name or a remote's address."""
+    return id[: render.SHORT_ID] if len(id) == 64 and "/" not in id else render.name(id)
+
+
 def show_problems(page: render.Page, problems: Sequence[Problem]) -> None:
     """What is damaged, which paths and versions need it, what to do."""
     for problem in problems:
-        page.line(f"  {problem.kind.replace('_', ' ')}  {problem.id[: render.SHORT_ID]}")
+        page.line(f"  {problem.kind.replace('_', ' ')}  {short(problem.id)}")
         for path in problem.paths:
             page.line(f"      {render.name(path)}")
         if problem.versions:
