@@ -15,7 +15,6 @@ from memstore.manifest.version import Entry
 from memstore.mirror import plan
 from memstore.mirror.departure import ARCHIVE, Departure, marked
 from memstore.mirror.known import (
-    LOOK_AT_ONCE,
     Foreign,
     content_of,
     forget,
