@@ -6,7 +6,7 @@
 
 A line is written when sealing takes a HEAD out of a segment, and before a pull or merge moves HEAD to a version
 that has other parents than the HEAD before, so that `undo` knows the way back; and when a
-segment is shorter than it was, of the newest version that it lost.
+segment is shorter than it was, of the newest version that it lost; or when a repair found one nowhere any more.
 """
 
 from __future__ import annotations
