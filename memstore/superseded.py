@@ -53,10 +53,12 @@ def _finish(state: str, device: str) -> None:
     record = _read(path)
     if record is not None and record.device == device and all(_is_here(state, name) for name in record.by):
         # A segment that a killed process removed could come back, and lean on what goes now.
-        files.sync_dir(os.path.join(state, "segments"))
+        if files.exists(os.path.join(state, "segments")):
+            files.sync_dir(os.path.join(state, "segments"))
         for name in record.packs:
             files.remove(path_of(state, name, PlaceKind.PACK))
-        files.sync_dir(os.path.join(state, "packs"))
+        if record.packs and files.exists(os.path.join(state, "packs")):
+            files.sync_dir(os.path.join(state, "packs"))
     files.remove(path)
     files.sync_dir(state)  # else it could take packs that come back later under these names
 
