@@ -304,6 +304,18 @@ def test_what_another_device_put_there_and_this_one_deleted_leaves_the_mirror(pl
     assert [content for path, content in second.mirror.items() if path.startswith("Archive/")] == [b"new"]
 
 
+def test_what_another_device_took_from_the_mirror_comes_back_with_the_file_that_is_made_anew(
+    place: Place,
+) -> None:
+    pushed(place, {"a.txt": b"one\n", "b.txt": b"b\n"})
+    second = place.clone("second")
+    pushed(second, {"a.txt": None})
+    with place.open() as store:
+        store.pull()
+    pushed(place, {"a.txt": b"one\n"})
+    assert place.mirror["a.txt"] == b"one\n"
+
+
 def test_a_clone_learns_the_mirror_and_goes_on_with_it(place: Place) -> None:
     pushed(place, {"a.txt": b"one\n", "b.txt": b"b\n"})
     second = place.clone("second")

@@ -404,7 +404,8 @@ def _mirror(
                 mirror_known.relearn(repository, remote, last)
         repository.catalogue.set_fact(mirror_plan.KNOWN, where)
     elif remote.listing_is_free and remote_state.others_pushed(repository):
-        mirror_known.learn_what_left(repository, remote)
+        last = mirror_plan.finished_version(repository, state.mirrored)
+        mirror_known.learn_what_left(repository, remote, last)
     back = 0 if paths is None else mirror_known.forget_removed(repository, remote, paths)
     if back:
         work.notes.append(

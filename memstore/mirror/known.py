@@ -125,18 +125,28 @@ def relearn(repository: Repository, target: OpenRemote, finished: VersionId | No
                 note(repository, Mirrored(entry.path, entry.content, entry.size, entry.path, ""))
 
 
-def learn_what_left(repository: Repository, target: OpenRemote) -> None:
+def learn_what_left(repository: Repository, target: OpenRemote, finished: VersionId | None) -> None:
     """Of a mirror that keeps no notes: note what other devices put there and HEAD has no more, so that the plan sees
-    it. Only files whose bytes are known of history at that very path."""
+    it; only files whose bytes are known of history at that very path. And forget what they took away that was made
+    anew here since the mirror was `finished`: its content may be the old one, and its file is gone."""
     db = repository.catalogue.db
-    known = {path for (path,) in db.execute("SELECT path FROM mirror")}
+    rows = dict(db.execute("SELECT path, state FROM mirror").fetchall())
+    gone = {path for path, state in rows.items() if not state}
     for seen in target.walk():
-        if seen.path in known or repository.catalogue.tree_entry(seen.path) is not None:
+        gone.discard(seen.path)
+        if seen.path in rows or repository.catalogue.tree_entry(seen.path) is not None:
             continue
         if db.execute("SELECT 1 FROM paths WHERE name = ?", (seen.path,)).fetchone():
             id = ContentId.of(target.fetch(seen.handle))
             if is_in_history(repository, seen.path, id):
                 remember(repository, seen.path, id, seen)
+    head = repository.head_seq()
+    if finished is None or head is None:
+        return
+    since = repository.seq(finished)
+    for path in gone:
+        if (repository.catalogue.last_change(head, path) or 0) > since:
+            forget(repository, path)
 
 
 def forget_removed(repository: Repository, target: MirrorTarget, only: Sequence[str]) -> int:
