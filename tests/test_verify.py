@@ -12,8 +12,10 @@ import pytest
 from click.testing import CliRunner
 from memsync.app import app
 
+from memstore import Store
 from memstore.actions import verify
 from memstore.ids import ContentId
+from memstore.objects.segment import Scan, Segment
 from memstore.reports import Problem, VerifyReport
 from memstore.repository import Repository
 from tests.conftest import Memory
@@ -233,3 +235,23 @@ def test_where_others_never_rest_the_last_look_is_taken_while_they_wait(
     monkeypatch.setattr(verify, "_files", lambda _: [str(next(names))])
     assert memory.store.verify().ok
     assert looks == [False] * verify.TRIES + [True]
+
+
+def test_a_commit_of_another_process_after_a_segment_was_read_is_no_damage_of_it(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory.write("a.txt", b"one\n")
+    memory.store.commit()
+    real = Segment.scan
+
+    def scanned(segment: Segment, start: int | None = None) -> Scan:
+        scan = real(segment, start)
+        monkeypatch.setattr(Segment, "scan", real)
+        memory.write("a.txt", b"one\ntwo\n")
+        with Store.open(memory.root, environ=memory.environ) as other:
+            assert other.commit() is not None
+        return scan
+
+    with Store.open(memory.root, environ=memory.environ) as store:
+        monkeypatch.setattr(Segment, "scan", scanned)
+        assert store.verify().problems == ()

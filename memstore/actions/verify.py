@@ -151,6 +151,7 @@ def _read_pack(path: str, name: str) -> None:
 
 
 def _check_segments(repository: Repository) -> Iterator[Problem]:
+    places = repository.catalogue.places()  # before any is read: meanwhile others go on appending
     for name in recovery.segment_names(repository.state):
         try:
             segment = Segment(path_of(repository.state, name, PlaceKind.SEGMENT), writable=False)
@@ -172,7 +173,7 @@ def _check_segments(repository: Repository) -> Iterator[Problem]:
                 _paths_between(repository, name, start, end),
                 f"bytes {start} to {end} do not match their commit record; nothing was cut off; {MEND}",
             )
-        known = repository.catalogue.places().get(name)
+        known = places.get(name)
         if known is not None and known[2] > scan.end and not scan.damaged:
             yield Problem(
                 "damaged_segment",
