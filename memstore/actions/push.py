@@ -189,19 +189,30 @@ def _nothing_to_do(
     """Known without asking: every version is there, one head, the mirror finished. Costs no request."""
     if state.store is None or repository.head() is None:
         return repository.head() is None
+    if not _all_is_sent(repository, state):
+        return False
+    return not mirror or (
+        paths is None and _mirror_is_done(repository, state)
+    )  # what is named is looked at there
+
+
+def _all_is_sent(repository: Repository, state: RemoteState) -> bool:
     heads = {str(head) for head in repository.catalogue.heads()}
     if remote_state.unpushed(repository, state)[0] or set(state.heads) != heads or state.erase:
         return False
-    if unsent_packs(repository, state):
+    return not unsent_packs(repository, state)
+
+
+def _mirror_is_done(repository: Repository, state: RemoteState) -> bool:
+    """Whether nothing of it waits for us; while there are several heads, it waits for their merge."""
+    if len(repository.catalogue.heads()) > 1:
+        return True
+    if remote_state.others_pushed(repository):
         return False
-    if not mirror or len(heads) > 1 or paths is not None:
-        return paths is None or not mirror  # what is named is looked at: a person may have removed it there
-    shared = remote_state.others_pushed(repository)
-    if shared or mirror_plan.is_current(repository, state.mirrored):
-        return not shared
-    return not any(True for _ in mirror_plan.steps(repository, paths)) and bool(
-        repository.catalogue.fact(mirror_plan.KNOWN)
-    )
+    if mirror_plan.is_current(repository, state.mirrored):
+        return True
+    known = repository.catalogue.fact(mirror_plan.KNOWN)
+    return bool(known) and not any(True for _ in mirror_plan.steps(repository))
 
 
 # -- versions ----------------------------------------------------------------------------------------------
