@@ -6,6 +6,7 @@ it most likely came from.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -93,16 +94,17 @@ def _stream(
             if not writer.has(id):
                 writer.add(RecordKind.CONTENT, id, length, form.result() if pool else form())
 
-    for data in chunker.pieces(file.read_at, file.size):
-        whole.update(data)
-        prefix.update(data)
-        piece = ContentId(blake3(data, max_threads=blake3.AUTO).digest())
-        pieces.append((piece, len(data)))
-        if not stretch.meet(piece, offset) and not writer.has(piece):
-            form = _encoder(repository, stretch.base(offset, len(data)), data)
-            waiting.append((piece, len(data), pool.submit(form) if pool else form))
-            store(IN_FLIGHT)
-        offset += len(data)
+    with contextlib.closing(chunker.pieces(file.read_at, file.size, pool)) as coming:
+        for data in coming:
+            whole.update(data)
+            prefix.update(data)
+            piece = ContentId(blake3(data, max_threads=blake3.AUTO).digest())
+            pieces.append((piece, len(data)))
+            if not stretch.meet(piece, offset) and not writer.has(piece):
+                form = _encoder(repository, stretch.base(offset, len(data)), data)
+                waiting.append((piece, len(data), pool.submit(form) if pool else form))
+                store(IN_FLIGHT)
+            offset += len(data)
     store(0)
     content = ContentId(whole.digest())
     if not writer.has(content):

@@ -7,10 +7,13 @@ they stand in the store's `format` file, and a test pins the boundaries of a fix
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Final
+from collections.abc import Callable, Generator, Iterator
+from typing import TYPE_CHECKING, Final
 
 from memstore.objects.record import PIECE_LIMIT
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 NAME: Final = "fastcdc-2020"
 MIN: Final = 1 << 20
@@ -18,11 +21,31 @@ AVERAGE: Final = 4 << 20
 """Bytes, as the library takes them; the pieces of random data come out at 5 MiB on average."""
 
 
-def pieces(read_at: Callable[[int, int], bytes], size: int) -> Iterator[bytes]:
-    """The pieces of a file of `size` bytes, in order; `read_at(offset, length)` gives its bytes.
+def pieces(
+    read_at: Callable[[int, int], bytes], size: int, pool: ThreadPoolExecutor | None = None
+) -> Generator[bytes]:
+    """The pieces of a file of `size` bytes, in order; `read_at(offset, length)` gives its bytes. With a pool, the next
+    are read and cut there while these are in use.
 
-    Holds at most two pieces' worth of memory. Ends early if the file turns out to be shorter.
+    Holds at most two of the largest pieces' worth of memory, with a pool four. Ends early if the file turns out to be
+    shorter. To be closed before the file is, where it is not used up.
     """
+    stretches = _stretches(read_at, size)
+    if pool is None:
+        for stretch in stretches:
+            yield from stretch
+        return
+    coming = pool.submit(next, stretches, None)
+    try:
+        while (found := coming.result()) is not None:
+            coming = pool.submit(next, stretches, None)
+            yield from found
+    finally:
+        coming.exception()  # whoever closes this may close the file next
+
+
+def _stretches(read_at: Callable[[int, int], bytes], size: int) -> Iterator[list[bytes]]:
+    """Pieces that follow one another, as many as are read at a time."""
     from pyfastcdc import FastCDC
 
     cutter = FastCDC(AVERAGE, min_size=MIN, max_size=PIECE_LIMIT)
@@ -37,6 +60,5 @@ def pieces(read_at: Callable[[int, int], bytes], size: int) -> Iterator[bytes]:
         # too or the piece is as long as a piece may be.
         if not last and len(chunks) > 1:
             chunks.pop()
-        for start, length in chunks:
-            yield buffer[start : start + length]
-            offset += length
+        yield [buffer[start : start + length] for start, length in chunks]
+        offset += sum(length for _, length in chunks)

@@ -151,6 +151,12 @@ class Segment:
     def append(self, header: bytes, payload: bytes) -> int:
         """Add a record to the open group; its offset. Nothing counts before `commit`."""
         offset = self._written + self._pending_size
+        if (
+            len(payload) >= _FLUSH_AT
+        ):  # as it is: copying it together with others would cost more than a write
+            self._flush(header)
+            self._write(payload)
+            return offset
         self._pending += (header, payload)
         self._pending_size += len(header) + len(payload)
         if self._pending_size >= _FLUSH_AT:
@@ -180,15 +186,18 @@ class Segment:
             self._written = self._written_back = self.end
         self._file.seek(self.end)
 
-    def _flush(self) -> None:
-        data = b"".join(self._pending)
+    def _flush(self, more: bytes = b"") -> None:
+        """Write what is pending, and `more` after it."""
+        data = b"".join((*self._pending, more))
+        self._pending, self._pending_size = [], 0
+        self._write(data)
+
+    def _write(self, data: bytes) -> None:
         self._hash.update(data)
         files.write_all(self._file.fileno(), data, self.path)
         self._written += len(data)
-        self._pending, self._pending_size = [], 0
-        if (
-            self._written - self._written_back >= _WRITE_BACK_AT
-        ):  # a disk that idles now is one to wait for later
+        if self._written - self._written_back >= _WRITE_BACK_AT:
+            # A disk that idles now is one to wait for later.
             files.begin_writing_back(self._file.fileno(), self._written_back, self._written)
             self._written_back = self._written
 
