@@ -39,7 +39,7 @@ _DONE: Final = ("added", "appended", "replaced", "deleted", "archived")
 # (they reorder what is read), surrogates (bytes that are no UTF-8).
 _UNSAFE: Final = "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 _UNSAFE_NAME: Final = "[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
-_PAGE_BYTES: Final = 1 << 15
+_PAGE_LINES: Final = 500
 _CHANGES_AT_ONCE: Final = 1000
 """Of a version that is written as a document."""
 
@@ -85,10 +85,10 @@ class Page:
         self.coloured = coloured()
         self.terminal = sys.stdout is not None and sys.stdout.isatty()
         self._waiting: list[str] = []
-        self._length = 0
         self._marks: list[str] = []
         self.clock = Clock()
         self._beginnings = [f"  {self.word(word)}  " for word in _WORDS]
+        self._bold = (f"\x1b[{_CODES['bold']}m", "\x1b[0m") if self.coloured else ("", "")
 
     def paint(self, text: str, colour: str) -> str:
         return f"\x1b[{_CODES[colour]}m{text}\x1b[0m" if self.coloured else text
@@ -108,8 +108,7 @@ class Page:
             text = (self._marks[0] + text).rstrip()
             del self._marks[: len(self._marks) > 1]
         self._waiting.append(text)
-        self._length += len(text) + 1
-        if self.terminal or self._length > _PAGE_BYTES:  # a person reads while the rest is found
+        if self.terminal or len(self._waiting) > _PAGE_LINES:  # a person reads while the rest is found
             self.flush()
 
     def lines(self, texts: Sequence[str]) -> None:
@@ -119,14 +118,13 @@ class Page:
                 self.line(text)
             return
         self._waiting += texts
-        self._length += sum(map(len, texts)) + len(texts)
-        if self._length > _PAGE_BYTES:
+        if len(self._waiting) > _PAGE_LINES:
             self.flush()
 
     def flush(self) -> None:
         if self._waiting:
             text = "\n".join(self._waiting)
-            self._waiting, self._length = [], 0
+            self._waiting = []
             click.echo(text, color=self.coloured)
 
     def __enter__(self) -> Page:
@@ -172,7 +170,8 @@ class Page:
         ]
         note, tags, chat, reason, actor = version.meta
         if note:
-            lines += [f"    {self.paint(line, 'bold')}" for line in visible(note).splitlines()]
+            begin, end = self._bold
+            lines += [f"    {begin}{line}{end}" for line in visible(note).splitlines()]
         said = []
         if tags:
             said.append(f"tags: {name(', '.join(tags))}")
