@@ -26,6 +26,8 @@ from tests.crash_disk.world import ENVIRON, PICTURE, contents_of, data_of
 pytestmark = pytest.mark.skipif(not files.POSIX, reason="faults are injected where POSIX calls are made")
 
 Record = Callable[[str, object], None]
+EVERY = int(os.environ.get("MEMSYNC_TEST_EVERY", "1"))
+"""In the long runs: only each so-manieth call, for a machine that has less time."""
 SAMPLE = [
     ("append, replace, delete", errno.ENOSPC, 1),
     ("append, replace, delete", errno.EIO, 5),
@@ -49,8 +51,9 @@ def test_a_fault_of_the_disk_loses_nothing(name: str, number: int, at: int) -> N
 def test_a_fault_at_any_call_loses_nothing(
     name: str, number: int, lasting: bool, record_property: Record
 ) -> None:
-    tried = every_fault(SCENES[name], number, lasting=lasting)
-    how = "from each call on" if lasting else "at each call"
+    tried = every_fault(SCENES[name], number, lasting=lasting, every=EVERY)
+    calls = "each call" if EVERY == 1 else f"every {EVERY}th call"
+    how = f"from {calls} on" if lasting else f"at {calls}"
     record_property("tried", f"{errno.errorcode[number]} {how} of '{name}': {tried:,} cases, 0 failed")
 
 

@@ -22,7 +22,7 @@ from memstore.worktree import reading
 from tests.crash_disk import check
 from tests.crash_disk import disk as model
 from tests.crash_disk.check import Case
-from tests.crash_disk.rounds import empty_disk
+from tests.crash_disk.rounds import empty_disk, no_waiting
 from tests.crash_disk.world import Mark, Scene, Versions, World, contents_of, data_of, mark
 
 _FILLS: Final = frozenset(("open", "write", "mkdir", "link", "symlink"))
@@ -108,9 +108,10 @@ class _Befallen(World):
         """Faults are tried on workspaces that are there as well as on those that are made."""
 
 
-def every_fault(scene: Scene, number: int, *, lasting: bool, only: int | None = None) -> int:
-    """Let a fault befall each call of a scene (`only`: one of them); how many there were."""
-    with empty_disk() as root:
+def every_fault(scene: Scene, number: int, *, lasting: bool, only: int | None = None, every: int = 1) -> int:
+    """Let a fault befall each call of a scene (`only`: one of them; `every`: each so-manieth, from the first on);
+    how many were tried."""
+    with empty_disk() as root, no_waiting():
         world = _Befallen(root)
         work = scene.work(world)
         next(work)
@@ -118,12 +119,12 @@ def every_fault(scene: Scene, number: int, *, lasting: bool, only: int | None = 
         start = model.look(str(root), lambda path: path.endswith(".lock"))
         identities = {number: identity for identity, number in start[1].items()}
         state = start[0].tree()
-        at = only or 1
+        at, tried = only or 1, 0
         while _in_a_process(scene, world, work, Fault(number, at, lasting), state, identities):
+            at, tried = at + every, tried + 1
             if only is not None:
-                return 1
-            at += 1
-        return at - 1
+                break
+        return tried
 
 
 def _in_a_process(
@@ -141,6 +142,7 @@ def _in_a_process(
         answer = b"?"
         try:
             os.close(reads)
+            gc.freeze()  # what the tests themselves hold need not be gone through each time
             answer = b"1" if _befall(scene, world, work, fault, state, identities) else b"0"
         except BaseException:
             answer = traceback.format_exc().encode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import random
 import shutil
@@ -11,6 +12,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import pytest
+
+from memstore.remotes import open as opening
+from memstore.remotes.retry import Retry
 from tests.crash_disk import check
 from tests.crash_disk.check import Case, Played, Trouble
 from tests.crash_disk.states import Bounds
@@ -42,6 +47,15 @@ def empty_disk() -> Iterator[Path]:
         shutil.rmtree(root, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def no_waiting() -> Iterator[None]:
+    """Between two tries of a remote no time passes; it is counted against the patience all the same."""
+    hurried = functools.partial(Retry, sleep=lambda _: None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(opening, "Retry", hurried)
+        yield
+
+
 def every_state(scene: Scene, bounds: Bounds, *, sample: int | None = None) -> Count:
     """Record the scene and try each state that a crash may leave of it (a sample of so many, where given)."""
     choice = random.Random(SEED)
@@ -58,15 +72,18 @@ def every_state(scene: Scene, bounds: Bounds, *, sample: int | None = None) -> C
         return Count(len(played.recorder.steps) + 1, states)
 
 
-def every_trouble(scene: Scene, kind: str, *, only: int | None = None, most: int = 24) -> Count:
+def every_trouble(
+    scene: Scene, kind: str, *, only: int | None = None, every: int = 1, most: int = 24
+) -> Count:
     """Kill the workload at each call (`kind` "kill"), or refuse each sync ("sync"; "sync, kill": and kill it at
-    once), let a person go on, and cut the power after that. `only` tries one of the calls."""
+    once), let a person go on, and cut the power after that. `only` tries one of the calls, `every` each
+    so-manieth, from the first on."""
     points = states = 0
     at = only or 1
     while True:
         trouble = Trouble(kill_at=at) if kind == "kill" else Trouble(None, at, kind == "sync, kill")
         choice = random.Random(SEED + at)
-        with empty_disk() as root:
+        with empty_disk() as root, no_waiting():
             try:
                 played = check.play(scene, root, trouble)
             except BaseException as error:
@@ -81,7 +98,7 @@ def every_trouble(scene: Scene, kind: str, *, only: int | None = None, most: int
                 states += 1
         if only is not None:
             return Count(points, states)
-        at += 1
+        at += every
 
 
 def _try(played: Played, case: Case, what: str = "") -> None:
