@@ -54,6 +54,11 @@ def _tell(step: str, path: str, data: bytes = b"") -> None:
         _observer(step, path, data)
 
 
+BAD_NAME: Final = "bad_name"
+"""Code of the `DiskTrouble` for a name that this disk can't hold: too long, or not in its characters."""
+BAD_NAME_ERRORS: Final = (errno.EINVAL, errno.ENAMETOOLONG, errno.EILSEQ)
+
+
 def disk_error(error: OSError, doing: str, path: str) -> DiskTrouble:
     """The error of the house for an `OSError`, with the mend that fits its number."""
     hints = {
@@ -63,9 +68,11 @@ def disk_error(error: OSError, doing: str, path: str) -> DiskTrouble:
         errno.EACCES: "check the permissions of that file and its folder",
         errno.EPERM: "check the permissions of that file and its folder",
         errno.EIO: "the disk reports an I/O error; run 'memsync verify' once it reads again",
+        **dict.fromkeys(BAD_NAME_ERRORS, "this disk can't hold a file of that name"),
     }
     hint = hints.get(error.errno or 0, "look at that path and run the command again")
-    return DiskTrouble(f"{doing} {path}: {error.strerror or error}", hint=hint)
+    code = BAD_NAME if error.errno in BAD_NAME_ERRORS else None
+    return DiskTrouble(f"{doing} {path}: {error.strerror or error}", hint=hint, code=code)
 
 
 # -- reading -----------------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 LOCK_NAME: Final = "lock"
 CHECKOUT_NAME: Final = "checkout"
+BEHIND_NAME: Final = "behind"
 """Of the checkout record in `.memsync/`: what is being written into `Data/`."""
 
 
@@ -74,9 +75,18 @@ class Repository:
         """Where the checkout record lies while there is one."""
         return os.path.join(self.state, CHECKOUT_NAME)
 
+    @property
+    def behind_record(self) -> str:
+        """Where it is noted what of HEAD could not be written into `Data/`; see `actions.behind`."""
+        return os.path.join(self.state, BEHIND_NAME)
+
     def checkout_is_open(self) -> bool:
         """Whether somebody is writing into `Data/`, or was when a crash came: `actions.checkout` finishes it."""
         return files.exists(self.checkout_record)
+
+    def is_behind(self) -> bool:
+        """Whether something of HEAD could not be written into `Data/`: `actions.checkout` tries it again."""
+        return files.exists(self.behind_record)
 
     # -- the lock ------------------------------------------------------------------------------------------
 

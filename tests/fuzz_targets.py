@@ -18,7 +18,7 @@ import msgpack
 from blake3 import blake3
 
 from memstore import superseded
-from memstore.actions import checkout, fetch, remote_state
+from memstore.actions import behind, checkout, fetch, remote_state
 from memstore.config import Config
 from memstore.errors import MemsyncError
 from memstore.gather import _is_tombstone
@@ -76,7 +76,11 @@ class _Folder:
 
     @property
     def repository(self) -> Any:
-        return SimpleNamespace(state=self.path, checkout_record=os.path.join(self.path, "checkout"))
+        return SimpleNamespace(
+            state=self.path,
+            checkout_record=os.path.join(self.path, "checkout"),
+            behind_record=os.path.join(self.path, "behind"),
+        )
 
 
 _folder = _Folder()
@@ -257,6 +261,12 @@ def checkout_record(data: bytes) -> None:
     checkout.load(_folder.repository)
 
 
+def behind_record(data: bytes) -> None:
+    _folder.with_file("behind", data)
+    for path in behind.load(_folder.repository):
+        assert names.problem(path, windows=False) is None
+
+
 def head_marker(data: bytes) -> None:
     remote = SimpleNamespace(read=lambda name, offset, length: data)
     fetch.packs_named(cast(Any, remote), VersionId(bytes(32)))
@@ -358,7 +368,7 @@ TARGETS: Final[dict[str, Target]] = {
     for function in (
         *(record, zstd_payload, group, index, pack, bare_pack, file_header, segment, bare_segment, wreck),
         *(recipe, tombstone, version, packed_version, store_format, device, remote_json, checkout_record),
-        superseded_record,
+        *(superseded_record, behind_record),
         *(head_marker, remote_name, drive_journal, token_file, client_file, drive_refusal, drive_answer),
         *(paths_json, config_toml, ignore_file, url, a_time, path, archive_name, merged_json),
     )

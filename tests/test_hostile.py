@@ -87,6 +87,10 @@ def seeds(target: str) -> Iterator[bytes]:
         "checkout_record": [
             msgpack.packb({"format": 1, "to": None, "steps": [["a", None, [0, 1, bytes(32), 5]]]})
         ],
+        "behind_record": [
+            msgpack.packb({"format": 1, "paths": {"a": None, "b/c": [0, 1, bytes(32), 5]}}),
+            msgpack.packb({"paths": {"../a": None}}),
+        ],
         "superseded_record": [b'{"device": "00000000", "packs": ["' + b"0" * 64 + b'"], "by": []}'],
         "head_marker": [b'{"format": 1, "packs": ["' + b"0" * 64 + b'"]}'],
         "remote_name": [b"packs/" + b"0" * 64, b"format"],
@@ -123,6 +127,7 @@ FOUND: dict[str, list[bytes]] = {
     "device": [NESTED, b"[]", b'{"id": []}'],
     "remote_json": [NESTED, b"[]", b'{"url": 1}', b'{"url": "a", "sent": [1]}', b'{"url": "a", "last_push_ms": "x"}'],
     "checkout_record": [b"\x93nonsense", msgpack.packb({"to": None, "steps": [[1, None, None]]})],
+    "behind_record": [b"\x93nonsense", msgpack.packb({"paths": {1: None}}), msgpack.packb({"paths": ["a"]})],
     "superseded_record": [
         NESTED, b"[]", b"1", b'{"device": "00000000", "packs": ["../../x"], "by": []}',
         b'{"device": "00000000", "packs": [1], "by": {}}',

@@ -9,30 +9,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple
-
-import msgpack
-from blake3 import blake3
+from typing import TYPE_CHECKING, NamedTuple
 
 from memstore import files
+from memstore.actions import behind
+from memstore.actions.here import content_at, same
 from memstore.actions.record import log_archived, record
-from memstore.errors import BadInput, Conflict, DamagedData, DiskTrouble, MemsyncError
+from memstore.actions.sealed import UNREADABLE, opened, packed, sealed, unpacked
+from memstore.errors import BadInput, Conflict, DamagedData, DiskTrouble
 from memstore.ids import ContentId, VersionId
 from memstore.manifest.references import References
 from memstore.manifest.version import Change, ChangeKind, Entry, Kind, Meta
 from memstore.progress import SILENT, Progress
 from memstore.reports import counted
-from memstore.worktree import found, materialise, reading
-from memstore.worktree.found import Found, StatKey
-from memstore.worktree.names import shown
+from memstore.worktree import found, materialise
+from memstore.worktree.found import StatKey
 
 if TYPE_CHECKING:
     from memstore.repository import Repository
     from memstore.writer import Writer
-
-
-CHECK_BYTES: Final = 16
-"""Of a BLAKE3, at the end of the record."""
 
 
 class Step(NamedTuple):
@@ -57,10 +52,9 @@ def begin(repository: Repository, target: VersionId | None, steps: Sequence[Step
         "format": 1,
         "from": _bytes(repository.head()),
         "to": _bytes(target),
-        "steps": [[step.path, _packed(step.old), _packed(step.new)] for step in steps],
+        "steps": [[step.path, packed(step.old), packed(step.new)] for step in _from_here(repository, steps)],
     }
-    body: bytes = msgpack.packb(document, use_bin_type=True)
-    files.write_atomic(repository.checkout_record, body + blake3(body).digest()[:CHECK_BYTES])
+    files.write_atomic(repository.checkout_record, sealed(document))
 
 
 def close(repository: Repository) -> None:
@@ -72,16 +66,18 @@ def close(repository: Repository) -> None:
 def apply(
     repository: Repository, writer: Writer, steps: Sequence[Step], progress: Progress = SILENT
 ) -> list[Left]:
-    """Bring `Data/` from each step's old content to its new one; what could not be, and why.
+    """Bring `Data/` from each step's old content to its new one; what could not be, and why. These paths are noted
+    as `behind`, durable when this returns.
 
     The record must be open; the caller closes it. What a path holds that is neither is left alone here: see
     `settle`, which commits it first.
     """
-    left: list[Left] = []
+    left: dict[Step, str] = {}
     stats: list[tuple[str, StatKey | None]] = []
     clock = files.clock_of(repository.state)
     data = repository.workspace.data
     emptied: set[str] = set()
+    steps = _from_here(repository, steps)
     progress.begin("restoring", len(steps), "files")
     try:
         for step in sorted(steps, key=lambda step: step.new is not None):  # a file may be in a folder's way
@@ -94,26 +90,26 @@ def apply(
                     stats.append((step.path, key if safe else None))
             except (BadInput, Conflict, DiskTrouble, DamagedData) as error:
                 # A record that stays open would have every later command meet the same trouble again.
-                left.append(Left(step.path, _left_as_it_was(repository, step, error)))
+                left[step] = behind.told(step.path, error)
             progress.advance(1)
     finally:
         progress.end()
+    told = [Left(step.path, warning) for step, warning in left.items()]
     try:
         _make_removals_durable(data, emptied)
     except DiskTrouble as error:
-        left.append(Left("", f"{error.message}; {error.hint}"))
+        told.append(Left("", f"{error.message}; {error.hint}"))
+    level = [step.path for step in steps if step not in left]
+    behind.note(repository, {step.path: step.old for step in left}, level)
     writer.remember(stats)
     writer.finish()
-    return left
+    return told
 
 
-def _left_as_it_was(repository: Repository, step: Step, error: MemsyncError) -> str:
-    """What a person should know: HEAD has what was to be there, and the next commit would record what is there."""
-    told = f"{shown(step.path)} is left as it was: {error.message}; {error.hint}"
-    head = repository.head()
-    if step.new is None or head is None:
-        return told
-    return f"{told}, and then 'memsync restore {shown(step.path)} --at {str(head)[:12]}'"
+def _from_here(repository: Repository, steps: Sequence[Step]) -> list[Step]:
+    """The steps from what `Data/` holds where it is behind, and not from what HEAD has there."""
+    known = behind.load(repository)
+    return [step._replace(old=known[step.path]) if step.path in known else step for step in steps]
 
 
 def _make_removals_durable(data: str, folders: set[str]) -> None:
@@ -130,10 +126,12 @@ def _make_removals_durable(data: str, folders: set[str]) -> None:
 
 def finish(repository: Repository, writer: Writer) -> None:
     """Finish a checkout that a crash left open, if there is one, the crash of whoever held the lock before us
-    included. What a person should know about it goes to the repository's warnings."""
+    included, and write what could not be written before. What a person should know about it goes to the
+    repository's warnings."""
     try:
         before, target, steps = load(repository)
     except FileNotFoundError:
+        _catch_up(repository, writer)
         return
     unmoved = target != before and repository.head() == before
     if target is not None and (unmoved or repository.catalogue.seq(target) is None):
@@ -153,22 +151,36 @@ def finish(repository: Repository, writer: Writer) -> None:
     repository.warnings += [told, *notes]
 
 
+def _catch_up(repository: Repository, writer: Writer) -> None:
+    """Try again what could not be written. No checkout record is needed: a path that has HEAD's content is level
+    with it, whoever finds it so."""
+    if not repository.is_behind() or not os.path.isdir(repository.workspace.data):
+        return
+    steps, level = [], []
+    head = repository.head()
+    waiting = behind.standing(repository)
+    for path in behind.load(repository):
+        if path in waiting:
+            steps.append(Step(path, waiting[path], repository.entry(path, head) if head else None))
+        else:
+            level.append(path)  # as HEAD has it, or somebody's work: a commit sees to it
+    behind.note(repository, {}, level)
+    apply(repository, writer, steps)
+
+
 def load(repository: Repository) -> tuple[bytes | None, bytes | None, list[Step]]:
     """(HEAD when it was begun, the version that must be HEAD for it to count, its steps) of the record. Raises
     `FileNotFoundError`, and `DamagedData` for one that can't be read."""
     data = files.read(repository.checkout_record)
-    body, check = data[:-CHECK_BYTES], data[-CHECK_BYTES:]
-    if blake3(body).digest()[:CHECK_BYTES] != check:
-        body = data  # as memsync wrote it once, without its hash; with a hash that does not fit it does not parse
     try:
-        document = msgpack.unpackb(body)
+        document = opened(data)
         before, target = document["from"], document["to"]
         steps = [
-            Step(row[0], _unpacked(row[0], row[1]), _unpacked(row[0], row[2])) for row in document["steps"]
+            Step(row[0], unpacked(row[0], row[1]), unpacked(row[0], row[2])) for row in document["steps"]
         ]
         if not all(isinstance(step.path, str) for step in steps) or not isinstance(target, bytes | None):
             raise TypeError("it is not what memsync writes")
-    except (ValueError, KeyError, TypeError, IndexError, msgpack.UnpackException) as error:
+    except UNREADABLE as error:
         raise DamagedData(
             f"the checkout record {repository.checkout_record} cannot be read: {error}",
             hint="'memsync repair' puts it aside; then 'memsync status' shows what an unfinished restore left in "
@@ -192,7 +204,7 @@ def settle(
             here = content_at(repository, step.path)
         except DiskTrouble:
             continue  # `apply` meets it again, and leaves it as it is
-        if here is None or _same(here, step.old) or _same(here, step.new):
+        if here is None or same(here, step.old) or same(here, step.new):
             continue
         stray.append(step)
     if not stray:
@@ -232,47 +244,10 @@ def add_with_references(
     return version.id
 
 
-class Here(NamedTuple):
-    """What lies at a path of `Data/` now."""
-
-    kind: Kind
-    content: ContentId
-    key: StatKey
-
-
-def content_at(repository: Repository, path: str) -> Here | None:
-    """Hash what lies at a path; None if no file is there, or only behind a link. Raises `DiskTrouble` if it
-    can't be read."""
-    data = repository.workspace.data
-    try:
-        item: Found | None = found.look(data, path)
-    except OSError as error:
-        raise files.disk_error(error, "could not look at", os.path.join(data, path)) from error
-    if item is None or not materialise.is_real_path(data, path.rpartition("/")[0]):
-        return None
-    try:
-        return _hashed(os.path.join(data, path), Kind(item.kind))
-    except FileNotFoundError:
-        return None  # gone since
-
-
-def _hashed(place: str, kind: Kind) -> Here:
-    if kind == Kind.SYMLINK:
-        raw, key = reading.read_link(place)
-        return Here(kind, ContentId.of(raw), key)
-    with reading.StableFile(place) as file:
-        hasher = blake3(max_threads=blake3.AUTO)
-        for piece in file.pieces():
-            hasher.update(piece)
-        if file.changed():
-            raise reading.changed(place)
-        return Here(kind, ContentId(hasher.digest()), file.key)
-
-
 def _take(repository: Repository, data: str, step: Step) -> StatKey | None:
     """One step on the disk; the stat key of what the path has then, None if nothing."""
     if step.new is None:
-        if _same(content_at(repository, step.path), step.old):
+        if same(content_at(repository, step.path), step.old):
             materialise.remove_file(data, step.path)
         return None
     here = content_at(repository, step.path)
@@ -284,7 +259,7 @@ def _take(repository: Repository, data: str, step: Step) -> StatKey | None:
             materialise.set_executable(data, step.path, executable)
             item = found.look(data, step.path)
             return None if item is None else item.key
-    if here is not None and not _same(here, step.old):
+    if here is not None and not same(here, step.old):
         raise BadInput(
             f"{step.path} was written to while memsync was about to write it",
             hint="run 'memsync commit'",
@@ -299,26 +274,5 @@ def _take(repository: Repository, data: str, step: Step) -> StatKey | None:
     )
 
 
-def _same(here: Here | None, entry: Entry | None) -> bool:
-    if here is None or entry is None:
-        return here is None and entry is None
-    return here.content == entry.content and (here.kind == Kind.SYMLINK) == (entry.kind == Kind.SYMLINK)
-
-
 def _bytes(id: VersionId | None) -> bytes | None:
     return None if id is None else bytes(id)
-
-
-def _packed(entry: Entry | None) -> list[object] | None:
-    if entry is None:
-        return None
-    return [int(entry.kind), entry.size, bytes(entry.content), entry.modified_ms]
-
-
-def _unpacked(path: str, row: Sequence[object] | None) -> Entry | None:
-    if row is None:
-        return None
-    kind, size, content, modified = row
-    if not (type(kind) is type(size) is type(modified) is int and isinstance(content, bytes)):
-        raise TypeError("it is not what memsync writes")
-    return Entry(path, Kind(kind), size, ContentId(content), modified)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from memstore import files, trees
-from memstore.actions import checkout, collection, fetch, remote_state
+from memstore.actions import behind, checkout, collection, fetch, remote_state
 from memstore.actions.fill import fill
 from memstore.actions.pull import unite
 from memstore.actions.remote_state import RemoteState
@@ -52,7 +52,7 @@ class Cloned(NamedTuple):
     joined: PullReport | None
     """What came of the files that were there; None where there were none."""
     warnings: tuple[str, ...]
-    """What the remote should have had and has not."""
+    """What the remote should have had and has not; what this disk can't hold."""
 
 
 def clone(
@@ -92,7 +92,7 @@ def clone(
         repository = Repository.create(workspace, format)
         try:
             with no_looking_for_cycles():
-                joined, lacking = _fill(repository, remote, url, heads, listed, progress)
+                joined, warnings = _fill(repository, remote, url, heads, listed, progress)
         finally:
             repository.close()
     except DamagedData:
@@ -101,7 +101,7 @@ def clone(
         raise
     finally:
         remote.close()
-    return Cloned(workspace, joined, (LACKING,) if lacking else ())
+    return Cloned(workspace, joined, tuple(warnings))
 
 
 def _refuse_occupied(workspace: Workspace) -> None:
@@ -168,8 +168,8 @@ def _fill(
     heads: list[VersionId],
     listed: list[str],
     progress: Progress,
-) -> tuple[PullReport | None, bool]:
-    """What came of files that were there, and whether contents that versions name were not to be had."""
+) -> tuple[PullReport | None, list[str]]:
+    """What came of files that were there, and warnings."""
     repository.refresh()
     state = RemoteState(
         parse_url(url, repository.workspace).normalised,
@@ -184,6 +184,7 @@ def _fill(
         lacking = lacking and fetch.lacks_contents(repository, 0)
     fetch.require_heads(repository, remote, heads)
     remote_state.save(repository, remote_state.with_sent(state, there))
+    warnings = [LACKING] if lacking else []
     with repository.writing() as writer:
         checkout.finish(repository, writer)
         newest = repository.catalogue.heads()
@@ -191,10 +192,10 @@ def _fill(
         if _holds_others(repository):
             joined = _join(repository, writer, heads, progress)
         elif newest:
-            _materialise(repository, writer, newest[0], progress)
+            warnings += _materialise(repository, writer, newest[0], progress)
     files.remove(os.path.join(repository.state, MARKER_NAME))
     files.sync_dir(repository.state)
-    return joined, lacking
+    return joined, warnings
 
 
 def _holds_others(repository: Repository) -> bool:
@@ -219,18 +220,20 @@ def _join(repository: Repository, writer: Writer, heads: list[VersionId], progre
     return unite(repository, writer, heads, meta, progress=progress)
 
 
-def _materialise(repository: Repository, writer: Writer, target: VersionId, progress: Progress) -> None:
+def _materialise(repository: Repository, writer: Writer, target: VersionId, progress: Progress) -> list[str]:
     """Fill `Data/` with a version, and make it HEAD: beside its place first, then under its name as a whole. What an
-    interrupted clone left beside it is made anew."""
+    interrupted clone left beside it is made anew. Warnings, of paths that this disk can't hold."""
     data = repository.workspace.data
     staging = data + STAGING_SUFFIX
     if files.names(data):  # cut off after they had their place
         writer.move_head(target)
-        return
+        return []
     if os.path.isdir(staging):
         trees.remove(staging)
-    writer.fill_tree(_written(repository, FreshTree(staging), target, progress))
+    left: dict[str, MemsyncError] = {}
+    writer.fill_tree(_written(repository, FreshTree(staging), target, left, progress))
     files.sync_all()
+    behind.note(repository, dict.fromkeys(left))
     clock = files.clock_of(repository.state)  # now: until here nobody else knew of these files
     writer.head_is_filled(target, safe_before(clock))
     files.write_atomic(os.path.join(repository.state, MARKER_NAME), b"placing")
@@ -238,10 +241,15 @@ def _materialise(repository: Repository, writer: Writer, target: VersionId, prog
         files.remove_folder(data)
     files.rename(staging, data)
     files.sync_dir(os.path.dirname(data))
+    return [behind.told(path, error) for path, error in left.items()]
 
 
 def _written(
-    repository: Repository, tree: FreshTree, target: VersionId, progress: Progress
+    repository: Repository,
+    tree: FreshTree,
+    target: VersionId,
+    left: dict[str, MemsyncError],
+    progress: Progress,
 ) -> Iterator[tuple[object, ...]]:
     """Write all files of a version; the rows of its manifest, each with what was seen of the file."""
     catalogue = repository.catalogue
@@ -250,7 +258,7 @@ def _written(
     count = catalogue.files_at(seq)
     progress.begin("writing files", count, "files")
     try:
-        for row, key in fill(repository, tree, count, history.entries_at(catalogue, seq), gone):
+        for row, key in fill(repository, tree, count, history.entries_at(catalogue, seq), gone, left):
             yield (*row, *key)
             progress.advance(1)
     finally:

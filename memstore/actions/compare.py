@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from typing import TYPE_CHECKING, Final
 
 from memstore import files
@@ -36,6 +36,8 @@ class Comparison:
     def __init__(
         self, repository: Repository, scanned: Scan, ignore: Ignore, paths: Sequence[str] | None
     ) -> None:
+        self.behind = _behind(repository)
+        """Paths that are left alone: what HEAD has there could not be written, which is nobody's deletion."""
         self.candidates: Iterator[Candidate] = self._compared()
         """Files that are new, or may differ: to be read. In path order; they come while the scan goes on."""
         self.gone: list[Change] = []
@@ -53,13 +55,17 @@ class Comparison:
         missing: list[str] = []
         if self._paths is None:
             by_folder = still.POSSIBLE and self._repository.catalogue.tree_holds(MANY)
-            yield from self._by_folder(missing) if by_folder else self._merged(missing)
+            found = self._by_folder(missing) if by_folder else self._merged(missing)
+            yield from self._not_behind(found) if self.behind else found
             self._note_gone(missing)
             return
-        candidates = list(self._merged(missing))
+        candidates = list(self._not_behind(self._merged(missing)))
         self._note_gone(missing + self._now_folders(candidates, missing))
         self._all_known(self._paths, candidates)
         yield from candidates
+
+    def _not_behind(self, candidates: Iterable[Candidate]) -> Iterator[Candidate]:
+        return (candidate for candidate in candidates if candidate.found.path not in self.behind)
 
     # -- folder by folder ----------------------------------------------------------------------------------
 
@@ -157,6 +163,8 @@ class Comparison:
         for hidden in self._scanned.unseen:
             if not hidden or path == hidden or path.startswith(hidden + "/"):
                 return False
+        if path in self.behind:
+            return False
         data = self._repository.workspace.data
         return not (self._ignore.covers(path) and worktree.look(data, path) is not None)
 
@@ -186,6 +194,14 @@ class Comparison:
                     f"{path} is neither in Data/ nor in the last version",
                     hint="'memsync status' shows what changed; 'memsync ls' what the last version holds",
                 )
+
+
+def _behind(repository: Repository) -> Set[str]:
+    if not repository.is_behind():
+        return frozenset()
+    from memstore.actions import behind  # seldom needed, and a commit must start fast
+
+    return behind.standing(repository).keys()
 
 
 def _beyond(folder: str) -> str:

@@ -17,12 +17,11 @@ from typing import TYPE_CHECKING, Final, Self
 
 from memstore import files
 from memstore.crew import Answer, Crew
-from memstore.errors import MemsyncError
+from memstore.errors import BadInput, Conflict, DiskTrouble, MemsyncError
 from memstore.ids import ContentId
 from memstore.objects import encoding
 from memstore.objects.catalogue import path_of
 from memstore.objects.record import HEADER_LIMIT, Encoding, RecordKind, parse_header
-from memstore.worktree.found import StatKey
 from memstore.worktree.materialise import FreshTree
 
 if TYPE_CHECKING:
@@ -45,29 +44,43 @@ _UNWRITTEN: Final = (None, None, None, None)
 
 
 def fill(
-    repository: Repository, tree: FreshTree, count: int, rows: Iterable[Row], unwanted: Set[bytes]
+    repository: Repository,
+    tree: FreshTree,
+    count: int,
+    rows: Iterable[Row],
+    unwanted: Set[bytes],
+    left: dict[str, MemsyncError],
 ) -> Iterator[tuple[Row, Key]]:
     """Write these files, `count` of them, below the tree's root, but for those with an unwanted content; each row in
-    its turn, with what lies there then. Raises what writing and reading raise."""
+    its turn, with what lies there then. Paths that this disk can't hold come to `left`, each with its reason. Raises
+    what else writing and reading raise."""
     coming = iter(rows)
     if count < MANY:
         for row in coming:
-            yield row, _UNWRITTEN if row[3] in unwanted else _alone(repository, tree, row)
+            yield row, _UNWRITTEN if row[3] in unwanted else _alone(repository, tree, row, left)
         return
     waiting: deque[list[Row]] = deque()
     with Crew(write_out) as crew:
         while group := list(islice(coming, JOB_FILES)):
             if crew.full:
-                yield from _taken(repository, tree, waiting.popleft(), crew.answer(), unwanted)
+                yield from _taken(repository, tree, waiting.popleft(), crew.answer(), unwanted, left)
             crew.ask(_job(repository, tree.root, group, unwanted))
             waiting.append(group)
         while crew.waiting:
-            yield from _taken(repository, tree, waiting.popleft(), crew.answer(), unwanted)
+            yield from _taken(repository, tree, waiting.popleft(), crew.answer(), unwanted, left)
 
 
-def _alone(repository: Repository, tree: FreshTree, row: Row) -> StatKey:
+def _alone(repository: Repository, tree: FreshTree, row: Row, left: dict[str, MemsyncError]) -> Key:
     path, kind, _, content, modified = row
-    return tree.write(path, kind, repository.stream(ContentId(content)), modified)
+    try:
+        return tree.write(path, kind, repository.stream(ContentId(content)), modified)
+    except (BadInput, Conflict) as error:
+        left[path] = error
+    except DiskTrouble as error:
+        if error.code != files.BAD_NAME:
+            raise
+        left[path] = error
+    return _UNWRITTEN
 
 
 def _job(repository: Repository, root: str, group: list[Row], unwanted: Set[bytes]) -> bytes:
@@ -84,11 +97,16 @@ def _job(repository: Repository, root: str, group: list[Row], unwanted: Set[byte
 
 
 def _taken(
-    repository: Repository, tree: FreshTree, group: list[Row], answer: Answer, unwanted: Set[bytes]
+    repository: Repository,
+    tree: FreshTree,
+    group: list[Row],
+    answer: Answer,
+    unwanted: Set[bytes],
+    left: dict[str, MemsyncError],
 ) -> Iterator[tuple[Row, Key]]:
     keys = iter(marshal.loads(answer.facts))
     for row in group:
-        yield row, _UNWRITTEN if row[3] in unwanted else next(keys) or _alone(repository, tree, row)
+        yield row, _UNWRITTEN if row[3] in unwanted else next(keys) or _alone(repository, tree, row, left)
 
 
 # -- the crew's side -----------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from memstore.actions.checkout import Step
 from memstore.actions.expunge import drop_from_head, erase_torn, expunge, lies_here
 from memstore.actions.forget_remote import everywhere, fetch_all
 from memstore.actions.forgetting import Intent
+from memstore.actions.here import content_at
 from memstore.actions.leaving import require_whole_history
 from memstore.actions.record import log_archived, record
 from memstore.actions.seal import sweep
@@ -130,7 +131,7 @@ def _out_of_data(repository: Repository, writer: Writer, what: Intent) -> list[s
     ids = {row.content for row in what.contents}
     steps = []
     for path in sorted(what.paths) if os.path.isdir(repository.workspace.data) else ():
-        here = checkout.content_at(repository, path)
+        here = content_at(repository, path)
         if here is not None and here.content in ids:
             steps.append(Step(path, Entry(path, here.kind, 0, here.content, 0), None))
     return [left.warning for left in checkout.apply(repository, writer, steps)] if steps else []

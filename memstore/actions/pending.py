@@ -6,9 +6,9 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from memstore.actions import checkout
 from memstore.actions.candidate import Candidate
 from memstore.actions.compare import Comparison
+from memstore.actions.here import content_at
 from memstore.actions.large import Prefix
 from memstore.actions.record import check_data_folder
 from memstore.errors import DiskTrouble
@@ -68,7 +68,7 @@ def _examine(repository: Repository, candidate: Candidate) -> Pending | None:
     kind = Kind(found.kind)
     prefix = Prefix(old)
     if kind == Kind.SYMLINK or old is None:
-        here = checkout.content_at(repository, found.path)
+        here = content_at(repository, found.path)
         if here is None:
             return None
         content, size, appended = here.content, here.key.size, False

@@ -132,7 +132,7 @@ class Search:
         return reading.read_small(place)[0]
 
     def _content_at(self, path: str) -> ContentId | None:
-        from memstore.actions.checkout import content_at
+        from memstore.actions.here import content_at
 
         try:
             names.check_path(path)

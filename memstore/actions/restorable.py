@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from memstore import files
-from memstore.actions import checkout, select
+from memstore.actions import select
 from memstore.actions.checkout import Step
+from memstore.actions.here import content_at
 from memstore.actions.select import Chosen
 from memstore.errors import BadInput, DamagedData, DiskTrouble
 from memstore.manifest.version import Entry
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 def differs_on_disk(repository: Repository, step: Step) -> bool:
     """Whether `Data/` does not hold what a path is to hold."""
-    here = checkout.content_at(repository, step.path)
+    here = content_at(repository, step.path)
     if here is None or step.new is None:
         return (here is None) != (step.new is None)
     return here.content != step.new.content or (files.POSIX and here.kind != step.new.kind)
@@ -105,7 +106,7 @@ def leave_out_unsaved(
     version may have, as `left_out` tells. A sentence for each. Raises `BadInput` where that is everything."""
     out: dict[str, str] = {}
     for path in {*chosen, *gone}:
-        here = checkout.content_at(repository, path)
+        here = content_at(repository, path)
         row = repository.catalogue.tree_entry(path)
         entry = _entry(chosen, path)
         if here is not None and here.content not in (

@@ -112,7 +112,7 @@ def require_known(repository: Repository, path: str, version: VersionId, entry: 
     if lost is None:
         return
     if version == repository.head():
-        from memstore.actions.checkout import content_at
+        from memstore.actions.here import content_at
 
         here = content_at(repository, path)
         if here is not None and here.content == entry.content:

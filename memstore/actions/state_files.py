@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from memstore import files, recovery
-from memstore.actions import checkout, remote_state
+from memstore.actions import behind, checkout, remote_state
 from memstore.errors import DamagedData
 from memstore.identity import FORMAT_NAME, StoreFormat, load_format
 from memstore.ids import VersionId
@@ -22,7 +22,7 @@ from memstore.objects.pack import MAGIC as PACK_MAGIC
 from memstore.objects.segment import MAGIC as SEGMENT_MAGIC
 from memstore.reflog import LOST, REFLOG_NAME
 from memstore.reports import Mended, Problem
-from memstore.repository import CHECKOUT_NAME
+from memstore.repository import BEHIND_NAME, CHECKOUT_NAME
 
 if TYPE_CHECKING:
     from memstore.repository import Repository
@@ -58,6 +58,10 @@ def check(repository: Repository) -> Iterator[Problem]:
         pass
     except DamagedData as error:
         yield Problem("damaged_checkout", CHECKOUT_NAME, (), f"{error.message}; {error.hint}")
+    try:
+        behind.load(repository)
+    except DamagedData as error:
+        yield Problem("damaged_behind", BEHIND_NAME, (), f"{error.message}; {error.hint}")
 
 
 def mend(repository: Repository, *, dry_run: bool) -> Iterator[Mended]:
@@ -77,6 +81,10 @@ def mend(repository: Repository, *, dry_run: bool) -> Iterator[Mended]:
             _replace(repository, CHECKOUT_NAME, None, dry_run)
             how = "put aside: an unfinished restore stays as far as it came; 'memsync status' shows what differs"
             yield Mended("checkout", CHECKOUT_NAME, how)
+        elif problem.kind == "damaged_behind":
+            _replace(repository, BEHIND_NAME, None, dry_run)
+            how = "put aside: 'memsync status' shows which files of HEAD are not in Data/"
+            yield Mended("behind", BEHIND_NAME, how)
     # remote.json is the remote's half: only the remote can say whether its address is right.
 
 

@@ -46,7 +46,16 @@ def status(
         conflicts=_side_files(repository, changes),
         remote=remote,
         warnings=tuple(warnings),
+        unwritten=_unwritten(repository),
     )
+
+
+def _unwritten(repository: Repository) -> tuple[str, ...]:
+    if not repository.is_behind():
+        return ()
+    from memstore.actions import behind  # seldom needed
+
+    return tuple(sorted(behind.standing(repository)))
 
 
 def _side_files(repository: Repository, changes: Sequence[PendingChange]) -> tuple[str, ...]:

@@ -41,7 +41,6 @@ PIECE: Final = 1 << 20
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
-_BAD_NAME = (errno.EINVAL, errno.ENAMETOOLONG, errno.EILSEQ)
 
 
 class FolderRemote:
@@ -431,7 +430,7 @@ class FolderRemote:
     def _translated(self, number: int | None, message: str) -> RemoteTrouble | BadInput | Conflict:
         if number in _FULL:
             return RemoteFull(message, hint="free some space there and run the command again")
-        if number in _BAD_NAME:
+        if number in files.BAD_NAME_ERRORS:
             return BadInput(message, hint="that disk can't hold a file of this name; rename it in Data/")
         if number in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
             return Conflict(message, hint="a file stands where a folder is needed, or the other way round")

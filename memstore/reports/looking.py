@@ -52,6 +52,8 @@ class StatusReport(NamedTuple):
     """Files of the mirror that a push left to the next one, while every version is on the remote."""
     ahead: bool = False
     """Another device has pushed versions that are not here, as a push or a pull has seen."""
+    unwritten: tuple[str, ...] = ()
+    """Paths that `Data/` does not hold as HEAD has them, for they could not be written; commits leave them alone."""
 
     @property
     def clean(self) -> bool:
@@ -67,6 +69,7 @@ class StatusReport(NamedTuple):
             "remote": self.remote.as_json() if self.remote else None,
             "mirror_waiting": self.mirror_waiting,
             "ahead": self.ahead,
+            "unwritten": list(self.unwritten),
             "warnings": list(self.warnings),
         }
 

@@ -56,19 +56,7 @@ def _show(call: Invocation, store: Store, report: StatusReport) -> None:
             page.line(f"apart   {APART}")
         elif report.ahead:
             page.line(f"ahead   {AHEAD}")
-        if report.changes:
-            counts = render.summary(change.change for change in report.changes)
-            page.line(f"changes {counts}")
-            for change in report.changes[: render.SHOWN_CHANGES]:
-                page.line(f"  {page.word(change.change.word)}  {render.name(change.path)}")
-            page.more(len(report.changes) - render.SHOWN_CHANGES, "memsync status --json has all")
-            if _held_back(store, report):
-                page.line(
-                    "        most files are gone: 'memsync commit' will hold their deletion back, unless they "
-                    "were moved; --allow-deletions records it"
-                )
-        elif report.head is not None:
-            page.line("changes none: the memory folder is as HEAD has it")
+        _show_changes(page, store, report)
         if report.conflicts:
             page.line("conflicts to settle: keep what is right, then delete the side file and commit")
             for path in report.conflicts:
@@ -76,6 +64,31 @@ def _show(call: Invocation, store: Store, report: StatusReport) -> None:
         following = _next(store, report)
         if following:
             page.line(f"next    {following}")
+
+
+def _show_changes(page: render.Page, store: Store, report: StatusReport) -> None:
+    if report.changes:
+        counts = render.summary(change.change for change in report.changes)
+        page.line(f"changes {counts}")
+        for change in report.changes[: render.SHOWN_CHANGES]:
+            page.line(f"  {page.word(change.change.word)}  {render.name(change.path)}")
+        page.more(len(report.changes) - render.SHOWN_CHANGES, "memsync status --json has all")
+        if _held_back(store, report):
+            page.line(
+                "        most files are gone: 'memsync commit' will hold their deletion back, unless they "
+                "were moved; --allow-deletions records it"
+            )
+    elif report.head is not None and not report.unwritten:
+        page.line("changes none: the memory folder is as HEAD has it")
+    if report.unwritten:
+        count = render.plural(len(report.unwritten), "file")
+        page.line(f"missing {count} of HEAD could not be written here; commits leave them alone:")
+        for path in report.unwritten[: render.SHOWN_CHANGES]:
+            page.line(f"  {render.name(path)}")
+        page.more(len(report.unwritten) - render.SHOWN_CHANGES, "memsync status --json has all")
+        page.line(
+            "        each commit and pull tries them again; 'memsync restore PATH' does, and says why it fails"
+        )
 
 
 def _show_remote(page: render.Page, report: StatusReport) -> None:

@@ -1,0 +1,92 @@
+"""Paths at which `Data/` stays behind HEAD, because what HEAD has could not be written there.
+
+A pull may bring a name that this disk can't hold, or a folder may be locked. HEAD has the file all the same, and
+its absence is nobody's deletion: a commit must leave that path alone, or it would take the file from every device.
+So these paths are noted in `.memsync/behind`, each with what `Data/` holds there instead. Every command that takes
+the store's lock tries them again. A path that holds something else by then is somebody's work, and noted no more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import TYPE_CHECKING, Final
+
+from memstore import files
+from memstore.actions.here import content_at, same
+from memstore.actions.sealed import UNREADABLE, opened, packed, sealed, unpacked
+from memstore.errors import DamagedData, DiskTrouble, MemsyncError
+from memstore.manifest.version import Entry
+from memstore.worktree.names import problem, shown
+
+if TYPE_CHECKING:
+    from memstore.repository import Repository
+
+FORMAT: Final = 1
+
+
+def load(repository: Repository) -> dict[str, Entry | None]:
+    """Of each such path what `Data/` held there. Raises `DamagedData` for a record that can't be read."""
+    try:
+        data = files.read(repository.behind_record)
+    except FileNotFoundError:
+        return {}
+    try:
+        rows = opened(data)["paths"].items()
+        found = {path: unpacked(path, row) for path, row in rows}
+        if any(problem(path, windows=False) for path in found):
+            raise ValueError("it names what is no path")
+    except (*UNREADABLE, AttributeError) as error:
+        raise DamagedData(
+            f"the record of unwritten files {repository.behind_record} cannot be read: {error}",
+            hint="'memsync repair' puts it aside; then 'memsync status' shows which files are not in Data/, and "
+            "'memsync restore' writes them",
+        ) from error
+    return found
+
+
+def note(
+    repository: Repository, fallen_behind: Mapping[str, Entry | None], level: Iterable[str] = ()
+) -> None:
+    """Add paths, each with what `Data/` holds there, and take out those that are level with HEAD again. Durable when
+    this returns. For the holder of the lock."""
+    known = load(repository)
+    now = {**known, **fallen_behind}
+    for path in level:
+        now.pop(path, None)
+    if now == known:
+        return
+    if now:
+        rows = {path: packed(entry) for path, entry in sorted(now.items())}
+        files.write_atomic(repository.behind_record, sealed({"format": FORMAT, "paths": rows}))
+    else:
+        files.remove(repository.behind_record)
+        files.sync_dir(repository.state)
+
+
+def told(path: str, error: MemsyncError) -> str:
+    """What a person should know of such a path."""
+    return (
+        f"{shown(path)} is left as it was: {error.message}; {error.hint}; later commands try it again, and until then "
+        "'memsync commit' leaves that path alone"
+    )
+
+
+def standing(repository: Repository, paths: Collection[str] | None = None) -> dict[str, Entry | None]:
+    """Those (of `paths`, where given) that are still behind: nothing lies there, or what lay there before, or what
+    can't be looked at."""
+    known = load(repository)
+    return {
+        path: old
+        for path, old in known.items()
+        if (paths is None or path in paths) and _is_behind(repository, path, old)
+    }
+
+
+def _is_behind(repository: Repository, path: str, old: Entry | None) -> bool:
+    if problem(path) is not None:
+        return True  # no file of this system can have that name
+    try:
+        here = content_at(repository, path)
+    except DiskTrouble:
+        return True
+    return here is None or same(here, old)
