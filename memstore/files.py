@@ -68,11 +68,17 @@ def disk_error(error: OSError, doing: str, path: str) -> DiskTrouble:
         errno.EACCES: "check the permissions of that file and its folder",
         errno.EPERM: "check the permissions of that file and its folder",
         errno.EIO: "the disk reports an I/O error; run 'memsync verify' once it reads again",
-        **dict.fromkeys(BAD_NAME_ERRORS, "this disk can't hold a file of that name"),
     }
     hint = hints.get(error.errno or 0, "look at that path and run the command again")
-    code = BAD_NAME if error.errno in BAD_NAME_ERRORS else None
-    return DiskTrouble(f"{doing} {path}: {error.strerror or error}", hint=hint, code=code)
+    return DiskTrouble(f"{doing} {path}: {error.strerror or error}", hint=hint)
+
+
+def naming_error(error: OSError, doing: str, path: str) -> DiskTrouble:
+    """The same for what gives something a new name, which may be the trouble: then its code is `BAD_NAME`."""
+    if error.errno not in BAD_NAME_ERRORS:
+        return disk_error(error, doing, path)
+    message = f"{doing} {path}: {error.strerror or error}"
+    return DiskTrouble(message, hint="this disk can't hold that name", code=BAD_NAME)
 
 
 # -- reading -----------------------------------------------------------------------------------------------
@@ -264,7 +270,7 @@ def rename(source: str, target: str, *, at: int | None = None) -> None:
     try:
         os.replace(_named(source, at), _named(target, at), src_dir_fd=at, dst_dir_fd=at)
     except OSError as error:
-        raise disk_error(error, "could not rename to", target) from error
+        raise naming_error(error, "could not rename to", target) from error
 
 
 def rename_new(source: str, target: str) -> None:
@@ -299,7 +305,7 @@ def rename_new(source: str, target: str) -> None:
     except (FileExistsError, FileNotFoundError):
         raise
     except OSError as error:
-        raise disk_error(error, "could not rename to", target) from error
+        raise naming_error(error, "could not rename to", target) from error
 
 
 def _two_entries(source: str, target: str) -> bool:
@@ -350,7 +356,7 @@ def make_dir(path: str) -> None:
     except FileExistsError:
         return
     except OSError as error:
-        raise disk_error(error, "could not make the folder", path) from error
+        raise naming_error(error, "could not make the folder", path) from error
     sync_dir(parent or ".")
 
 
@@ -486,7 +492,7 @@ def create(path: str, mode: int) -> int:
     except FileExistsError:
         raise
     except OSError as error:
-        raise disk_error(error, "could not create", path) from error
+        raise naming_error(error, "could not create", path) from error
 
 
 def make_folder(path: str) -> bool:
@@ -497,7 +503,7 @@ def make_folder(path: str) -> bool:
     except FileExistsError:
         return False
     except OSError as error:
-        raise disk_error(error, "could not make the folder", path) from error
+        raise naming_error(error, "could not make the folder", path) from error
     return True
 
 
@@ -527,7 +533,7 @@ def make_link(target: bytes, path: str, *, at: int | None = None) -> None:
     except FileExistsError:
         raise
     except OSError as error:
-        raise disk_error(error, "could not make the symbolic link", path) from error
+        raise naming_error(error, "could not make the symbolic link", path) from error
 
 
 def clock_of(folder: str) -> int:

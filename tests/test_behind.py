@@ -202,7 +202,7 @@ def test_a_clone_leaves_out_a_name_that_its_disk_can_not_hold(
 
     def refuse(path: str, mode: int) -> int:
         if path.endswith("b.txt"):
-            raise files.disk_error(OSError(number, "no such name"), "could not create", path)
+            raise files.naming_error(OSError(number, "no such name"), "could not create", path)
         return create(path, mode)
 
     monkeypatch.setattr(fill, "MANY", many)
