@@ -75,6 +75,11 @@ class Crew:
         return len(self._jobs)
 
     @property
+    def size(self) -> int:
+        """How many there are: so many jobs in a row go to one each."""
+        return len(self._members)
+
+    @property
     def full(self) -> bool:
         """Whether an answer should be taken before the next job is given: so memory stays bounded."""
         return len(self._jobs) >= max(1, AHEAD * len(self._members))

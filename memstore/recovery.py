@@ -30,6 +30,8 @@ from memstore.objects.segment import Group, Segment
 from memstore.objects.tombstone import ANY_FORGOTTEN, FORGOTTEN, Tombstone
 
 AT_ONCE: Final = 100_000
+_OF_DELTA: Final = 8
+"""Numbers that are kept of a delta while costs are settled."""
 """Objects that are entered together, in the order of the table: the more, the sooner; and 20 MB."""
 COSTS_UNSURE: Final = "costs unsure"
 """A fact of the catalogue, while some object's base has not been met yet."""
@@ -258,44 +260,45 @@ def _cost(catalogue: Catalogue, costs: dict[int, int], raw: int, rank: int, base
     below = costs.get(base)
     if below is None:
         below = catalogue.cost_of(base)
-    if below is None:
-        catalogue.set_fact(COSTS_UNSURE, 1)
-        return own + own * rank
+        if below is None:
+            catalogue.set_fact(COSTS_UNSURE, 1)
+            return own + own * rank
+        costs[base] = below
     return own + below
 
 
 def settle_costs(catalogue: Catalogue) -> None:
     """Packs come in the order of their names, a delta perhaps before its base: now all are here."""
     keys, costs = array("q"), array("q")  # of what decodes alone, of which there may be a million
-    deltas: list[Location] = []
+    deltas = array("q")  # and of what does not
     settled: list[Location] = []
     for place in catalogue.places().values():
         for _, row in catalogue.objects_in(place[0]):
+            own = encoding.own_cost(row.raw)
             if row.base is not None:
-                deltas.append(row)
+                deltas.extend((row.rank, row.key, row.base, own, row.cost, row.place, row.offset, row.inner))
                 continue
-            cost = encoding.own_cost(row.raw)
             keys.append(row.key)
-            costs.append(cost)
-            if kept_cost(cost) != row.cost:
-                settled.append(row._replace(cost=cost))
-    bases = {row.base for row in deltas}
+            costs.append(own)
+            if kept_cost(own) != row.cost:
+                settled.append(row._replace(cost=own))
     best: dict[int, int] = {}
+    bases = {deltas[at] for at in range(2, len(deltas), _OF_DELTA)}
     for key, cost in zip(keys, costs, strict=True):
         if key in bases:
             best[key] = min(cost, best.get(key, cost))
     this_rank: dict[int, int] = {}
     last = 0
-    for row in sorted(deltas, key=lambda row: row.rank):
-        if row.rank != last:
+    for at in sorted(range(0, len(deltas), _OF_DELTA), key=deltas.__getitem__):
+        rank, key, base, cost, known, where, offset, inner = deltas[at : at + _OF_DELTA]
+        if rank != last:
             best = this_rank | best  # of several forms a reader takes the one of lowest rank
-            this_rank, last = {}, row.rank
-        cost = encoding.own_cost(row.raw)
-        if row.base is not None:
-            cost += best.get(row.base, cost * row.rank)
-        this_rank[row.key] = min(cost, this_rank.get(row.key, cost))
-        if kept_cost(cost) != row.cost:
-            settled.append(row._replace(cost=cost))
+            this_rank, last = {}, rank
+        cost += best.get(base, cost * rank)
+        if key in bases:
+            this_rank[key] = min(cost, this_rank.get(key, cost))
+        if kept_cost(cost) != known:
+            settled.append(catalogue.located(where, offset, inner, cost >> 10)[1])
     catalogue.add_objects(settled)
     catalogue.db.execute("DELETE FROM facts WHERE name = ?", (COSTS_UNSURE,))
 

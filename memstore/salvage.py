@@ -31,14 +31,20 @@ if TYPE_CHECKING:
 
 
 def enter_objects(catalogue: Catalogue, reader: ObjectReader, records: Iterable[Placed], place: int) -> None:
-    """Enter the contents of a damaged stretch that read back as their ids."""
-    for header, offset in records:
-        if header.kind not in (RecordKind.CONTENT, RecordKind.RECIPE):
-            continue
-        location = _location(catalogue, header, place, offset)
-        catalogue.add_objects([location])
-        if not _reads_back(catalogue, reader, header, location):
-            catalogue.remove_object(location)
+    """Enter the contents of a damaged stretch that read back as their ids: also those whose base is there once
+    more, behind them."""
+    wanted = [row for row in records if row.header.kind in (RecordKind.CONTENT, RecordKind.RECIPE)]
+    while wanted:
+        left = []
+        for header, offset in wanted:
+            location = _location(catalogue, header, place, offset)
+            catalogue.add_objects([location])
+            if not _reads_back(reader, header, location):
+                catalogue.remove_object(location)
+                left.append(Placed(header, offset))
+        if len(left) == len(wanted):
+            return
+        wanted = left
 
 
 def versions_in(segment: Segment, records: Iterable[Placed], place: int) -> Iterator[Found]:
@@ -91,7 +97,7 @@ def sound(repository: Repository, segment: Segment, scan: Scan, place: int | Non
                     yield record
             elif header.kind in (RecordKind.CONTENT, RecordKind.RECIPE):
                 location = _location(repository.catalogue, header, place, offset)
-                if _reads_back(repository.catalogue, repository.reader, header, location):
+                if _reads_back(repository.reader, header, location):
                     yield record
 
 
@@ -131,14 +137,13 @@ def _location(catalogue: Catalogue, header: Header, place: int, offset: int) -> 
     )
 
 
-def _reads_back(catalogue: Catalogue, reader: ObjectReader, header: Header, location: Location) -> bool:
+def _reads_back(reader: ObjectReader, header: Header, location: Location) -> bool:
     id = ContentId(header.id)
+    if header.kind == RecordKind.CONTENT:
+        return reader.reads_back(id, location)
     try:
-        if header.kind == RecordKind.CONTENT:
-            reader.load(id, [catalogue.chain(location)])
-        else:
-            for _ in reader.stream(id):
-                pass
+        for _ in reader.stream(id):
+            pass
     except DamagedData:
         return False
     return True

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 NO_STATS: Final = MappingProxyType[str, history.Stat | None]({})
 
 
+_DELTA: Final = RecordKind.CONTENT << 4 | Encoding.DELTA
 MANY: Final = 25_000
 """Contents that came many at a time, from which on they are entered into the catalogue before their commit: each
 takes 160 bytes here."""
@@ -142,10 +143,11 @@ class Writer:
         contents: Sequence[tuple[ContentId, int, int]],
         records: bytes,
         wanted: set[ContentId],
+        below: int = 0,
     ) -> None:
-        """Append many contents that decode alone, of each (id, raw length, length of its record); the records
-        follow one another in `records`. Only those in `wanted` are taken, and one that
-        comes twice is taken once: `wanted` is empty afterwards."""
+        """Append many contents, of each (id, raw length, length of its record); the records follow one another in
+        `records`. They decode alone, or are deltas on what costs `below` to read. Only those in `wanted` are taken,
+        and one that comes twice is taken once: `wanted` is empty afterwards."""
         if not contents:
             return
         self._begin()
@@ -154,6 +156,8 @@ class Writer:
         at = 0
         for id, raw, length in contents:
             cost = encoding.own_cost(raw)
+            if below and records[at] == _DELTA:
+                cost += below
             if whole:
                 self._many.append((key_of(id), offset + at, cost))
             elif id in wanted:

@@ -110,10 +110,10 @@ def test_records_are_found_wherever_they_lie(place: Place, tmp_path: Path) -> No
         assert name is not None
         with fill._Source(path_of(store.repository.state, *name)) as source:
             for number in (0, 1, 2, 3, 4, 4, 0, 3, 1, 0, 2):
-                assert source.content(starts[number][1], ids[number]) == noise[f"{number}.bin"]
-            assert source.content(starts[0][1], ids[1]) is None
+                assert source.content(starts[number][1], ids[number], {}) == noise[f"{number}.bin"]
+            assert source.content(starts[0][1], ids[1], {}) is None
             with pytest.raises(DamagedData):
-                source.content(1 << 40, ids[0])
+                source.content(1 << 40, ids[0], {})
 
 
 @pytest.mark.parametrize("step", [1, 1_000_000])

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import marshal
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from blake3 import blake3
@@ -21,8 +21,9 @@ from memstore.crew import Answer
 from memstore.errors import DiskTrouble
 from memstore.ids import ContentId
 from memstore.manifest.version import Kind
-from memstore.objects.encoding import encode_quickly
-from memstore.objects.record import RecordKind, pack_header
+from memstore.objects.dictionary import LONGEST_TEXT, Dictionary, may_lean
+from memstore.objects.encoding import decode, encode_quickly
+from memstore.objects.record import HEADER_LIMIT, RecordKind, pack_header, parse_header
 from memstore.suspects import look
 from memstore.withheld import client_of
 from memstore.worktree import reading
@@ -59,10 +60,16 @@ class Taken(NamedTuple):
     """Line and kind of what looks like a credential."""
 
 
-def pack_job(data: str, wanted: Iterable[tuple[Found, bytes | None]], looking: bool = False) -> bytes:
+def pack_job(
+    data: str,
+    wanted: Iterable[tuple[Found, bytes | None]],
+    looking: bool = False,
+    leaning: tuple[bytes, bytes] | None = None,
+) -> bytes:
     """`data` is the data folder; each file comes with the content id that it had before, if it had one. `looking`
-    is for credentials."""
-    return marshal.dumps((data, [(*found, old) for found, old in wanted], looking))
+    is for credentials. `leaning` is the dictionary (id, plain bytes) on which small texts are to lean; who had the
+    bytes before needs only the id."""
+    return marshal.dumps((data, [(*found, old) for found, old in wanted], looking, leaning))
 
 
 def unpack_answer(facts: bytes) -> list[Taken]:
@@ -72,7 +79,8 @@ def unpack_answer(facts: bytes) -> list[Taken]:
 
 def take_in(job: bytes) -> Answer:
     """The work of one of the crew."""
-    data, wanted, looking = marshal.loads(job)
+    data, wanted, looking, leaning = marshal.loads(job)
+    below = None if leaning is None else _dictionary(*leaning)
     folder = os.path.join(data, "")
     facts: list[tuple[object, ...]] = []
     records: list[bytes] = []
@@ -93,8 +101,8 @@ def take_in(job: bytes) -> Answer:
         if old is not None:
             facts.append((AS_BEFORE if content == old else CHANGED, content, len(raw), 0, other))
             continue
-        how, payload = encode_quickly(raw)
-        header = pack_header(RecordKind.CONTENT, how, content, len(raw), len(payload))
+        how, payload, base = encode_quickly(raw, below)
+        header = pack_header(RecordKind.CONTENT, how, content, len(raw), len(payload), base, len(base) // 8)
         records += (header, payload)
         row = (READ, content, len(raw), len(header) + len(payload), other)
         client = client_of(raw)
@@ -104,6 +112,30 @@ def take_in(job: bytes) -> Answer:
         else:
             facts.append(row)
     return Answer(marshal.dumps(facts), b"".join(records))
+
+
+_known: list[Dictionary] = []
+"""The last dictionary that this process was given."""
+
+
+def _dictionary(id: bytes, content: bytes) -> Dictionary | None:
+    """By its id and its bytes, or by its id alone where these came before."""
+    if content:
+        _known[:] = [Dictionary(id, content)]
+    return next((known for known in _known if known.id == id), None)
+
+
+def texts(answer: Answer, taken: Iterable[Taken], wanted: Container[ContentId]) -> Iterator[bytes]:
+    """The small texts in an answer, of contents that are wanted."""
+    at = 0
+    for row in taken:
+        if row.content in wanted and 0 < row.raw <= LONGEST_TEXT and row.record:
+            header = parse_header(answer.body[at : at + HEADER_LIMIT], 0)
+            start = at + header.length
+            raw = decode(header.encoding, answer.body[start : start + header.stored], header.raw)
+            if may_lean(raw):
+                yield raw
+        at += row.record
 
 
 def _read_as_seen(place: str, seen: tuple[int, int, int, int]) -> bytes | None:

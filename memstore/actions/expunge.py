@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from memstore import files
 from memstore.actions import checkout, compact, remote_state
 from memstore.actions.checkout import Step
+from memstore.actions.dictionaries import sharing
 from memstore.actions.leaving import Leaving, leaving
 from memstore.actions.record import log_archived, record
 from memstore.actions.remote_state import RemoteState
@@ -60,6 +61,7 @@ def expunge(
     orphans = {id for id in pieces if id not in told and lies_here(repository, id)}
     if not here and not orphans:
         return Expunged(state, frozenset(), 0)
+    orphans |= sharing(repository, here) - here  # of our own, of which nobody else knew
     seal(repository, writer)
     gone = leaving(repository, here, None, orphans=orphans)
     count = 0

@@ -1,8 +1,8 @@
 """Writing very many files at once: what a `Crew` does of a clone.
 
 One of the crew is told where the records of some hundred contents begin. It reads and checks each, and writes the
-file. What is no full copy in one record (a delta, a large file), and whatever goes wrong, it leaves to whoever has
-the store, who does it again and says what is the matter.
+file: full copies, and deltas on the few bases that it is told of, a dictionary say. All else (other deltas, large
+files), and whatever goes wrong, it leaves to whoever has the store, who does it again and says what is the matter.
 """
 
 from __future__ import annotations
@@ -11,16 +11,18 @@ import contextlib
 import marshal
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Final, Self
 
 from memstore import files
 from memstore.crew import Answer, Crew
-from memstore.errors import BadInput, Conflict, DiskTrouble, MemsyncError
+from memstore.errors import BadInput, Conflict, DamagedData, DiskTrouble, MemsyncError
 from memstore.ids import ContentId
 from memstore.objects import encoding
-from memstore.objects.catalogue import path_of
+from memstore.objects.catalogue import Catalogue, path_of
+from memstore.objects.reader import KEPT_BASES, LARGEST_KEPT
 from memstore.objects.record import HEADER_LIMIT, Encoding, RecordKind, parse_header
 from memstore.worktree.materialise import FreshTree
 
@@ -41,6 +43,10 @@ Row = tuple[str, int, int, bytes, int]
 Key = tuple[int, int, int, int] | tuple[None, None, None, None]
 """A `StatKey`; four times None for a file that was not written."""
 _UNWRITTEN: Final = (None, None, None, None)
+_NOWHERE: Final = (0, 0)
+"""What `Catalogue.starts` says where there is none."""
+_Bases = dict[bytes, tuple[int, int]]
+"""Key of a content that decodes alone → (place, offset) of its record."""
 
 
 def fill(
@@ -60,11 +66,12 @@ def fill(
             yield row, _UNWRITTEN if row[3] in unwanted else _alone(repository, tree, row, left)
         return
     waiting: deque[list[Row]] = deque()
+    bases: _Bases = {}
     with Crew(write_out) as crew:
         while group := list(islice(coming, JOB_FILES)):
             if crew.full:
                 yield from _taken(repository, tree, waiting.popleft(), crew.answer(), unwanted, left)
-            crew.ask(_job(repository, tree.root, group, unwanted))
+            crew.ask(_job(repository, tree.root, group, unwanted, bases))
             waiting.append(group)
         while crew.waiting:
             yield from _taken(repository, tree, waiting.popleft(), crew.answer(), unwanted, left)
@@ -83,17 +90,34 @@ def _alone(repository: Repository, tree: FreshTree, row: Row, left: dict[str, Me
     return _UNWRITTEN
 
 
-def _job(repository: Repository, root: str, group: list[Row], unwanted: Set[bytes]) -> bytes:
+def _job(repository: Repository, root: str, group: list[Row], unwanted: Set[bytes], bases: _Bases) -> bytes:
     catalogue = repository.catalogue
     if unwanted:
         group = [row for row in group if row[3] not in unwanted]
     starts = catalogue.starts([row[3] for row in group])
+    _learn(catalogue, starts, bases)
     places = {}
-    for place in {place for place, _ in starts}:
+    for place in {place for place, _ in (*starts, *bases.values())}:
         known = catalogue.place_name(place)
         places[place] = path_of(repository.state, *known) if known else ""
     rows = [(path, kind, content, modified) for path, kind, _, content, modified in group]
-    return marshal.dumps((root, places, rows, starts))
+    return marshal.dumps((root, places, rows, starts, bases))
+
+
+def _learn(catalogue: Catalogue, starts: Sequence[tuple[int, int]], bases: _Bases) -> None:
+    """One of a job's records is looked at: what it leans on, the others may lean on as well."""
+    if not starts or starts[-1] == _NOWHERE:
+        return
+    with contextlib.suppress(DamagedData, FileNotFoundError):
+        base = catalogue.files.header(*starts[-1], -1).base
+        if not base or base in bases:
+            return
+        for form in catalogue.with_key(base):
+            if form.rank == 0 and form.kind == RecordKind.CONTENT and form.raw <= LARGEST_KEPT:
+                bases[base] = form.place, form.offset
+                while len(bases) > KEPT_BASES:
+                    del bases[next(iter(bases))]
+                return
 
 
 def _taken(
@@ -114,14 +138,15 @@ def _taken(
 
 def write_out(job: bytes) -> Answer:
     """The work of one of the crew."""
-    root, places, rows, starts = marshal.loads(job)
+    root, places, rows, starts, bases = marshal.loads(job)
     tree = FreshTree(root, shared=True)
     done: list[tuple[int, ...] | None] = []
     with contextlib.ExitStack() as held:
         sources = {place: held.enter_context(_Source(path)) for place, path in places.items()}
+        bodies = {key: (places[place], offset) for key, (place, offset) in bases.items()}
         for (path, kind, content, modified), (place, offset) in zip(rows, starts, strict=True):
             try:
-                raw = sources[place].content(offset, content)
+                raw = sources[place].content(offset, content, bodies)
                 done.append(None if raw is None else tree.write(path, kind, (raw,), modified))
             except (MemsyncError, OSError):
                 done.append(None)
@@ -145,14 +170,20 @@ class _Source:
         if self._descriptor is not None:
             os.close(self._descriptor)
 
-    def content(self, offset: int, content: bytes) -> bytes | None:
-        """The plain bytes of the record there, if it is a full copy of that content. Raises `DamagedData`."""
+    def content(self, offset: int, content: bytes, bases: Mapping[bytes, tuple[str, int]]) -> bytes | None:
+        """The plain bytes of the record there, if it holds that content whole, or as a delta on one of the `bases`:
+        key → (file, offset). Raises `DamagedData`."""
         at = self._reach(offset, HEADER_LIMIT)
         header = parse_header(self._data, at)
-        if header.id != content or header.kind != RecordKind.CONTENT or header.encoding == Encoding.DELTA:
+        if header.id != content or header.kind != RecordKind.CONTENT:
             return None
+        below = None
+        if header.encoding == Encoding.DELTA:
+            if header.base not in bases:
+                return None
+            below = _base(*bases[header.base])
         at = self._reach(offset + header.length, header.stored)
-        raw = encoding.decode(header.encoding, self._data[at : at + header.stored], header.raw)
+        raw = encoding.decode(header.encoding, self._data[at : at + header.stored], header.raw, below)
         return raw if ContentId.of(raw) == content else None
 
     def _reach(self, offset: int, length: int) -> int:
@@ -167,3 +198,14 @@ class _Source:
                 )
             self._start, at = offset, 0
         return at
+
+
+@lru_cache(KEPT_BASES)
+def _base(path: str, offset: int) -> bytes:
+    """The plain bytes of a content that decodes alone, not compared with its id: what is made of them is. Raises
+    `DamagedData`."""
+    with _Source(path) as source:
+        at = source._reach(offset, HEADER_LIMIT)
+        header = parse_header(source._data, at)
+        at = source._reach(offset + header.length, header.stored)
+        return encoding.decode(header.encoding, source._data[at : at + header.stored], header.raw)

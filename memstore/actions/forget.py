@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from memstore import files, trees
-from memstore.actions import checkout, compact, forgetting, push, remote_state, select
+from memstore.actions import checkout, compact, dictionaries, forgetting, push, remote_state, select
 from memstore.actions.checkout import Step
 from memstore.actions.expunge import drop_from_head, erase_torn, expunge, lies_here
 from memstore.actions.forget_remote import everywhere, fetch_all
@@ -77,11 +77,14 @@ def forget(
             rows += described(repository, {row.content for row in what.contents} - known)
             if not rows:
                 return ForgetReport((), notes=tuple(notes), warnings=tuple(warnings))
-            forgetting.save(repository, what)
             ids = {row.content for row in what.contents}
             told = forgotten(repository.catalogue, repository.reader)
+            # A dictionary may be made of pieces of them: it goes in the same instant.
+            made_of = dictionaries.sharing(repository, ids - told)
+            what = what._replace(objects=what.objects | made_of)
+            forgetting.save(repository, what)
             now = time.time_ns() // 1_000_000
-            stones = [Tombstone(id, FORGOTTEN, now) for id in sorted(ids - told)]
+            stones = [Tombstone(id, FORGOTTEN, now) for id in sorted((ids | made_of) - told)]
             meta = Meta(note=_note(rows), reason=reason, actor=actor)
             version, more = drop_from_head(repository, writer, ids, meta=meta, stones=stones)
             warnings += more
@@ -115,10 +118,11 @@ def dry_run(
     what = forgetting.intent(repository, rows).joined(forgetting.load(repository))
     rows += described(repository, {row.content for row in what.contents} - {row.content for row in rows})
     ids = {row.content for row in what.contents}
+    objects = what.objects | dictionaries.sharing(repository, ids)
     return ForgetReport(
         tuple(rows),
         tuple(row[0] for row in list(repository.catalogue.tree()) if row[3] in ids),
-        packs=len(compact.holding(repository, what.objects)),
+        packs=len(compact.holding(repository, objects)),
         remote=url,
         dry_run=True,
         notes=(*notes, STAYS, "nothing was removed: this was a dry run"),

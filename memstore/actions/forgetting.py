@@ -31,7 +31,7 @@ FORMAT: Final = 1
 class Intent(NamedTuple):
     contents: tuple[Doomed, ...] = ()
     objects: frozenset[ContentId] = frozenset()
-    """The contents, and the pieces that only they have."""
+    """The contents, the pieces that only they have, and the dictionaries that may hold bytes of them."""
     paths: frozenset[str] = frozenset()
     """All that held one of them in some version."""
 

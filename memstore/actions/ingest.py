@@ -36,6 +36,7 @@ from memstore.worktree.found import StatKey
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
 
+    from memstore.actions.training import Training
     from memstore.crew import Answer
     from memstore.repository import Repository
     from memstore.writer import Writer
@@ -128,28 +129,40 @@ def _by_crew(
     repository: Repository, writer: Writer, candidates: Iterable[Candidate], looking: bool
 ) -> Iterator[Ingested | Unreadable]:
     from memstore.actions.bulk import pack_job, take_in
+    from memstore.actions.training import Training
     from memstore.crew import Crew
 
     data = repository.workspace.data
     waiting: deque[list[Candidate]] = deque()
     threads = _Threads()
+    training = Training(writer)
     with Crew(take_in) as crew, contextlib.closing(threads):
         for group in _batches(candidates, JOB_FILES):
             large = group[0].found.size > PIECE_LIMIT
             while crew.waiting and (large or crew.full):
-                yield from _taken(repository, writer, waiting.popleft(), crew.answer(), looking)
+                yield from _taken(repository, writer, waiting.popleft(), crew.answer(), looking, training)
             if large:
                 yield large_files.take_in(repository, writer, group[0], threads.pool())
                 continue
             wanted = ((file, old.content if old else None) for file, old in group)
-            crew.ask(pack_job(data, wanted, looking))
+            job = pack_job(data, wanted, looking, training.for_job(crew.size))
+            if training.gathering:  # here, while the crew is still starting
+                yield from _taken(repository, writer, group, take_in(job), looking, training)
+                continue
+            crew.ask(job)
             waiting.append(group)
         while crew.waiting:
-            yield from _taken(repository, writer, waiting.popleft(), crew.answer(), looking)
+            yield from _taken(repository, writer, waiting.popleft(), crew.answer(), looking, training)
+    training.close()
 
 
 def _taken(
-    repository: Repository, writer: Writer, group: Sequence[Candidate], answer: Answer, looking: bool
+    repository: Repository,
+    writer: Writer,
+    group: Sequence[Candidate],
+    answer: Answer,
+    looking: bool,
+    training: Training,
 ) -> Iterator[Ingested | Unreadable]:
     """Enter what one of the crew found; what it could not encode alone is done here."""
     from memstore.actions import bulk
@@ -165,7 +178,9 @@ def _taken(
     }
     missing = writer.missing([row[0] for row in new]) - withheld.keys()
     fresh = frozenset(missing) if looking else frozenset()
-    writer.add_contents(new, answer.body, missing)
+    if training.gathering:
+        training.gather(bulk.texts(answer, taken, missing))
+    writer.add_contents(new, answer.body, missing, training.cost)
     for candidate, row in zip(group, taken, strict=True):
         found, old = candidate
         if row.what == bulk.READ and row.content in withheld:

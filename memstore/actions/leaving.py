@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from memstore.actions.dictionaries import no_longer_needed
 from memstore.errors import DamagedData
 from memstore.ids import ContentId
 from memstore.manifest import held, history
@@ -22,7 +23,7 @@ class Leaving(NamedTuple):
     contents: frozenset[ContentId]
     """What versions name, and what gets a tombstone."""
     objects: frozenset[ContentId]
-    """The same, and the pieces that no other content has."""
+    """The same, the pieces that no other content has, and the dictionaries that nothing else leans on."""
 
 
 def leaving(
@@ -38,17 +39,23 @@ def leaving(
     held_up = _held_up(repository, settled)
     pieces_of = dict(_recipes(repository))
     contents = set()
+    bases: set[int] = set()
     for id in unwanted:
         parts = [id, *pieces_of.get(id, ())]
-        if held_up.isdisjoint(map(key_of, parts)) and _is_here(repository, id):
-            contents.add(id)
+        if held_up.isdisjoint(map(key_of, parts)):
+            forms = [row for row in repository.catalogue.locations(id) if row.kind in _CONTENTS]
+            bases.update(row.base for row in forms if row.base is not None and row.rank == 1)
+            if forms:
+                contents.add(id)
     if not contents and not orphans:
         return Leaving(frozenset(), frozenset())
     staying = {piece for id, pieces in pieces_of.items() if id not in contents for piece in pieces}
     contents -= staying  # a file that is a piece of another's
     pieces = {piece for id in contents for piece in pieces_of.get(id, ())}.union(orphans) - staying
     files = held.named(repository.catalogue) - contents if pieces else set()
-    return Leaving(frozenset(contents), frozenset(contents | (pieces - files)))
+    objects = contents | (pieces - files)
+    objects |= no_longer_needed(repository, bases - held_up, objects)
+    return Leaving(frozenset(contents), frozenset(objects))
 
 
 def incomplete(repository: Repository, removed: Collection[ContentId]) -> bool:
@@ -57,7 +64,7 @@ def incomplete(repository: Repository, removed: Collection[ContentId]) -> bool:
     catalogue = repository.catalogue
     here: set[bytes] = set()
     lowest: dict[int, int] = {}
-    leaning: list[tuple[int, int]] = []
+    leaning: set[tuple[int, int]] = set()
     for place, _, _ in catalogue.places().values():
         for id, row in catalogue.objects_in(place):
             if row.kind in _CONTENTS:
@@ -65,7 +72,7 @@ def incomplete(repository: Repository, removed: Collection[ContentId]) -> bool:
             at = row.key << 4 | row.kind
             lowest[at] = min(row.rank, lowest.get(at, row.rank))
             if row.base is not None:
-                leaning.append((row.base << 4 | row.kind, row.rank))
+                leaning.add((row.base << 4 | row.kind, row.rank))
     if any(lowest.get(base, rank) >= rank for base, rank in leaning):
         return True
     lowest.clear()
@@ -106,10 +113,6 @@ def require_whole_history(repository: Repository) -> None:
             "part of the history cannot be read, so nothing is collected: what it needs is not known",
             hint="run 'memsync verify' to see what is missing; 'memsync pull' may bring it",
         )
-
-
-def _is_here(repository: Repository, id: ContentId) -> bool:
-    return any(row.kind in _CONTENTS for row in repository.catalogue.locations(id))
 
 
 def _held_up(repository: Repository, settled: Collection[str] | None) -> set[int]:

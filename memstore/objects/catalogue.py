@@ -335,7 +335,7 @@ class Catalogue:
         )
         for row in _all_of(rows):
             with contextlib.suppress(DamagedData):
-                yield self._located(*row)
+                yield self.located(*row)
 
     def of_kind(self, kind: RecordKind) -> Iterator[tuple[bytes, Location]]:
         """(id, location) of all records of a kind that packs keep in metadata groups."""
@@ -346,7 +346,7 @@ class Catalogue:
         )
         for row in _all_of(rows):
             with contextlib.suppress(DamagedData):
-                located = self._located(*row)
+                located = self.located(*row)
                 if located[1].kind == kind:
                     yield located
 
@@ -402,10 +402,11 @@ class Catalogue:
             "SELECT place, offset, inner, cost FROM objects WHERE short = ?", (short,)
         ).fetchall():
             with contextlib.suppress(DamagedData):
-                found.append(self._located(*row))
+                found.append(self.located(*row))
         return found
 
-    def _located(self, place: int, offset: int, inner: int, cost: int) -> tuple[bytes, Location]:
+    def located(self, place: int, offset: int, inner: int, cost: int) -> tuple[bytes, Location]:
+        """(id, location) of a record, its `cost` in KiB. Raises `DamagedData`."""
         kind, how, id, raw, stored, base, rank, length = self.files.header(place, offset, inner)
         below = key_of(base) if base else None
         return id, Location(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -21,6 +23,10 @@ Piece = tuple[ContentId, int]
 
 _PIECE_START: Final = b"\x92\xc4\x20"
 """msgpack: an array of two, the first of them 32 bytes."""
+KEPT_BASES: Final = 4
+LARGEST_KEPT: Final = 512 << 10
+"""Of contents that decode alone, and that deltas were read on last: so many are kept, of at most so many plain bytes.
+Very many notes may lean on one dictionary."""
 _SHORTEST_PIECE: Final = len(_PIECE_START) + ID_BYTES + 1
 
 
@@ -92,10 +98,14 @@ class ObjectReader:
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
+        self._bases: OrderedDict[tuple[int, int, int], bytes] = OrderedDict()
+        self._lock = threading.Lock()
 
     def close(self) -> None:
         """Let go of the files; they are opened again when needed."""
         self._catalogue.files.close()
+        with self._lock:
+            self._bases.clear()
 
     # -- by id ---------------------------------------------------------------------------------------------
 
@@ -231,6 +241,14 @@ class ObjectReader:
             hint="run 'memsync verify' to see which paths and versions need it",
         )
 
+    def reads_back(self, id: ContentId, location: Location) -> bool:
+        """Whether one stored form of a content decodes to it, on whichever stored forms of its bases."""
+        try:
+            self.load(id, [self._catalogue.chain(location)])
+        except DamagedData:
+            return self._by_other_bases(id, location) is not None
+        return True
+
     def _by_other_bases(self, id: ContentId, location: Location) -> bytes | None:
         """Decode link by link, checking each; where one is bad, go round it by another stored form of it."""
         bad: set[tuple[int, int]] = set()
@@ -272,11 +290,29 @@ class ObjectReader:
         return self._catalogue.files.read(place, offset, length)
 
     def _decode(self, plan: Sequence[Location]) -> bytes:
-        data: bytes | None = None
-        for location in reversed(plan):
+        data = None if len(plan) == 1 else self._lowest(plan[-1])
+        for location in reversed(plan if data is None else plan[:-1]):
             payload = self._payload(location)
             data = encoding.decode(Encoding(location.encoding), payload, location.raw, data)
         assert data is not None
+        return data
+
+    def _lowest(self, location: Location) -> bytes | None:
+        """What a chain ends with, from memory where it was read just before; None where it is too large for that.
+        It is not compared with its id: what was made of it is."""
+        if location.raw > LARGEST_KEPT:
+            return None
+        where = location.key, location.place, location.offset
+        with self._lock:
+            kept = self._bases.get(where)
+            if kept is not None:
+                self._bases.move_to_end(where)
+                return kept
+        data = encoding.decode(Encoding(location.encoding), self._payload(location), location.raw)
+        with self._lock:
+            self._bases[where] = data
+            while len(self._bases) > KEPT_BASES:
+                self._bases.popitem(last=False)
         return data
 
     def _payload(self, location: Location) -> bytes:
