@@ -124,12 +124,12 @@ def test_there_is_none_where_it_would_not_pay() -> None:
 
 
 def test_a_piece_of_eight_bytes_is_noticed() -> None:
-    made = dictionary.TITLE + b"abcdefghijklmnopqrstuvwxyz"
-    assert dictionary.shares(made, b"1234 defghijk 5678")
-    assert not dictionary.shares(made, b"1234 defghij 5678")
-    assert not dictionary.shares(made, dictionary.TITLE)
-    assert dictionary.shares(made, b"xyz")
-    assert not dictionary.shares(made, b"")
+    units = dictionary.units(dictionary.TITLE + b"abcdefghijklmnopqrstuvwxyz")
+    assert dictionary.shares(units, b"1234 defghijk 5678")
+    assert not dictionary.shares(units, b"1234 defghij 5678")
+    assert not dictionary.shares(units, dictionary.TITLE)
+    assert dictionary.shares(units, b"xyz")
+    assert not dictionary.shares(units, b"")
 
 
 # -- a commit ------------------------------------------------------------------------------------------------

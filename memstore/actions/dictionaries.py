@@ -55,13 +55,13 @@ def sharing(repository: Repository, contents: Iterable[ContentId]) -> set[Conten
                 alone.add(ContentId(id))
     known = _dictionaries(repository, alone)
     alone.clear()
-    found: set[ContentId] = set()
-    for content in wanted:
-        if len(found) == len(known):
-            break
-        raw = _plain(repository, content)
-        found |= {id for id, pieces in known.items() if raw is None or dictionary.shares(pieces, raw)}
-    return found
+    return {id for id, raw in known.items() if _shares(repository, raw, wanted)}
+
+
+def _shares(repository: Repository, raw: bytes, contents: Iterable[ContentId]) -> bool:
+    known = dictionary.units(raw)
+    plain = (_plain(repository, content) for content in contents)
+    return any(content is None or dictionary.shares(known, content) for content in plain)
 
 
 def _dictionaries(repository: Repository, ids: Collection[ContentId]) -> dict[ContentId, bytes]:

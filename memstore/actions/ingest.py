@@ -146,11 +146,13 @@ def _by_crew(
                 continue
             wanted = ((file, old.content if old else None) for file, old in group)
             job = pack_job(data, wanted, looking, training.for_job(crew.size))
-            if training.gathering:  # here, while the crew is still starting
+            if training.gathering and not looking:  # here, while the crew is still starting
                 yield from _taken(repository, writer, group, take_in(job), looking, training)
                 continue
             crew.ask(job)
             waiting.append(group)
+            if training.gathering:  # there: who looks for credentials takes long to start, and much memory
+                yield from _taken(repository, writer, waiting.popleft(), crew.answer(), looking, training)
         while crew.waiting:
             yield from _taken(repository, writer, waiting.popleft(), crew.answer(), looking, training)
     training.close()

@@ -101,11 +101,15 @@ def is_dictionary(content: bytes) -> bool:
     return content.startswith(TITLE)
 
 
-def shares(dictionary: bytes, content: bytes) -> bool:
-    """Whether some bytes of a content stand in a dictionary: as many in a row as the shortest piece has. (Nearly any
-    two texts of a kind share as many; whether they came from this one nobody can tell.)"""
-    pieces = dictionary[len(TITLE) :]
-    units = {pieces[at : at + _SHARED] for at in range(len(pieces) - _SHARED + 1)}
+def units(content: bytes) -> set[bytes]:
+    """Every run of so many bytes as the shortest piece of a dictionary has; of a shorter content that itself."""
+    pieces = content.removeprefix(TITLE)
+    return {pieces[at : at + _SHARED] for at in range(max(1, len(pieces) - _SHARED + 1))} - {b""}
+
+
+def shares(known: set[bytes], content: bytes) -> bool:
+    """Whether some bytes of a content stand in the dictionary whose `units` these are. (Nearly any two texts of a kind
+    share as many. Whether these came from this one nobody can tell.)"""
     if len(content) < _SHARED:
-        return bool(content) and content in pieces
-    return any(content[at : at + _SHARED] in units for at in range(len(content) - _SHARED + 1))
+        return bool(content) and any(content in unit for unit in known)
+    return any(content[at : at + _SHARED] in known for at in range(len(content) - _SHARED + 1))
