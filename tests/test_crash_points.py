@@ -26,7 +26,7 @@ TROUBLES = ("kill", "sync", "sync, kill")
 FULL = Bounds(exhaustive=7, samples=12, tears=8)
 SMALL = Bounds(exhaustive=3, samples=2, tears=2)
 EVERY = int(os.environ.get("MEMSYNC_TEST_EVERY", "1"))
-"""In the long runs: a process is killed only at each so-manieth call, for a machine that has less time."""
+"""In the long runs: trouble comes only at each so-manieth call or sync, for a machine that has less time."""
 DEAR = {"a large file of pieces", "many files"}
 
 Record = Callable[[str, object], None]
@@ -58,9 +58,8 @@ def test_what_is_reported_after_trouble_survives_a_power_cut(
 ) -> None:
     """A process that was killed, or met a sync that the disk refused, leaves things that are visible and not
     durable. Who goes on from there must make them so before he reports anything that stands on them."""
-    every = EVERY if kind == "kill" else 1
-    count = every_trouble(SCENES[name], kind, every=every)
-    where = "" if every == 1 else f" at every {every}th call"
+    count = every_trouble(SCENES[name], kind, every=EVERY)
+    where = "" if EVERY == 1 else f" at every {EVERY}th"
     note(record_property, f"{kind}{where}, go on, power cut in '{name}'", count)
 
 
