@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from memstore import Store
-from memstore.objects import catalogue
+from memstore import Store, crew
+from memstore.actions import ingest
+from memstore.objects import catalogue, dictionary
 from tests.crash_disk import care
 from tests.crash_disk.world import ENVIRON, PICTURE, SCENES, World, filled, opened, scene
 
@@ -60,6 +61,34 @@ def _many(world: World) -> Iterator[None]:
     world.reported()
     world.store().commit(note="many")
     world.reported()
+
+
+@scene("many notes alike")
+def _alike(world: World) -> Iterator[None]:
+    """They lean on a dictionary, which is one of few records more."""
+    filled(world)
+    for number in range(36):
+        world.write(f"notes/{number:02}.md", _note(number))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ingest, "MANY", 20)
+        patch.setattr(ingest, "JOB_FILES", 14)
+        patch.setattr(dictionary, "_FEWEST", 16)
+        patch.setattr(crew, "_processors", lambda: 0)
+        yield
+        world.reported()
+        world.store().commit(note="many")
+        world.reported()
+    known = world.store().repository.catalogue
+    ids = [id for place, *_ in known.places().values() for id, _ in known.objects_in(place)]
+    assert len(ids) == len({*ids}) + 1, "the dictionary is there twice, all else once"
+
+
+def _note(number: int) -> str:
+    """A note like all others, but for its number here and there."""
+    lines = (
+        f"in line {line} this note says what note {number * line % 7} says as well" for line in range(12)
+    )
+    return f"---\nnote: {number}\n---\n" + "\n".join(lines)
 
 
 @scene("a large file of pieces")

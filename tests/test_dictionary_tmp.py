@@ -1,0 +1,539 @@
+"""The dictionary of a large commit: a content like any other that many lean on, and that leaves with what it holds."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from blake3 import blake3
+
+from memstore import crew as crews
+from memstore.actions import compact, fill, ingest, training
+from memstore.crew import Crew
+from memstore.errors import MemsyncError
+from memstore.manifest.retention import Rules
+from memstore.objects import dictionary, encoding
+from memstore.objects.record import Encoding
+from memstore.repository import Repository
+from memstore.worktree.materialise import FreshTree
+from tests.folder_place import Place, without_waiting
+from tests.naive_reader import CONTENT, DELTA, NaiveStore, read_store
+from tests.traces import decoded
+
+NOTES = 300
+SECRET = b"the pass phrase is correct-horse-battery-staple, and nobody knows"
+WORDS = [
+    f"{word}{ending}"
+    for word in ["mem", "or", "y", "note", "sav", "turn", "plan", "tool"]
+    for ending in ("", "ing", "ed", "s")
+]
+
+
+def note(number: int) -> bytes:
+    """A text of some 400 bytes that has much in common with all the others."""
+    noise = random.Random(number)
+    head = b"---\ncreated: 2025-%02d-01\ntags: [memory, turn]\n---\n\n# A note\n\n" % (1 + number % 12)
+    said = " ".join(noise.choices(WORDS, k=40)).encode()
+    return head + b"The assistant was asked, and answered as follows: %b.\nSee also note %d.\n" % (
+        said,
+        number,
+    )
+
+
+def notes(count: int = NOTES) -> dict[str, bytes]:
+    return {f"Notes/{number // 50}/{number:04}.md": note(number) for number in range(count)}
+
+
+@pytest.fixture(autouse=True)
+def _few_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A crew is called for 40 files already, and is nobody: its work is done here."""
+    without_waiting(monkeypatch)
+    monkeypatch.setattr(ingest, "MANY", 40)
+    monkeypatch.setattr(ingest, "JOB_FILES", 40)
+    monkeypatch.setattr(fill, "MANY", 40)
+    monkeypatch.setattr(fill, "JOB_FILES", 30)
+    monkeypatch.setattr(crews, "_processors", lambda: 0)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+def naive(place: Place) -> NaiveStore:
+    return decoded(place.root / ".memsync")
+
+
+def dictionaries(store: NaiveStore) -> dict[bytes, int]:
+    """id → how many copies there are."""
+    ids = {id for (_, id), plain in store.objects.items() if dictionary.is_dictionary(plain)}
+    return Counter(form.id for form in store.forms if form.id in ids)
+
+
+def leaning(store: NaiveStore) -> int:
+    """How many contents lean on a dictionary."""
+    keys = {id[:8] for id in dictionaries(store)}
+    return len({form.id for form in store.forms if form.encoding == DELTA and form.base in keys})
+
+
+def whole(place: Place, contents: dict[str, bytes]) -> None:
+    """What `Data/` holds is what the store holds, by its own word and by another's."""
+    with place.open() as store:
+        assert {path: store.read(path) for path in contents} == contents
+        report = store.verify(remote=place.remote.exists(), read_data=place.remote.exists())
+        assert report.ok, report.problems
+    stored = naive(place)
+    for content in contents.values():
+        assert stored.objects[CONTENT, blake3(content).digest()] == content
+
+
+# -- by itself -----------------------------------------------------------------------------------------------
+
+
+def test_what_leans_on_a_dictionary_reads_as_any_delta_does() -> None:
+    texts = [note(number) for number in range(200)]
+    content = dictionary.trained(texts, 1000)
+    assert content is not None and dictionary.is_dictionary(content)
+    made = dictionary.Dictionary(b"12345678 and more", content)
+    for text in [*texts[:20], note(5000), b"x" * 16, os.urandom(3000).replace(b"\0", b"1")]:
+        how, payload, base = encoding.encode_quickly(text, made)
+        assert (base == b"12345678") == (how == Encoding.DELTA)
+        assert encoding.decode(how, payload, len(text), content) == text
+    assert len(encoding.encode_quickly(note(5000), made)[1]) < 0.7 * len(
+        encoding.encode_quickly(note(5000))[1]
+    )
+
+
+@pytest.mark.parametrize("raw", [b"", b"fifteen bytes..", b"a\0b" * 20, b"a large text\n" * 2000])
+def test_what_is_no_small_text_leans_on_none(raw: bytes) -> None:
+    content = dictionary.trained([note(number) for number in range(200)], 1000)
+    assert content is not None
+    assert encoding.encode_quickly(raw, dictionary.Dictionary(b"12345678", content))[2] == b""
+
+
+def test_there_is_none_where_it_would_not_pay() -> None:
+    texts = [note(number) for number in range(200)]
+    noise = [random.Random(number).randbytes(400).replace(b"\0", b"1") for number in range(200)]
+    assert dictionary.trained(noise, 10**9) is None  # nothing in common
+    assert dictionary.trained(texts, 3) is None  # it would be stored for three
+    assert dictionary.trained(texts[:20], 10**9) is None  # too few to tell
+    assert dictionary.trained([b"the very same text"] * 200, 1000) is None
+
+
+def test_a_piece_of_eight_bytes_is_noticed() -> None:
+    units = dictionary.units(dictionary.TITLE + b"abcdefghijklmnopqrstuvwxyz")
+    assert dictionary.shares(units, b"1234 defghijk 5678")
+    assert not dictionary.shares(units, b"1234 defghij 5678")
+    assert not dictionary.shares(units, dictionary.TITLE)
+    assert dictionary.shares(units, b"xyz")
+    assert not dictionary.shares(units, b"")
+
+
+# -- a commit ------------------------------------------------------------------------------------------------
+
+
+def test_a_large_commit_leans_on_a_dictionary_that_is_stored_twice(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contents = notes()
+    place.commit(contents)
+    whole(place, contents)
+    stored = naive(place)
+    ((id, copies),) = dictionaries(stored).items()
+    assert copies == 2
+    assert leaning(stored) == NOTES - 80  # but for those that it was made of
+    forms = [form.id for form in stored.forms]
+    assert forms[-1] == id  # far from the first
+    with place.open() as store:
+        assert store.status().clean
+        assert store.verify().objects == NOTES
+        assert store.commit() is None
+        size = sum(row[2] for row in store.repository.catalogue.places().values())
+    monkeypatch.setattr(training, "JOBS", 0)
+    other = Place(place.base / "without")
+    other.commit(contents)
+    with other.open() as store:
+        assert size < 0.9 * sum(row[2] for row in store.repository.catalogue.places().values())
+
+
+def test_a_catalogue_that_is_built_anew_says_the_same_of_what_reading_costs(place: Place) -> None:
+    place.commit(notes())
+    with place.open() as store:
+        rows = "SELECT short, offset, cost FROM objects ORDER BY short, offset"
+        before = store.repository.catalogue.db.execute(rows).fetchall()
+        with store.repository.locked():
+            store.repository.read_anew()
+        assert store.repository.catalogue.db.execute(rows).fetchall() == before
+    assert place.push().error is None
+    with place.open() as store:
+        costs = "SELECT short, cost FROM objects ORDER BY short"
+        before = [(short, cost) for short, _, cost in before]
+        known = set(store.repository.catalogue.db.execute(costs).fetchall())
+        assert known >= set(before)
+
+
+def test_a_crew_stores_what_one_process_does(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    contents = notes()
+    monkeypatch.setattr(crews, "_processors", lambda: 2)
+    place.commit(contents)
+    monkeypatch.setattr(crews, "_processors", lambda: 0)
+    other = Place(place.base / "other")
+    other.commit(contents)
+    ours, theirs = (
+        [(form.id, form.encoding, form.payload) for form in naive(one).forms] for one in (place, other)
+    )
+    assert ours == theirs
+    whole(place, contents)
+
+
+def test_a_crew_that_dies_leaves_the_dictionary_to_whoever_is_left(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crews, "_processors", lambda: 2)
+    ask = Crew.ask
+
+    def killing(crew: Crew, job: bytes) -> None:
+        ask(crew, job)
+        for member in crew._members:
+            if member._process is not None:
+                member._process.kill()
+
+    monkeypatch.setattr(Crew, "ask", killing)
+    contents = notes()
+    place.commit(contents)
+    assert leaning(naive(place)) == NOTES - 80
+    whole(place, contents)
+
+
+def test_what_is_here_already_has_no_dictionary_made_of_it(place: Place) -> None:
+    place.commit(notes())
+    place.commit({"copy/" + path: content for path, content in notes().items()})
+    assert len(dictionaries(naive(place))) == 1
+
+
+def test_versions_to_come_lean_on_the_notes(place: Place) -> None:
+    contents = notes()
+    place.commit(contents)
+    for turn in range(3):
+        contents["Notes/4/0222.md"] += b"and one line more in turn %d\n" % turn
+        place.commit(contents)
+    whole(place, contents)
+    form = max(naive(place).forms, key=lambda form: form.rank)
+    assert form.rank == 4
+
+
+# -- a clone, a push -------------------------------------------------------------------------------------------
+
+
+def test_a_clones_crew_writes_what_leans_on_a_dictionary(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contents = notes()
+    place.commit(contents)
+    assert place.push().error is None
+    left: list[str] = []
+    alone = fill._alone
+
+    def noted(
+        repository: Repository, tree: FreshTree, row: fill.Row, unwritten: dict[str, MemsyncError]
+    ) -> fill.Key:
+        left.append(row[0])
+        return alone(repository, tree, row, unwritten)
+
+    monkeypatch.setattr(fill, "_alone", noted)
+    monkeypatch.setattr(crews, "_processors", lambda: 2)
+    other = place.clone("desk")
+    assert len(left) <= 30  # of the first job at most
+    assert {path: (other.data / path).read_bytes() for path in contents} == contents
+    whole(other, contents)
+    remote = read_store(place.remote / ".memsync")
+    assert dictionaries(remote) == dictionaries(naive(other))
+
+
+def test_whoever_reads_many_notes_reads_the_dictionary_once(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contents = notes()
+    place.commit(contents)
+    lengths: list[int] = []
+    decode = encoding.decode
+
+    def noted(how: Encoding, payload: bytes, length: int, base: bytes | None = None) -> bytes:
+        lengths.append(length)
+        return decode(how, payload, length, base)
+
+    monkeypatch.setattr(encoding, "decode", noted)
+    with place.open() as store:
+        for path in contents:
+            store.read(path)
+    assert len(lengths) == NOTES + 1
+
+
+# -- gc --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("remote", [False, True])
+def test_a_dictionary_stays_while_anything_leans_on_it_and_goes_with_the_last(
+    tmp_path: Path, remote: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compact, "TWICE", 20)
+    place = Place(tmp_path) if remote else without_remote(tmp_path)
+    contents = notes()
+    place.commit(contents)
+    if remote:
+        assert place.push().error is None
+    before = {form.id: form.payload for form in naive(place).forms}
+    gone = [path for number, path in enumerate(contents) if number % 2]
+    place.commit(dict.fromkeys(gone), allow_deletions=True)
+    kept = {path: content for path, content in contents.items() if path not in gone}
+    collect(place)
+    stored = naive(place)
+    assert set(dictionaries(stored).values()) == {2}
+    assert leaning(stored) == (NOTES - 80) // 2
+    assert all(before[form.id] == form.payload for form in stored.forms if form.kind == CONTENT)
+    whole(place, kept)
+    place.commit(dict.fromkeys([*kept][20:]), allow_deletions=True)
+    collect(place)
+    stored = naive(place)
+    assert not dictionaries(stored)
+    assert {id for kind, id in stored.objects if kind == CONTENT} == {
+        blake3(kept[path]).digest() for path in [*kept][:20]
+    }
+    whole(place, {path: kept[path] for path in [*kept][:20]})
+
+
+def collect(place: Place) -> None:
+    with place.open() as store:
+        assert store.gc(Rules(last=1)).error is None
+
+
+def without_remote(base: Path) -> Place:
+    place = Place(base)
+    (place.root / ".memsync" / "remote.json").unlink()
+    return place
+
+
+# -- forget ----------------------------------------------------------------------------------------------------
+
+
+def windows(secret: bytes = SECRET) -> set[bytes]:
+    return {secret[at : at + 8] for at in range(len(secret) - 7)}
+
+
+def traces(place: Place) -> list[bytes]:
+    """The contents in which eight bytes of the secret stand, wherever the place keeps some."""
+    found = []
+    for folder in (place.root / ".memsync", place.remote / ".memsync"):
+        store = read_store(folder) if folder.exists() else None
+        for (_, id), plain in store.objects.items() if store is not None else ():
+            if any(window in plain for window in windows()):
+                found.append(id)
+    return found
+
+
+def with_secret() -> dict[str, bytes]:
+    contents = notes()
+    for number in range(3, 60, 6):
+        contents[f"Notes/{number // 50}/{number:04}.md"] += SECRET + b"\n"
+    return contents
+
+
+SECRETS = [f"Notes/{number // 50}/{number:04}.md" for number in range(3, 60, 6)]
+
+
+@pytest.mark.parametrize("pushed", [False, True])
+def test_what_was_forgotten_is_in_no_dictionary_anywhere(tmp_path: Path, pushed: bool) -> None:
+    place = Place(tmp_path)
+    contents = with_secret()
+    place.commit(contents)
+    (id,) = dictionaries(naive(place))
+    assert SECRET[:20] in naive(place).objects[CONTENT, id]
+    other = None
+    if pushed:
+        assert place.push().error is None
+        other = place.clone("desk")
+    with place.open() as store:
+        report = store.forget(SECRETS)
+        assert report.error is None and report.exit_code == 0
+    assert not traces(place)
+    assert id not in dictionaries(naive(place))
+    kept = {path: content for path, content in contents.items() if path not in SECRETS}
+    whole(place, kept)
+    if other is not None:
+        with other.open() as store:
+            store.pull()
+            store.push()
+        assert not traces(other)
+        whole(other, kept)
+
+
+def test_forgetting_what_only_a_later_version_held_takes_the_dictionary_too_where_it_must(
+    place: Place,
+) -> None:
+    """The content that was sampled is gone from the store by retention; nobody can tell any more what it was."""
+    contents = with_secret()
+    place.commit(contents)
+    place.commit(dict.fromkeys(SECRETS, b"harmless\n"))
+    collect(place)
+    assert traces(place)  # pieces of it
+    with place.open() as store:
+        assert store.forget(SECRETS).error is None
+    assert not traces(place)
+    assert not dictionaries(naive(place))
+
+
+def test_a_dictionary_of_our_own_goes_when_another_device_forgets(place: Place) -> None:
+    """Both took in the same notes before they met; each made a dictionary of them."""
+    place.commit({"first.md": b"hello\n"})
+    assert place.push().error is None
+    other = place.clone("desk")
+    contents = with_secret()
+    place.commit(contents)
+    other.commit({**contents, "Notes/0/0000.md": b"another first note " * 20})
+    assert place.push().error is None
+    with place.open() as store:
+        assert store.forget(SECRETS).error is None
+    assert traces(other)
+    with other.open() as store:
+        store.pull()
+        store.push()
+    with place.open() as store:
+        store.pull()
+    for one in (place, other):
+        assert not [id for id in traces(one) if dictionary.is_dictionary(naive(one).objects[CONTENT, id])]
+
+
+def test_forgetting_a_note_that_shares_nothing_leaves_the_dictionary(place: Place) -> None:
+    place.commit({**notes(), "Other/odd.md": b"0123456789 9876543210 #'+*"})
+    before = dictionaries(naive(place))
+    with place.open() as store:
+        assert store.forget(["Other/odd.md"]).error is None
+    assert dictionaries(naive(place)).keys() == before.keys()
+
+
+# -- damage ----------------------------------------------------------------------------------------------------
+
+
+def copies(place: Place) -> list[tuple[Path, int, int]]:
+    """(file, where the payload begins, where it ends) of each copy of the dictionary."""
+    found = []
+    with place.open() as store:
+        catalogue = store.repository.catalogue
+        (id,) = dictionaries(naive(place))
+        for row in catalogue.locations(id):
+            name, kind = catalogue.place_name(row.place) or ("", 0)
+            path = (
+                place.root
+                / ".memsync"
+                / ("packs" if kind else "segments")
+                / (name + (".pack" if kind else ".seg"))
+            )
+            found.append((path, row.offset + row.header, row.offset + row.header + row.stored))
+    return sorted(found)
+
+
+def damage(spot: tuple[Path, int, int]) -> None:
+    path, start, end = spot
+    data = bytearray(path.read_bytes())
+    for at in range(start + 20, end, 50):
+        data[at] ^= 0x55
+    path.chmod(0o644)
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+@pytest.mark.parametrize("which", [0, 1])
+def test_one_damaged_copy_costs_nothing(place: Place, sealed: bool, which: int) -> None:
+    contents = notes()
+    place.commit(contents)
+    place.commit({"more.md": b"so that the first commit is not the last\n"})
+    if sealed:
+        with place.open() as store, store.repository.writing() as writer:
+            from memstore.actions.seal import seal
+
+            seal(store.repository, writer)
+    damage(copies(place)[which])
+    with place.open() as store:
+        assert {path: store.read(path) for path in contents} == contents
+        assert not store.verify().ok
+    for name in place.root.glob(".memsync/catalogue.sqlite*"):
+        name.unlink()
+    with place.open() as store:
+        assert {path: store.read(path) for path in contents} == contents
+        report = store.repair()
+        assert not report.problems, report.problems
+    whole(place, contents)
+
+
+def test_both_copies_damaged_what_is_in_data_is_encoded_anew(place: Place) -> None:
+    contents = notes(120)
+    place.commit(contents)
+    place.commit({"more.md": b"so that the first commit is not the last\n"})
+    for spot in copies(place):
+        damage(spot)
+    with place.open() as store:
+        assert not store.verify().ok
+        assert not store.repair().problems
+    whole(place, contents)
+
+
+def test_both_copies_damaged_and_data_gone_the_remote_still_has_it(place: Place) -> None:
+    contents = notes(120)
+    place.commit(contents)
+    assert place.push().error is None
+    for spot in copies(place):
+        damage(spot)
+    for path in contents:
+        (place.data / path).unlink()
+    with place.open() as store:
+        assert not store.verify().ok
+        assert not store.repair().problems
+        store.restore(["."])
+    whole(place, contents)
+
+
+# -- all of it -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(100,160))
+def test_whatever_is_done_after_a_large_commit_everything_reads_back(tmp_path: Path, seed: int) -> None:
+    choice = random.Random(seed)
+    place = Place(tmp_path)
+    now = with_secret() if seed % 2 else notes(160)
+    place.commit(now)
+    for turn in range(8):
+        do = choice.choice(("edit", "edit", "many", "delete", "gc", "forget", "push", "repair", "clone"))
+        paths = sorted(now)
+        if do == "edit":
+            for path in choice.sample(paths, 5):
+                now[path] += b"one line more in turn %d\n" % turn
+            place.commit(now)
+        elif do == "many":
+            now |= {f"More/{turn}/{number}.md": note(1000 * (turn + 1) + number) for number in range(130)}
+            place.commit(now)
+        elif do == "delete":
+            gone = choice.sample(paths, len(paths) // 3)
+            place.commit(dict.fromkeys(gone), allow_deletions=True)
+            now = {path: content for path, content in now.items() if path not in gone}
+        elif do == "gc":
+            collect(place)
+        elif do == "forget":
+            gone = choice.sample(paths, 2)
+            with place.open() as store:
+                assert store.forget(gone).error is None
+            now = {
+                path: content for path, content in now.items() if content not in {now[path] for path in gone}
+            }
+        elif do == "push":
+            assert place.push().error is None
+        elif do == "repair":
+            with place.open() as store:
+                assert not store.repair().problems
+        else:
+            assert place.push().error is None
+            other = place.clone(f"clone {turn}")
+            assert {path: (other.data / path).read_bytes() for path in now} == now
+        whole(place, now)
