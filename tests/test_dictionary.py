@@ -13,7 +13,7 @@ from blake3 import blake3
 from memstore import crew as crews
 from memstore.actions import compact, fill, ingest, training
 from memstore.crew import Crew
-from memstore.errors import MemsyncError
+from memstore.errors import DamagedData, MemsyncError
 from memstore.manifest.retention import Rules
 from memstore.objects import dictionary, encoding
 from memstore.objects.record import Encoding
@@ -90,12 +90,16 @@ def whole(place: Place, contents: dict[str, bytes]) -> None:
         assert stored.objects[CONTENT, blake3(content).digest()] == content
 
 
+def trained(texts: list[bytes], coming: int) -> bytes | None:
+    return dictionary.trained([dictionary.Text(blake3(raw).digest()[:8], raw) for raw in texts], coming)
+
+
 # -- by itself -----------------------------------------------------------------------------------------------
 
 
 def test_what_leans_on_a_dictionary_reads_as_any_delta_does() -> None:
     texts = [note(number) for number in range(200)]
-    content = dictionary.trained(texts, 1000)
+    content = trained(texts, 1000)
     assert content is not None and dictionary.is_dictionary(content)
     made = dictionary.Dictionary(b"12345678 and more", content)
     for text in [*texts[:20], note(5000), b"x" * 16, os.urandom(3000).replace(b"\0", b"1")]:
@@ -109,7 +113,7 @@ def test_what_leans_on_a_dictionary_reads_as_any_delta_does() -> None:
 
 @pytest.mark.parametrize("raw", [b"", b"fifteen bytes..", b"a\0b" * 20, b"a large text\n" * 2000])
 def test_what_is_no_small_text_leans_on_none(raw: bytes) -> None:
-    content = dictionary.trained([note(number) for number in range(200)], 1000)
+    content = trained([note(number) for number in range(200)], 1000)
     assert content is not None
     assert encoding.encode_quickly(raw, dictionary.Dictionary(b"12345678", content))[2] == b""
 
@@ -117,17 +121,28 @@ def test_what_is_no_small_text_leans_on_none(raw: bytes) -> None:
 def test_there_is_none_where_it_would_not_pay() -> None:
     texts = [note(number) for number in range(200)]
     noise = [random.Random(number).randbytes(400).replace(b"\0", b"1") for number in range(200)]
-    assert dictionary.trained(noise, 10**9) is None  # nothing in common
-    assert dictionary.trained(texts, 3) is None  # it would be stored for three
-    assert dictionary.trained(texts[:20], 10**9) is None  # too few to tell
-    assert dictionary.trained([b"the very same text"] * 200, 1000) is None
+    assert trained(noise, 10**9) is None  # nothing in common
+    assert trained(texts, 3) is None  # it would be stored for three
+    assert trained(texts[:20], 10**9) is None  # too few to tell
+    assert trained([b"the very same text"] * 200, 1000) is None
+
+
+def test_a_dictionary_says_what_it_is_made_of() -> None:
+    texts = [note(number) for number in range(200)]
+    content = trained(texts, 1000)
+    assert content is not None
+    made_of, pieces = dictionary.parts(content)
+    assert made_of == {blake3(raw).digest()[:8] for number, raw in enumerate(texts) if number % 8}
+    shared = dictionary.units(b"".join(texts))
+    assert len(dictionary.units(pieces) & shared) > 0.6 * len(dictionary.units(pieces))
+    with pytest.raises(DamagedData):
+        dictionary.parts(dictionary.TITLE + b"\x05" + bytes(39))
 
 
 def test_a_piece_of_eight_bytes_is_noticed() -> None:
-    units = dictionary.units(dictionary.TITLE + b"abcdefghijklmnopqrstuvwxyz")
+    units = dictionary.units(b"abcdefghijklmnopqrstuvwxyz")
     assert dictionary.shares(units, b"1234 defghijk 5678")
     assert not dictionary.shares(units, b"1234 defghij 5678")
-    assert not dictionary.shares(units, dictionary.TITLE)
     assert dictionary.shares(units, b"xyz")
     assert not dictionary.shares(units, b"")
 
@@ -406,12 +421,32 @@ def test_a_dictionary_of_our_own_goes_when_another_device_forgets(place: Place) 
         assert not [id for id in traces(one) if dictionary.is_dictionary(naive(one).objects[CONTENT, id])]
 
 
-def test_forgetting_a_note_that_shares_nothing_leaves_the_dictionary(place: Place) -> None:
-    place.commit({**notes(), "Other/odd.md": b"0123456789 9876543210 #'+*"})
-    before = dictionaries(naive(place))
+def test_forgetting_what_it_is_not_made_of_leaves_the_dictionary(place: Place) -> None:
+    contents = notes()
+    place.commit(contents)
+    before = naive(place)
     with place.open() as store:
-        assert store.forget(["Other/odd.md"]).error is None
-    assert dictionaries(naive(place)).keys() == before.keys()
+        assert store.forget(["Notes/4/0222.md"]).error is None
+    del contents["Notes/4/0222.md"]
+    after = naive(place)
+    assert dictionaries(after).keys() == dictionaries(before).keys()
+    assert leaning(after) == leaning(before) - 1
+    whole(place, contents)
+
+
+def test_what_is_the_same_in_a_note_that_left_by_retention_is_in_no_dictionary_either(tmp_path: Path) -> None:
+    """The secret came into the dictionary from notes that are not here any more, and that nobody names."""
+    place = without_remote(tmp_path)
+    contents = with_secret()
+    contents["Notes/4/0222.md"] += SECRET
+    place.commit(contents)
+    place.commit(dict.fromkeys(SECRETS, b"harmless\n"))
+    collect(place)
+    with place.open() as store:
+        assert store.forget(["Notes/4/0222.md"]).error is None
+    assert not traces(place)
+    del contents["Notes/4/0222.md"]
+    whole(place, contents | dict.fromkeys(SECRETS, b"harmless\n"))
 
 
 # -- damage ----------------------------------------------------------------------------------------------------

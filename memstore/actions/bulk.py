@@ -21,7 +21,7 @@ from memstore.crew import Answer
 from memstore.errors import DiskTrouble
 from memstore.ids import ContentId
 from memstore.manifest.version import Kind
-from memstore.objects.dictionary import LONGEST_TEXT, Dictionary, may_lean
+from memstore.objects.dictionary import LONGEST_TEXT, Dictionary, Text, may_lean
 from memstore.objects.encoding import decode, encode_quickly
 from memstore.objects.record import HEADER_LIMIT, RecordKind, pack_header, parse_header
 from memstore.suspects import look
@@ -125,7 +125,7 @@ def _dictionary(id: bytes, content: bytes) -> Dictionary | None:
     return next((known for known in _known if known.id == id), None)
 
 
-def texts(answer: Answer, taken: Iterable[Taken], wanted: Container[ContentId]) -> Iterator[bytes]:
+def texts(answer: Answer, taken: Iterable[Taken], wanted: Container[ContentId]) -> Iterator[Text]:
     """The small texts in an answer, of contents that are wanted."""
     at = 0
     for row in taken:
@@ -134,7 +134,7 @@ def texts(answer: Answer, taken: Iterable[Taken], wanted: Container[ContentId]) 
             start = at + header.length
             raw = decode(header.encoding, answer.body[start : start + header.stored], header.raw)
             if may_lean(raw):
-                yield raw
+                yield Text(row.content.key, raw)
         at += row.record
 
 

@@ -4,7 +4,7 @@ long as something leans on them, and go with what is forgotten, where its bytes 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from memstore.errors import DamagedData
@@ -42,8 +42,8 @@ def no_longer_needed(
 
 
 def sharing(repository: Repository, contents: Iterable[ContentId]) -> set[ContentId]:
-    """The dictionaries in which bytes of these contents may stand; all of them, where a content cannot be read any
-    more. Raises `DamagedData` where it can't be told what a content is that no version names."""
+    """The dictionaries in which bytes of these contents may stand, though they can't be read any more. Raises
+    `DamagedData` where it can't be told what a content is that no version names."""
     wanted = list(contents)
     if not wanted:
         return set()
@@ -58,8 +58,15 @@ def sharing(repository: Repository, contents: Iterable[ContentId]) -> set[Conten
     return {id for id, raw in known.items() if _shares(repository, raw, wanted)}
 
 
-def _shares(repository: Repository, raw: bytes, contents: Iterable[ContentId]) -> bool:
-    known = dictionary.units(raw)
+def _shares(repository: Repository, raw: bytes, contents: Sequence[ContentId]) -> bool:
+    """Whether it is made of one of them; or perhaps of one's bytes, where something that it is made of is not here any
+    more. (While that is here its bytes stand there as well, and nobody forgot it.)"""
+    made_of, pieces = dictionary.parts(raw)
+    if any(content.key in made_of for content in contents):
+        return True
+    if all(_is_here(repository, key) for key in made_of):
+        return False
+    known = dictionary.units(pieces)
     plain = (_plain(repository, content) for content in contents)
     return any(content is None or dictionary.shares(known, content) for content in plain)
 
@@ -77,6 +84,10 @@ def _dictionaries(repository: Repository, ids: Collection[ContentId]) -> dict[Co
         unnamed.difference_update(piece for piece, _ in reader.recipe(ContentId(id)) or ())
     contents = {id: reader.object(id, RecordKind.CONTENT) for id in unnamed}
     return {id: raw for id, raw in contents.items() if dictionary.is_dictionary(raw)}
+
+
+def _is_here(repository: Repository, key: bytes) -> bool:
+    return any(row.kind == RecordKind.CONTENT for row in repository.catalogue.with_key(key))
 
 
 def _plain(repository: Repository, content: ContentId) -> bytes | None:

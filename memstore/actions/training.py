@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from memstore.ids import ContentId
 from memstore.objects import dictionary, encoding
+from memstore.objects.dictionary import Text
 from memstore.objects.record import RecordKind
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class Training:
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
-        self._texts: list[bytes] = []
+        self._texts: list[Text] = []
         self._size = 0
         self._jobs = 0
         self._content = b""
@@ -43,12 +44,12 @@ class Training:
         """Whether a job is to be done here, and its texts gathered."""
         return self._jobs < JOBS
 
-    def gather(self, texts: Iterable[bytes]) -> None:
+    def gather(self, texts: Iterable[Text]) -> None:
         """The texts of one more job, which are being stored. After the last one there may be a dictionary."""
         for text in texts:
             if self._size < MOST:
                 self._texts.append(text)
-                self._size += len(text)
+                self._size += len(text.raw)
         self._jobs += 1
         if not self.gathering:
             content = dictionary.trained(self._texts, COMING)

@@ -3,17 +3,18 @@
 A dictionary is an ordinary content that no version names, made of pieces of texts, on which others are deltas. So
 any reader of the format reads it; only who removes contents must know it by its first bytes. zstd finds the pieces
 (`ZDICT_trainFromBuffer`), and its result is taken as it is, as text that came before, not as a dictionary in its
-format: behind `TITLE` it does not begin as one.
+format: behind `TITLE`, and the keys of the contents it is made of, it does not begin as one.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from memstore.errors import DamagedData
 from memstore.ids import KEY_BYTES
-from memstore.objects.record import varint
+from memstore.objects.record import read_varint, varint
 
 if TYPE_CHECKING or sys.version_info < (3, 14):
     from backports import zstd
@@ -43,6 +44,14 @@ _SHARED: Final = 8
 _WHOLE: Final = zstd.ZstdCompressor.FLUSH_FRAME
 _MAGIC_LENGTH: Final = 4
 _LEVEL: Final = 3
+
+
+class Text(NamedTuple):
+    """What a dictionary may be made of."""
+
+    key: bytes
+    """First 8 bytes of its content id."""
+    raw: bytes
 
 
 class Dictionary:
@@ -76,21 +85,22 @@ def may_lean(raw: bytes) -> bool:
     return 16 <= len(raw) <= LONGEST_TEXT and b"\0" not in raw
 
 
-def trained(texts: Sequence[bytes], coming: int) -> bytes | None:
+def trained(texts: Sequence[Text], coming: int) -> bytes | None:
     """A dictionary made of pieces of these texts (each such as `may_lean` says); None where it would not pay for being
     stored twice within `coming` more of them."""
     seen = [text for number, text in enumerate(texts) if number % _PROBE]
-    size = min(LARGEST, sum(map(len, seen)) // _SHARE)
+    size = min(LARGEST, sum(len(text.raw) for text in seen) // _SHARE)
     if len(texts) < _FEWEST or size < 1024:
         return None
     try:
-        content = TITLE + zstd.train_dict(seen, size).dict_content
+        pieces = zstd.train_dict([text.raw for text in seen], size).dict_content
     except (zstd.ZstdError, ValueError):
         return None  # nothing in them comes again
+    content = TITLE + varint(len(seen)) + b"".join(text.key for text in seen) + pieces
     alone, with_it = zstd.ZstdCompressor(level=_LEVEL), Dictionary(b"", content)
-    probed = texts[::_PROBE]
-    before = sum(len(alone.compress(text, _WHOLE)) - _MAGIC_LENGTH for text in probed)
-    after = sum(len(with_it.compress(text)) + _HEADER for text in probed)
+    probed = [text.raw for text in texts[::_PROBE]]
+    before = sum(len(alone.compress(raw, _WHOLE)) - _MAGIC_LENGTH for raw in probed)
+    after = sum(len(with_it.compress(raw)) + _HEADER for raw in probed)
     stored = 2 * len(alone.compress(content, _WHOLE))
     pays = (before - after) * coming > stored * len(probed) and after <= _WORTH * before
     return content if pays else None
@@ -101,15 +111,24 @@ def is_dictionary(content: bytes) -> bool:
     return content.startswith(TITLE)
 
 
-def units(content: bytes) -> set[bytes]:
-    """Every run of so many bytes as the shortest piece of a dictionary has; of a shorter content that itself."""
-    pieces = content.removeprefix(TITLE)
-    return {pieces[at : at + _SHARED] for at in range(max(1, len(pieces) - _SHARED + 1))} - {b""}
+def parts(content: bytes) -> tuple[frozenset[bytes], bytes]:
+    """The keys of the contents that a dictionary is made of, and the pieces of these. Raises `DamagedData` where it
+    does not say so."""
+    count, start = read_varint(content, len(TITLE))
+    end = start + KEY_BYTES * count
+    if end > len(content):
+        raise DamagedData("a dictionary does not say what it is made of", hint="run 'memsync verify'")
+    return frozenset(content[at : at + KEY_BYTES] for at in range(start, end, KEY_BYTES)), content[end:]
+
+
+def units(pieces: bytes) -> set[bytes]:
+    """Every run of so many bytes as the shortest piece has."""
+    return {pieces[at : at + _SHARED] for at in range(len(pieces) - _SHARED + 1)}
 
 
 def shares(known: set[bytes], content: bytes) -> bool:
-    """Whether some bytes of a content stand in the dictionary whose `units` these are. (Nearly any two texts of a kind
-    share as many. Whether these came from this one nobody can tell.)"""
+    """Whether some bytes of a content stand in pieces whose `units` these are. (Nearly any two texts of a kind share as
+    many. Whether these came from this one nobody can tell.)"""
     if len(content) < _SHARED:
         return bool(content) and any(content in unit for unit in known)
     return any(content[at : at + _SHARED] in known for at in range(len(content) - _SHARED + 1))
