@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,11 @@ from memstore import crew as crews
 from memstore.actions import compact, fill, ingest, training
 from memstore.crew import Crew
 from memstore.errors import DamagedData, MemsyncError
+from memstore.manifest import history
 from memstore.manifest.retention import Rules
+from memstore.manifest.version import Change
 from memstore.objects import dictionary, encoding
+from memstore.objects.catalogue import Catalogue
 from memstore.objects.record import Encoding
 from memstore.repository import Repository
 from memstore.worktree.materialise import FreshTree
@@ -513,6 +517,28 @@ def test_both_copies_damaged_what_is_in_data_is_encoded_anew(place: Place) -> No
         assert not store.verify().ok
         assert not store.repair().problems
     whole(place, contents)
+
+
+def test_who_needs_very_many_damaged_contents_is_found_in_one_go(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.commit(notes(120))
+    place.commit({"more.md": b"so that the first commit is not the last\n"})
+    for spot in copies(place):
+        damage(spot)
+    with place.open() as store:
+        gone_through: list[int] = []
+        changes_of = history.changes_of
+
+        def noted(catalogue: Catalogue, seq: int) -> Iterator[Change]:
+            gone_through.append(seq)
+            return changes_of(catalogue, seq)
+
+        monkeypatch.setattr(history, "changes_of", noted)
+        problems = [row for row in store.verify().problems if row.kind == "damaged_object"]
+        assert len(problems) == 120 - 80
+        assert all(len(row.paths) == len(row.versions) == 1 for row in problems)
+        assert len(gone_through) <= 4
 
 
 def test_both_copies_damaged_and_data_gone_the_remote_still_has_it(place: Place) -> None:

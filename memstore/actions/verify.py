@@ -10,7 +10,7 @@ import os
 from collections.abc import Collection, Iterator, Sequence
 from functools import reduce
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from blake3 import blake3
 
@@ -21,7 +21,7 @@ from memstore.errors import DamagedData, DiskTrouble, MissingBase
 from memstore.ids import ContentId, PackId, VersionId
 from memstore.manifest import history
 from memstore.manifest.removed import in_force
-from memstore.manifest.version import Change, Version, decode
+from memstore.manifest.version import Version, decode
 from memstore.objects.catalogue import PlaceKind, path_of
 from memstore.objects.pack import check_header, read_tail
 from memstore.objects.reader import Removed
@@ -276,7 +276,7 @@ def _check_contents(repository: Repository, progress: Progress) -> tuple[int, in
     named = sorted(_named(repository))
     progress.begin("reading contents", len(named), "objects")
     count = size = gone = 0
-    problems: list[Problem] = []
+    damaged: dict[ContentId, tuple[str, str]] = {}
     removed: Collection[ContentId] | None = None
     try:
         for id in named:
@@ -289,22 +289,18 @@ def _check_contents(repository: Repository, progress: Progress) -> tuple[int, in
                 if id in removed:
                     count, gone = count - 1, gone + 1
                 else:
-                    hint = f"{error.message}, and was needed again; {MEND}"
-                    problems.append(Problem("missing_object", str(id), paths_of(repository, id), hint))
+                    damaged[id] = "missing_object", f"{error.message}, and was needed again; {MEND}"
             except DamagedData as error:
                 kind = "missing_object" if error.code == "missing_object" else "damaged_object"
-                problems.append(
-                    Problem(
-                        kind,
-                        str(id),
-                        paths_of(repository, id),
-                        f"{error.message}; {MEND}",
-                        versions_of(repository, id),
-                    )
-                )
+                damaged[id] = kind, f"{error.message}; {MEND}"
             progress.advance(1)
     finally:
         progress.end()
+    needed = _needed_by(repository, damaged.keys()) if damaged else {}
+    problems = [
+        Problem(kind, str(id), needed[id].paths(), hint, tuple(needed[id].versions))
+        for id, (kind, hint) in damaged.items()
+    ]
     return count, size, problems, gone
 
 
@@ -329,25 +325,34 @@ def _check_content(repository: Repository, id: ContentId) -> int:
     return length
 
 
-def paths_of(repository: Repository, content: ContentId) -> tuple[str, ...]:
-    """Paths of which some version has that content, or a recipe with it as a piece."""
-    found = {row[0] for row in repository.catalogue.tree() if row[3] == content}
-    for change in _changes(repository):
-        if change.entry is not None and change.entry.content == content:
-            found.add(change.path)
-    return tuple(sorted(found)[:PATHS_SHOWN])
+class _Need(NamedTuple):
+    """Who needs a content."""
+
+    held_at: set[str]
+    versions: list[str]
+    """Those that brought a path that content, the newest first."""
+
+    def paths(self) -> tuple[str, ...]:
+        return tuple(sorted(self.held_at)[:PATHS_SHOWN])
 
 
-def versions_of(repository: Repository, content: ContentId) -> tuple[str, ...]:
-    """Versions that brought a path that content, the newest first."""
-    found = []
-    rows = repository.catalogue.db.execute("SELECT seq, id FROM versions ORDER BY seq DESC").fetchall()
-    for seq, id in rows:
+def _needed_by(repository: Repository, contents: Collection[ContentId]) -> dict[ContentId, _Need]:
+    """In one go through history: one lost spot may cost all the notes of a large commit."""
+    catalogue = repository.catalogue
+    needed = {id: _Need(set(), []) for id in contents}
+    for path, _, _, content, *_ in catalogue.tree():
+        if content in needed:
+            needed[ContentId(content)].held_at.add(path)
+    for seq, version in catalogue.db.execute("SELECT seq, id FROM versions ORDER BY seq DESC").fetchall():
+        id = str(VersionId(version))
         with contextlib.suppress(DamagedData):
-            changes = history.changes_of(repository.catalogue, seq)
-            if any(change.entry is not None and change.entry.content == content for change in changes):
-                found.append(str(VersionId(id)))
-    return tuple(found[:PATHS_SHOWN])
+            for change in history.changes_of(catalogue, seq):
+                need = None if change.entry is None else needed.get(change.entry.content)
+                if need is not None:
+                    need.held_at.add(change.path)
+                    if id not in need.versions[-1:] and len(need.versions) < PATHS_SHOWN:
+                        need.versions.append(id)
+    return needed
 
 
 def paths_in(repository: Repository, name: str) -> tuple[str, ...]:
@@ -367,13 +372,3 @@ def _changed_where(repository: Repository, where: str, *values: object) -> tuple
         values,
     )
     return tuple(row[0] for row in rows)
-
-
-def _changes(repository: Repository) -> Iterator[Change]:
-    """The changes of all versions whose records can be read."""
-    rows = repository.catalogue.db.execute(
-        "SELECT seq FROM versions ORDER BY place, offset, inner"
-    ).fetchall()
-    for (seq,) in rows:
-        with contextlib.suppress(DamagedData):
-            yield from history.changes_of(repository.catalogue, seq)
