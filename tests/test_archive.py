@@ -168,3 +168,12 @@ def test_a_name_without_extension_and_a_hidden_name_keep_their_shape(memory: Mem
         f"Archive/README_{stamp}",
         f"Archive/v1.2/state.tar_{stamp}.gz",
     ]
+
+
+def test_archiving_a_file_that_is_gone_is_refused_and_records_nothing(memory: Memory) -> None:
+    memory.save("a.txt", "a\n")
+    head = memory.store.head()
+    (memory.data / "a.txt").unlink()
+    with pytest.raises(BadInput, match=r"a\.txt is not in Data/"):
+        memory.store.archive(["a.txt"])
+    assert memory.store.head() == head

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from memstore import files
 from memstore.actions import behind, fill
 from memstore.errors import DiskTrouble
 from memstore.worktree import materialise
-from tests.command_line import run
+from tests.command_line import posix, run
 from tests.folder_place import Death, Place, head_of, put, tree, without_waiting
 
 
@@ -88,7 +89,8 @@ def test_what_a_pull_could_not_write_is_no_change_and_comes_when_the_disk_takes_
             assert len(report.warnings) == 3
             assert report.changes == ()
             status = store.status()
-            assert (status.clean, status.unwritten) == (True, ("a.txt", "new.txt", "old.txt"))
+            assert status.clean
+            assert (status.unwritten, status.unremoved) == (("a.txt", "new.txt"), ("old.txt",))
         assert second.commit({"mine.txt": b"mine\n"}) is not None
         second.push()
         assert tree(second.data) == {
@@ -119,18 +121,101 @@ def test_what_somebody_writes_there_meanwhile_is_theirs(two: tuple[Place, Place]
     assert tree(second.data)["a.txt"] == b"mine\n"
 
 
-def test_a_path_that_is_named_is_meant(two: tuple[Place, Place]) -> None:
+def test_naming_a_path_that_holds_what_it_held_records_nothing(two: tuple[Place, Place]) -> None:
+    first, second = two
+    whole = goes_on(first)
+    with refused(*CHANGED), second.open() as store:
+        store.pull()
+        assert store.commit(["a.txt", "new.txt"]) is None
+    assert second.commit() is None
+    assert tree(second.data) == whole
+
+
+@pytest.mark.parametrize("paths", [None, ["Plans"], ["Plans/x"]])
+def test_files_in_a_folder_where_a_file_was_to_be_take_its_place(
+    two: tuple[Place, Place], paths: list[str] | None
+) -> None:
+    first, second = two
+    (second.data / "Plans").mkdir()
+    first.commit({"Plans": b"a file\n"})
+    first.push()
+    with second.open() as store:
+        assert "Plans is left as it was" in store.pull().warnings[0]
+        assert store.commit() is None
+    put(second.data, {"Plans/x": b"in a folder\n"})
+    with second.open() as store:
+        report = store.commit_report(paths)
+        assert report.version is not None
+        assert [(c.path, c.change.word) for c in report.version.changes] == [
+            ("Plans", "delete"),
+            ("Plans/x", "add"),
+        ]
+        assert "memsync cat" in report.warnings[0]
+        assert store.push().status == "success"
+    with first.open() as store:
+        store.pull()
+    assert tree(first.data) == tree(second.data)
+
+
+@posix
+def test_a_file_where_the_folder_of_others_was_to_be_takes_their_place(two: tuple[Place, Place]) -> None:
+    first, second = two
+    os.mkfifo(second.data / "Dir")
+    first.commit({"Dir/x": b"in a folder\n", "Dir/y": b"in a folder\n"})
+    first.push()
+    with second.open() as store:
+        assert len(store.pull().warnings) == 3
+    (second.data / "Dir").unlink()
+    put(second.data, {"Dir": b"a file\n"})
+    with second.open() as store:
+        version = store.commit()
+        assert version is not None
+        assert [(c.path, c.change.word) for c in version.changes] == [
+            ("Dir", "add"), ("Dir/x", "delete"), ("Dir/y", "delete"),
+        ]  # fmt: skip
+        store.push()
+    with first.open() as store:
+        store.pull()
+    assert tree(first.data) == tree(second.data)
+
+
+def test_a_change_to_what_lay_there_before_says_what_it_replaces(two: tuple[Place, Place]) -> None:
     first, second = two
     goes_on(first)
     with refused(*CHANGED), second.open() as store:
         store.pull()
-        version = store.commit(["a.txt", "new.txt"])
-        assert version is not None
-        assert [(c.path, c.change.word) for c in version.changes] == [
-            ("a.txt", "replace"),
-            ("new.txt", "delete"),
-        ]
-        assert store.status().unwritten == ("old.txt",)
+        head = str(store.head())[:12]
+    put(second.data, {"a.txt": b"a\nmine\n"})
+    told = failing(1, "-C", str(second.root), "commit")
+    assert (
+        "a.txt was changed here while what a pull or restore had brought could not be written: your" in told
+    )
+    assert run("-C", str(second.root), "cat", f"{head}:a.txt").stdout == "a\nmore\n"
+    assert not run("-C", str(second.root), "commit").stderr
+
+
+def test_a_pull_says_what_still_can_not_be_written(two: tuple[Place, Place]) -> None:
+    first, second = two
+    goes_on(first)
+    with refused(*CHANGED):
+        failing(1, "-C", str(second.root), "pull")
+        assert failing(1, "-C", str(second.root), "pull").count("later commands try it again") == 3
+        assert run("-C", str(second.root), "commit").exit_code == 0
+    run("-C", str(second.root), "pull")
+    assert run("-C", str(second.root), "pull").exit_code == 0
+
+
+def test_what_is_as_head_has_it_by_somebodys_hand_is_behind_no_more(two: tuple[Place, Place]) -> None:
+    first, second = two
+    goes_on(first)
+    with refused(*CHANGED), second.open() as store:
+        store.pull()
+    put(second.data, {"a.txt": b"a\nmore\n", "new.txt": b"new\n"})
+    (second.data / "old.txt").unlink()
+    with second.open() as store:
+        status = store.status()
+        assert (status.clean, status.unwritten, status.unremoved) == (True, (), ())
+        assert store.commit() is None
 
 
 def test_the_next_pull_goes_on_from_what_is_there(two: tuple[Place, Place]) -> None:
@@ -165,6 +250,17 @@ def test_a_restore_of_it_writes_it_or_says_why_not(two: tuple[Place, Place]) -> 
     assert tree(second.data) == whole
 
 
+def test_a_restore_that_could_not_be_written_names_its_version(two: tuple[Place, Place]) -> None:
+    first, _ = two
+    first.commit({"a.txt": b"a\nmore\n"})
+    with refused("a.txt"):
+        result = run("-C", str(first.root), "restore", "a.txt", "--at", "HEAD~1")
+    assert result.exit_code == 1
+    assert f"{head_of(first)[:12]} recorded, but nothing of it could be written" in result.stdout
+    assert first.commit() is None
+    assert tree(first.data)["a.txt"] == b"a\n"
+
+
 def test_status_names_what_could_not_be_written(two: tuple[Place, Place]) -> None:
     first, second = two
     goes_on(first)
@@ -172,10 +268,13 @@ def test_status_names_what_could_not_be_written(two: tuple[Place, Place]) -> Non
         told = failing(1, "-C", str(second.root), "pull")
         assert "new.txt is left as it was: could not write new.txt; look at that disk; later commands" in told
         shown = run("-C", str(second.root), "status").stdout
-    assert "missing 3 files of HEAD could not be written here; commits leave them alone:\n  a.txt\n" in shown
+    assert "missing 2 files of HEAD could not be written here; commits leave them alone:\n  a.txt\n" in shown
+    assert (
+        "left    1 file that HEAD no longer has could not be removed here; commits leave them alone:" in shown
+    )
     assert "changes none" not in shown
     document = json.loads(run("-C", str(second.root), "status", "--json").stdout)
-    assert document["unwritten"] == ["a.txt", "new.txt", "old.txt"]
+    assert (document["unwritten"], document["unremoved"]) == (["a.txt", "new.txt"], ["old.txt"])
 
 
 def test_what_is_forgotten_meanwhile_leaves_data_as_well(two: tuple[Place, Place]) -> None:
@@ -296,5 +395,8 @@ def test_a_pull_that_dies_at_any_step_on_the_disk_deletes_nothing(two: tuple[Pla
                 store.commit()
                 store.pull()
                 assert store.commit() is None
-                assert store.status().unwritten == ("a.txt", "new.txt", "old.txt")
+                assert (store.status().unwritten, store.status().unremoved) == (
+                    ("a.txt", "new.txt"),
+                    ("old.txt",),
+                )
                 assert head_of(second) == head_of(first)

@@ -15,7 +15,7 @@ import pytest
 from memstore.actions.remote_state import note_others
 from memstore.ids import ContentId
 from memstore.manifest import references
-from memstore.mirror.departure import marked
+from memstore.merging.names import apart
 from memstore.mirror.known import notes_for
 from memstore.remotes.base import BytesSource
 from tests.drive_emulator import DriveEmulator
@@ -129,7 +129,7 @@ def one_of_each(two: Two, one: str, other: str) -> None:
     assert len(named) == len(at_work)
     assert {k: v for k, v in named.items() if not k.startswith("Archive/")} == tree(two[0].data)
     assert (named[one], named[other]) == (b"rules\n", b"two\n")
-    assert named[marked(other, ContentId.of(b"three\n"))] == b"three\n"
+    assert named[apart(other, ContentId.of(b"three\n"))] == b"three\n"
     persons = [path for path, data in two[0].mirror.items() if data == b"a person's"]
     assert len(persons) == 2 and all("#" in path for path in persons)
 

@@ -335,3 +335,21 @@ def test_a_mirror_that_another_device_refreshed_is_not_archived_once_more(place:
         store.pull()
     place.push()
     assert place.mirror == {"a.txt": b"two\n", "b.txt": b"b\n"}
+
+
+@pytest.mark.parametrize("name", ["y" * 240, "y" * 240 + ".md", "ü" * 118 + ".md", "." + "z" * 250])
+def test_a_name_without_room_for_the_time_of_an_archive_name_is_cut_for_it(place: Place, name: str) -> None:
+    pushed(place, {name: b"one\n", "Deep/" + name: b"deep\n"})
+    report = pushed(place, {name: b"two\n"})
+    assert (report.status, report.mirror.failed, report.warnings) == ("success", 0, ())
+    report = pushed(place, {name: None, "Deep/" + name: None})
+    assert (report.status, report.mirror.failed, report.warnings) == ("success", 0, ())
+    there = place.mirror
+    assert sorted(there.values()) == [b"deep\n", b"one\n", b"two\n"]
+    assert all(path.startswith("Archive/") for path in there)
+    assert all(len(path.rpartition("/")[2].encode()) <= 255 for path in there)
+    assert place.push().status == "nothing"
+    held = references(place)
+    assert sorted(held.values()) == [b"deep\n", b"one\n", b"two\n"]
+    with place.open() as store:
+        assert store.restore(list(held)[:1]).warnings == ()

@@ -11,6 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from memstore.errors import DiskTrouble
+from memstore.worktree import materialise
 from tests.folder_place import (
     Cut,
     Place,
@@ -199,7 +201,7 @@ def test_a_persons_folder_or_file_in_the_way_is_left_and_named(place: Place, min
     place.commit(dict(mine))
     report = place.push()
     assert report.mirror.failed == 1
-    assert any("could not be mirrored" in note for note in report.notes)
+    assert any("could not be mirrored" in told for told in report.warnings)
     assert place.mirror == {"b.txt": b"b\n"} | other
     assert set(mine.values()) <= place.contents()
 
@@ -304,3 +306,31 @@ def assert_nothing_lost(place: Place, written: set[bytes], by_hand: set[bytes]) 
     held = place.contents()
     assert written <= held
     assert by_hand <= held | set(place.mirror.values())
+
+
+def test_a_hand_and_a_change_here_of_a_long_name_are_both_kept(place: Place) -> None:
+    name = "y" * 240 + ".md"
+    pushed(place, {name: b"mine\n"})
+    put(place.remote, {name: b"by hand\n"})
+    report = pushed(place, {name: b"changed here\n"})
+    assert (report.status, report.warnings) == ("success", ())
+    assert sorted(tree(place.data).values()) == [b"by hand\n", b"changed here\n"]
+    assert all(len(path) <= 255 for path in tree(place.data))
+    assert place.push().status == "nothing"
+
+
+def test_what_came_from_a_hand_and_can_not_be_written_is_a_warning(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pushed(place, {"a.txt": b"mine\n"})
+    put(place.remote, {"a.txt": b"by hand\n"})
+
+    def refuse(*_: object, **__: object) -> None:
+        raise DiskTrouble("could not write a.txt", hint="look at that disk")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(materialise, "write_file", refuse)
+        report = place.push()
+    assert len([told for told in report.warnings if "a.txt is left as it was" in told]) == 1
+    assert place.commit() is None
+    assert tree(place.data) == {"a.txt": b"by hand\n"}

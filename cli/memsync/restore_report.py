@@ -26,6 +26,8 @@ def show_restored(
         done += f", removed {removed:,}"
     if report.restored:
         page.line(f"{page.id(report.version)} {done}" if report.version else done)
+    elif report.version is not None:
+        page.line(f"{page.id(report.version)} recorded, but nothing of it could be written")
     elif report.warnings:
         page.line("nothing was restored")
     elif not report.notes:

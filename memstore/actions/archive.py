@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,9 @@ def archive(
         raise BadInput("nothing to archive", hint="name the files: memsync archive PATH…")
     with repository.writing() as writer:
         checkout.finish(repository, writer)
+        for path in paths:
+            if not os.path.lexists(os.path.join(repository.workspace.data, path)):
+                raise _not_there(path)
         saved = record(repository, writer, paths, meta=Meta(reason="saved before it was archived"))
         log_archived(repository, saved.version)
         warnings = list(saved.warnings)
@@ -47,10 +51,7 @@ def archive(
                 if found.look(repository.workspace.data, row[0])
             ]
             if not here:
-                raise BadInput(
-                    f"{path or '.'} is not in Data/, so there is nothing to archive",
-                    hint=f"'memsync log {path}' shows what became of it",
-                )
+                raise _not_there(path)
             for row in here:
                 entries[row[0]] = Entry(row[0], Kind(row[1]), row[2], ContentId(row[3]), row[4])
         time_ms = writer.time_of_next()
@@ -73,3 +74,10 @@ def archive(
             warnings += [left.warning for left in checkout.apply(repository, writer, steps, progress)]
             checkout.close(repository)
         return CommitReport(version, tuple(warnings))
+
+
+def _not_there(path: str) -> BadInput:
+    return BadInput(
+        f"{path or '.'} is not in Data/, so there is nothing to archive",
+        hint=f"'memsync log {path}' shows what became of it",
+    )

@@ -3,12 +3,13 @@
 A pull may bring a name that this disk can't hold, or a folder may be locked. HEAD has the file all the same, and
 its absence is nobody's deletion: a commit must leave that path alone, or it would take the file from every device.
 So these paths are noted in `.memsync/behind`, each with what `Data/` holds there instead. Every command that takes
-the store's lock tries them again. A path that holds something else by then is somebody's work, and noted no more.
+the store's lock tries them again. A path that holds something else by then is somebody's work,
+which the next commit takes; it tells them what that replaces.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from memstore import files
@@ -16,7 +17,11 @@ from memstore.actions.here import content_at, same
 from memstore.actions.sealed import UNREADABLE, opened, packed, sealed, unpacked
 from memstore.errors import DamagedData, DiskTrouble, MemsyncError
 from memstore.manifest.version import Entry
+from memstore.merging.names import above
+from memstore.worktree.found import look
+from memstore.worktree.ignore import Ignore
 from memstore.worktree.names import problem, shown
+from memstore.worktree.scan import scan
 
 if TYPE_CHECKING:
     from memstore.repository import Repository
@@ -71,22 +76,34 @@ def told(path: str, error: MemsyncError) -> str:
     )
 
 
-def standing(repository: Repository, paths: Collection[str] | None = None) -> dict[str, Entry | None]:
-    """Those (of `paths`, where given) that are still behind: nothing lies there, or what lay there before, or what
-    can't be looked at."""
-    known = load(repository)
+def standing(repository: Repository) -> dict[str, Entry | None]:
+    """Those that are still behind, each with what `Data/` held: that lies there still, or nothing does, or it can't
+    be looked at."""
+    head = repository.head()
     return {
         path: old
-        for path, old in known.items()
-        if (paths is None or path in paths) and _is_behind(repository, path, old)
+        for path, old in load(repository).items()
+        if _is_behind(repository, path, old, None if head is None else repository.entry(path, head))
     }
 
 
-def _is_behind(repository: Repository, path: str, old: Entry | None) -> bool:
+def _is_behind(repository: Repository, path: str, old: Entry | None, wanted: Entry | None) -> bool:
     if problem(path) is not None:
         return True  # no file of this system can have that name
     try:
         here = content_at(repository, path)
+        if same(here, wanted):
+            return False
+        return not _others_are_there(repository, path) if here is None else same(here, old)
     except DiskTrouble:
         return True
-    return here is None or same(here, old)
+
+
+def _others_are_there(repository: Repository, path: str) -> bool:
+    """Whether files lie in a folder of that name, or one where a folder above it would be: no version holds both."""
+    data = repository.workspace.data
+    ignore = Ignore.load(data)
+    for folder in above(path):
+        if look(data, folder) is not None and not ignore.covers(folder):
+            return True
+    return next(iter(scan(data, ignore, [path]).files), None) is not None

@@ -16,6 +16,7 @@ from memstore.actions.record import log_archived, record
 from memstore.ids import ContentId
 from memstore.manifest.references import References
 from memstore.manifest.version import Change, ChangeKind, Entry, Kind, Meta
+from memstore.merging import names
 from memstore.mirror.known import Foreign, remember
 from memstore.objects import chunker, encoding
 from memstore.objects.record import PIECE_LIMIT, RecordKind
@@ -28,16 +29,17 @@ if TYPE_CHECKING:
 ACTOR = "drive"
 
 
-def bring_home(repository: Repository, foreign: Sequence[Foreign], where: str) -> list[str]:
-    """Commit the bytes a person left in the mirror; a sentence for each. `where` names the remote."""
+def bring_home(repository: Repository, foreign: Sequence[Foreign], where: str) -> tuple[list[str], list[str]]:
+    """Commit the bytes a person left in the mirror; a sentence for each, and warnings. `where` names the remote."""
     notes: list[str] = []
+    warnings: list[str] = []
     with repository.writing() as writer:
         checkout.finish(repository, writer)
         paths = [item.path for item in foreign if _is_here(repository, item.path)]
         if paths:
             saved = record(repository, writer, paths, meta=Meta(reason="saved before changes came home"))
             log_archived(repository, saved.version)
-            notes += saved.warnings
+            warnings += saved.warnings
         changes: list[Change] = []
         steps: list[Step] = []
         for item in foreign:
@@ -70,11 +72,11 @@ def bring_home(repository: Repository, foreign: Sequence[Foreign], where: str) -
                 announce=lambda id: checkout.begin(repository, id, steps),
             )
             log_archived(repository, version)
-            notes += [left.warning for left in checkout.apply(repository, writer, steps, SILENT)]
+            warnings += [left.warning for left in checkout.apply(repository, writer, steps, SILENT)]
             checkout.close(repository)
     for item in foreign:
         remember(repository, item.path, ContentId.of(item.content), item.seen)
-    return notes
+    return notes, warnings
 
 
 def _store(writer: Writer, content: ContentId, data: bytes) -> None:
@@ -110,13 +112,8 @@ def _kind(item: Foreign, head: Entry) -> ChangeKind:
 
 def _beside(repository: Repository, path: str, content: ContentId, modified_ms: int) -> str:
     """A name beside the path that nothing else has."""
-    stamp = time.strftime("%Y-%m-%dT%H-%M-%SZ", time.gmtime(modified_ms / 1000))
-    folder, slash, name = path.rpartition("/")
-    stem, dot, extension = name.rpartition(".")
-    if not stem:
-        stem, dot, extension = name, "", ""
-    for mark in ("", f"~{content.hex()[:8]}", f"~{content.hex()}"):
-        beside = f"{folder}{slash}{stem} (from Drive {stamp}{mark}){dot}{extension}"
+    for marked, digits in ((None, 0), (content, 8), (content, 64)):
+        beside = names.beside(path, "Drive", modified_ms, marked, digits)
         row = repository.catalogue.tree_entry(beside)
         if row is None and not _is_here(repository, beside):
             return beside

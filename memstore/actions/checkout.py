@@ -7,6 +7,7 @@ still has its old content gets the new one; any other content is somebody's work
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -24,6 +25,7 @@ from memstore.progress import SILENT, Progress
 from memstore.reports import counted
 from memstore.worktree import found, materialise
 from memstore.worktree.found import StatKey
+from memstore.worktree.names import shown
 
 if TYPE_CHECKING:
     from memstore.repository import Repository
@@ -124,22 +126,21 @@ def _make_removals_durable(data: str, folders: set[str]) -> None:
         files.sync_dir(os.path.join(data, place) if place else data)
 
 
-def finish(repository: Repository, writer: Writer) -> None:
+def finish(repository: Repository, writer: Writer) -> list[str]:
     """Finish a checkout that a crash left open, if there is one, the crash of whoever held the lock before us
     included, and write what could not be written before. What a person should know about it goes to the
-    repository's warnings."""
+    repository's warnings. Returns why what still can't be written can't."""
     try:
         before, target, steps = load(repository)
     except FileNotFoundError:
-        _catch_up(repository, writer)
-        return
+        return _catch_up(repository, writer)
     unmoved = target != before and repository.head() == before
     if target is not None and (unmoved or repository.catalogue.seq(target) is None):
         # HEAD never moved to the version it was for, and Data/ is only written after: nothing happened.
         close(repository)
-        return
+        return []
     if not os.path.isdir(repository.workspace.data):
-        return  # such as a disk that is not mounted: it is finished when that is back
+        return []  # such as a disk that is not mounted: it is finished when that is back
     folders = {step.path.rpartition("/")[0] for step in steps}
     materialise.sweep_temporaries(repository.workspace.data, folders)
     steps, notes = settle(
@@ -149,23 +150,36 @@ def finish(repository: Repository, writer: Writer) -> None:
     close(repository)
     told = f"an interrupted restore or pull of {counted(len(steps), 'path')} was finished"
     repository.warnings += [told, *notes]
+    return []
 
 
-def _catch_up(repository: Repository, writer: Writer) -> None:
-    """Try again what could not be written. No checkout record is needed: a path that has HEAD's content is level
-    with it, whoever finds it so."""
+def _catch_up(repository: Repository, writer: Writer) -> list[str]:
+    """Try again what could not be written; why it still can't be. No checkout record is needed: a path that has
+    HEAD's content is level with it, whoever finds it so."""
     if not repository.is_behind() or not os.path.isdir(repository.workspace.data):
-        return
-    steps, level = [], []
+        return []
     head = repository.head()
     waiting = behind.standing(repository)
+    steps, level = [], []
     for path in behind.load(repository):
+        entry = None if head is None else repository.entry(path, head)
         if path in waiting:
-            steps.append(Step(path, waiting[path], repository.entry(path, head) if head else None))
-        else:
-            level.append(path)  # as HEAD has it, or somebody's work: a commit sees to it
+            steps.append(Step(path, waiting[path], entry))
+            continue
+        level.append(path)
+        with contextlib.suppress(DiskTrouble):
+            if entry is not None and head is not None and not same(content_at(repository, path), entry):
+                repository.warnings.append(_overtaken(path, head))
     behind.note(repository, {}, level)
-    apply(repository, writer, steps)
+    return [left.warning for left in apply(repository, writer, steps)]
+
+
+def _overtaken(path: str, head: VersionId) -> str:
+    return (
+        f"{shown(path)} was changed here while what a pull or restore had brought could not be written: your change "
+        f"becomes the newest version, and 'memsync cat {str(head)[:12]}:{shown(path)}' shows what it replaces; bring "
+        "both together where both are wanted"
+    )
 
 
 def load(repository: Repository) -> tuple[bytes | None, bytes | None, list[Step]]:

@@ -26,10 +26,9 @@ def commit(
     nor in HEAD, and when `Data/` is missing or not the folder it was."""
     with repository.writing() as writer:
         if repository.checkout_is_open() or repository.is_behind():
-            from memstore.actions import behind, checkout  # seldom needed, and a commit must start fast
+            from memstore.actions import checkout  # seldom needed, and a commit must start fast
 
             checkout.finish(repository, writer)
-            behind.note(repository, {}, paths or ())  # who names a path means what is there
         report = record(
             repository, writer, paths, meta=meta, allow_deletions=allow_deletions, progress=progress
         )

@@ -55,8 +55,8 @@ def pull(
     repository.refresh()
     heads = _fetch(repository, state, remote, progress)
     with repository.writing() as writer:
-        checkout.finish(repository, writer)
-        trouble = _without_forgotten(repository, writer)
+        trouble = checkout.finish(repository, writer)
+        trouble += _without_forgotten(repository, writer)
         ours = repository.head()
         heads = [*heads, *_apart_here(repository, heads)]
         if all(_contains(repository, ours, head) for head in heads):

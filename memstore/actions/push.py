@@ -450,7 +450,9 @@ def _mirror(
             work.notes.append(f"{counted(earlier, 'file')} of the mirror had an earlier version again")
             return replace(state, mirrored=None), True
     if foreign:
-        work.notes += bring_home(repository, foreign, remote.url)
+        notes, warnings = bring_home(repository, foreign, remote.url)
+        work.notes += notes
+        work.warnings += warnings
         # Home they come in any case; but what ended this round would end the next as well.
         state = remote_state.save(repository, replace(state, mirrored=None))
         return state, outcome.error is None and not outcome.left
@@ -466,6 +468,7 @@ def _add(total: Outcome, more: Outcome) -> None:
     total.skipped += more.skipped
     total.failed += more.failed
     total.notes += more.notes
+    total.warnings += [told for told in more.warnings if told not in total.warnings]
     total.left = more.left
     total.error = more.error
 
@@ -487,7 +490,7 @@ def _report(remote: OpenRemote | None, work: _Work, error: MemsyncError | None) 
         attempts=remote.most_attempts if remote else 0,
         mirror=counts,
         notes=(*work.notes, *work.outcome.notes),
-        warnings=tuple(work.warnings),
+        warnings=(*work.warnings, *work.outcome.warnings),
         ahead=work.ahead,
         erased=work.erased,
         erased_files=work.erased_files,

@@ -30,6 +30,7 @@ def status(
     )
     if files.exists(os.path.join(repository.state, FORGETTING)):
         warnings.append(f"a 'memsync forget' is not finished; {FINISH_FORGETTING}")
+    unwritten, unremoved = _behind(repository)
     hours = repository.workspace.config.status_warn_unpushed_hours
     if remote is not None and oldest_unpushed_ms is not None:
         waited = (time.time_ns() // 1_000_000 - oldest_unpushed_ms) / 3_600_000
@@ -46,16 +47,22 @@ def status(
         conflicts=_side_files(repository, changes),
         remote=remote,
         warnings=tuple(warnings),
-        unwritten=_unwritten(repository),
+        unwritten=unwritten,
+        unremoved=unremoved,
     )
 
 
-def _unwritten(repository: Repository) -> tuple[str, ...]:
+def _behind(repository: Repository) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Paths that could not be written as HEAD has them, and paths that HEAD has not and that could not be removed."""
     if not repository.is_behind():
-        return ()
+        return (), ()
     from memstore.actions import behind  # seldom needed
 
-    return tuple(sorted(behind.standing(repository)))
+    found = sorted(behind.standing(repository))
+    wanted = {path for path in found if repository.catalogue.tree_entry(path) is not None}
+    return tuple(path for path in found if path in wanted), tuple(
+        path for path in found if path not in wanted
+    )
 
 
 def _side_files(repository: Repository, changes: Sequence[PendingChange]) -> tuple[str, ...]:

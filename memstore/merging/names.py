@@ -14,12 +14,12 @@ LONGEST_DEVICE: Final = 40
 _SIDE: Final = r" \(from [A-Za-z0-9-]+ \d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ(~[0-9a-f]{8,64})?\)(\.[^./]*)?\Z"
 
 
-def beside(path: str, device: str, time_ms: int, content: ContentId | None = None) -> str:
+def beside(path: str, device: str, time_ms: int, content: ContentId | None = None, digits: int = 8) -> str:
     """`Core/Rules.txt` of `laptop` becomes `Core/Rules (from laptop 2025-04-23T14-02-00Z).txt`; with `content`,
-    8 digits of it follow the time. The device's name keeps its letters, digits and `-`."""
+    so many digits of it follow the time. The device's name keeps its letters, digits and `-`."""
     name = re.sub(r"[^A-Za-z0-9-]+", "-", device).strip("-")[:LONGEST_DEVICE] or "device"
     stamp = datetime.fromtimestamp(time_ms // 1000, UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
-    mark = "" if content is None else f"~{content.hex()[:8]}"
+    mark = "" if content is None else f"~{content.hex()[:digits]}"
     return _with(path, f" (from {name} {stamp}{mark})")
 
 

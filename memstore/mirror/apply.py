@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from memstore.errors import Conflict, MemsyncError, RemoteMissing
 from memstore.ids import ContentId
 from memstore.manifest.version import Entry
+from memstore.merging.names import apart
 from memstore.mirror import plan
-from memstore.mirror.departure import ARCHIVE, Departure, marked
+from memstore.mirror.departure import ARCHIVE, Departure
 from memstore.mirror.known import (
     Foreign,
     content_of,
@@ -44,6 +45,7 @@ class Outcome:
     skipped: int = 0
     failed: int = 0
     notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     foreign: list[Foreign] = field(default_factory=list)
     left: int = 0
     """Steps that were not begun, because the work was interrupted."""
@@ -188,7 +190,7 @@ def _moved(target: MirrorTarget, name: str, content: ContentId, seen: MirrorFile
     except Conflict:
         if target.look([(name, None)])[0] is None:
             raise  # it was the file itself that changed
-        return target.move(seen, marked(name, content), notes)
+        return target.move(seen, apart(name, content), notes)
 
 
 def _after_move(
@@ -263,7 +265,7 @@ def _update(
         before = BytesSource(repository.read(mirrored.content))
         notes = notes_for(mirrored.content, before.md5())
         back = target.update(made, before, notes, seen.modified_ms)
-        target.move(back, marked(made.path, mirrored.content), notes)
+        target.move(back, apart(made.path, mirrored.content), notes)
         raise Conflict(
             f"{step.path} was archived by another device meanwhile", hint="run 'memsync push' again"
         )
@@ -344,7 +346,7 @@ def _in_the_way(
     found = target.look([(step.path, None)])[0]
     if found is None or found.trashed:
         outcome.failed += 1
-        outcome.notes.append(f"{step.path} could not be mirrored: {error.message}")
+        outcome.warnings.append(f"{step.path} could not be mirrored: {error.message}; {error.hint}")
         return
     content = target.fetch(found.handle)
     id = ContentId.of(content)
@@ -381,4 +383,4 @@ def _on_from(
         _change(repository, target, renewed, found, outcome)
     except (Conflict, RemoteMissing) as error:
         outcome.failed += 1
-        outcome.notes.append(f"{step.path} could not be mirrored: {error.message}")
+        outcome.warnings.append(f"{step.path} could not be mirrored: {error.message}; {error.hint}")

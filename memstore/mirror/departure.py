@@ -13,7 +13,9 @@ from memstore.manifest.history import entry_at
 from memstore.manifest.records import change_at
 from memstore.manifest.version import ChangeKind, archive_name
 from memstore.merging.ancestry import parents
+from memstore.merging.names import apart
 from memstore.objects.catalogue import Catalogue
+from memstore.worktree.names import LONGEST_NAME
 
 if TYPE_CHECKING:
     from memstore.repository import Repository
@@ -86,7 +88,7 @@ def departure(repository: Repository, path: str, content: ContentId) -> Departur
                 pending=_Left(change.archived_as, time_ms) if leaves else None, above=None
             )
         ways += reversed(below)
-    return Departure(marked(archive_name(path, newest or 0), content), content)
+    return Departure(apart(archive_name(path, newest or 0), content), content)
 
 
 def named(repository: Repository, path: str, time_ms: int, content: ContentId) -> Departure:
@@ -94,19 +96,14 @@ def named(repository: Repository, path: str, time_ms: int, content: ContentId) -
     return _departure(repository, path, _Left(None, time_ms), content)
 
 
-def marked(name: str, content: ContentId) -> str:
-    """An archive name that other content has: `~` and 8 digits, before the extension."""
-    folder, slash, last = name.rpartition("/")
-    stem, dot, extension = last.rpartition(".")
-    if not stem:
-        stem, dot, extension = last, "", ""
-    return f"{folder}{slash}{stem}~{content.hex()[:8]}{dot}{extension}"
-
-
 def _departure(repository: Repository, path: str, left: _Left, content: ContentId) -> Departure:
     name = left.reference or archive_name(path, left.time_ms)
-    if _is_a_file(repository.catalogue, name) or _has_rivals(repository.catalogue, path, name, left, content):
-        name = marked(name, content)
+    if (
+        len(name.rpartition("/")[2].encode()) > LONGEST_NAME  # a reference may be longer than any file's name
+        or _is_a_file(repository.catalogue, name)
+        or _has_rivals(repository.catalogue, path, name, left, content)
+    ):
+        name = apart(name, content)
     return Departure(name, content)
 
 

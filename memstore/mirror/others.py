@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from memstore.errors import Conflict, RemoteMissing
 from memstore.ids import ContentId
 from memstore.manifest.removed import is_forgotten
+from memstore.merging.names import apart
 from memstore.mirror.apply import set_aside
-from memstore.mirror.departure import ARCHIVE, departure, marked
+from memstore.mirror.departure import ARCHIVE, departure
 from memstore.mirror.known import forget, is_in_history, notes_for, remember
 from memstore.remotes.base import MirrorFile, MirrorTarget
 
@@ -124,7 +125,7 @@ def _one_of_each_name(
     other bytes is marked as references are, one with the same bytes goes to the trash."""
     kept = set[ContentId]()
     for file in sorted(files, key=lambda file: file.age):
-        name = marked(path, file.content)
+        name = apart(path, file.content)
         with contextlib.suppress(Conflict, RemoteMissing):
             if not kept and not taken:
                 pass

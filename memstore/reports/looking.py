@@ -54,6 +54,8 @@ class StatusReport(NamedTuple):
     """Another device has pushed versions that are not here, as a push or a pull has seen."""
     unwritten: tuple[str, ...] = ()
     """Paths that `Data/` does not hold as HEAD has them, for they could not be written; commits leave them alone."""
+    unremoved: tuple[str, ...] = ()
+    """Paths that HEAD no longer has, and whose files could not be removed; commits leave them alone as well."""
 
     @property
     def clean(self) -> bool:
@@ -70,6 +72,7 @@ class StatusReport(NamedTuple):
             "mirror_waiting": self.mirror_waiting,
             "ahead": self.ahead,
             "unwritten": list(self.unwritten),
+            "unremoved": list(self.unremoved),
             "warnings": list(self.warnings),
         }
 

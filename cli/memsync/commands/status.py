@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from memsync import render
@@ -78,17 +79,23 @@ def _show_changes(page: render.Page, store: Store, report: StatusReport) -> None
                 "        most files are gone: 'memsync commit' will hold their deletion back, unless they "
                 "were moved; --allow-deletions records it"
             )
-    elif report.head is not None and not report.unwritten:
+    elif report.head is not None and not (report.unwritten or report.unremoved):
         page.line("changes none: the memory folder is as HEAD has it")
+    _show_behind(page, report.unwritten, "missing", "of HEAD could not be written here")
     if report.unwritten:
-        count = render.plural(len(report.unwritten), "file")
-        page.line(f"missing {count} of HEAD could not be written here; commits leave them alone:")
-        for path in report.unwritten[: render.SHOWN_CHANGES]:
-            page.line(f"  {render.name(path)}")
-        page.more(len(report.unwritten) - render.SHOWN_CHANGES, "memsync status --json has all")
-        page.line(
-            "        each commit and pull tries them again; 'memsync restore PATH' does, and says why it fails"
-        )
+        page.line("        each commit and pull tries again; 'memsync restore PATH' says why it fails")
+    _show_behind(page, report.unremoved, "left   ", "that HEAD no longer has could not be removed here")
+    if report.unremoved:
+        page.line("        each commit and pull tries again; or remove them yourself")
+
+
+def _show_behind(page: render.Page, paths: Sequence[str], word: str, told: str) -> None:
+    if not paths:
+        return
+    page.line(f"{word} {render.plural(len(paths), 'file')} {told}; commits leave them alone:")
+    for path in paths[: render.SHOWN_CHANGES]:
+        page.line(f"  {render.name(path)}")
+    page.more(len(paths) - render.SHOWN_CHANGES, "memsync status --json has all")
 
 
 def _show_remote(page: render.Page, report: StatusReport) -> None:
