@@ -322,6 +322,12 @@ class Store:
         self.repository.refresh()
         return select.known(self.repository, _clean(path))
 
+    def similar(self, path: str) -> list[str]:
+        """Paths of history, two at most, that a mistyped one may have meant."""
+        from memstore.actions.similar import similar
+
+        return similar(self.repository, _clean(path))
+
     def history(
         self,
         path: str | None = None,

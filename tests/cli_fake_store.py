@@ -59,6 +59,9 @@ class FakeStore:
     def known(self, path: str) -> bool:
         return path in {"Core", "Core/Rules.txt", "Core/Gone.txt"}
 
+    def similar(self, path: str) -> list[str]:
+        return []
+
     def head(self) -> VersionId | None:
         return next(iter(self.versions), None)
 

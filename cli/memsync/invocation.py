@@ -77,10 +77,12 @@ class Invocation:
         try:
             return resolve(text, cwd=self.cwd, data=store.workspace.data, known=store.known)
         except BadInput as error:
-            hint = self._other_meaning(text) if error.code == "unknown_path" else ""
-            if not hint:
+            if error.code != "unknown_path":
                 raise
-            raise BadInput(error.message, hint=hint, code=error.code) from None
+            hint = self._other_meaning(text)
+            if not hint and (meant := store.similar(text)):
+                hint = f"did you mean {' or '.join(map(render.name, meant))}?"
+            raise BadInput(error.message, hint=hint or error.hint, code=error.code) from None
 
     def _other_meaning(self, text: str) -> str:
         """The hint for a word in the place of a PATH that is probably an id or a note; '' for any other."""
@@ -89,6 +91,8 @@ class Invocation:
         verb = self.context.info_name
         if verb == "commit" and " " in text:
             return "a note goes behind -m: memsync commit -m '…'"
+        if verb == "restore" and re.fullmatch(r"(?i)head(~\d*)?", text):
+            return f"a version goes behind --at: memsync restore PATH --at {text}"
         if re.fullmatch("[0-9a-fA-F]{3,7}", text):
             return "if this is a version's id: an id needs 8 or more digits; 'memsync log' shows them"
         if re.fullmatch("[0-9a-fA-F]{8,64}", text):

@@ -1,0 +1,63 @@
+"""A mistyped path is answered with the one that may have been meant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from memstore.actions import similar
+from tests.command_line import run
+from tests.folder_place import Place
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    made = Place(tmp_path)
+    made.commit({"Core/Rules.txt": b"be kind\n", "Meta/plan.md": b"a plan\n", "Core/gone.txt": b"gone\n"})
+    made.commit({"Core/gone.txt": None})
+    return made
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("Core/Rulez.txt", "Core/Rules.txt"),
+        ("core/rules.txt", "Core/Rules.txt"),
+        ("Rules.txt", "Core/Rules.txt"),
+        ("Old/plan.md", "Meta/plan.md"),
+        ("Core/gon.txt", "Core/gone.txt"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["restore", "log", "commit"])
+def test_a_path_that_is_like_it_is_named(place: Place, verb: str, typed: str, meant: str) -> None:
+    result = run("-C", str(place.root), verb, typed)
+    assert (result.exit_code, f"hint: did you mean {meant}?" in result.stderr) == (8, True)
+
+
+def test_what_is_like_nothing_gets_no_guess(place: Place) -> None:
+    with place.open() as store:
+        assert store.similar("zzz") == []
+        assert store.similar("") == []
+
+
+def test_in_a_long_history_only_the_last_name_is_looked_at(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(similar, "COMPARED", 0)
+    with place.open() as store:
+        assert store.similar("Core/Rulez.txt") == []
+        assert store.similar("RULES.TXT") == ["Core/Rules.txt"]
+
+
+def test_two_of_the_same_last_name_are_both_named(place: Place) -> None:
+    place.commit({"Other/plan.md": b"another\n"})
+    assert (
+        "did you mean Meta/plan.md or Other/plan.md?"
+        in run("-C", str(place.root), "restore", "plan.md").stderr
+    )
+
+
+def test_a_version_in_the_place_of_a_path_is_told_where_it_goes(place: Place) -> None:
+    told = run("-C", str(place.root), "restore", "Core/Rules.txt", "HEAD~1").stderr
+    assert "memsync restore PATH --at HEAD~1" in told
