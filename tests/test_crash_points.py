@@ -59,7 +59,7 @@ def test_what_is_reported_after_trouble_survives_a_power_cut(
     """A process that was killed, or met a sync that the disk refused, leaves things that are visible and not
     durable. Who goes on from there must make them so before he reports anything that stands on them."""
     count = every_trouble(SCENES[name], kind, every=EVERY)
-    where = "" if EVERY == 1 else f" at every {EVERY}th"
+    where = "" if EVERY == 1 else f" at one in {EVERY}"
     note(record_property, f"{kind}{where}, go on, power cut in '{name}'", count)
 
 

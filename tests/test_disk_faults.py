@@ -52,7 +52,7 @@ def test_a_fault_at_any_call_loses_nothing(
     name: str, number: int, lasting: bool, record_property: Record
 ) -> None:
     tried = every_fault(SCENES[name], number, lasting=lasting, every=EVERY)
-    calls = "each call" if EVERY == 1 else f"every {EVERY}th call"
+    calls = "each call" if EVERY == 1 else f"one call in {EVERY}"
     how = f"from {calls} on" if lasting else f"at {calls}"
     record_property("tried", f"{errno.errorcode[number]} {how} of '{name}': {tried:,} cases, 0 failed")
 
