@@ -98,6 +98,49 @@ def test_a_pull_that_was_cut_before_head_moved_did_not_happen(two: tuple[Memory,
     assert memory.tree() == {"Core/Rules.txt": b"rules of the other\n"}
 
 
+def test_what_a_killed_pull_left_in_a_new_folder_is_durable_before_its_record_goes(
+    two: tuple[Memory, Store],
+) -> None:
+    """It lies there with its content, and the folder's own name may not be durable yet."""
+    memory, other = two
+    (Path(other.workspace.data) / "desk").mkdir()
+    (Path(other.workspace.data) / "desk/new.txt").write_text("new\n")
+    other.commit()
+    other.push()
+    desk = memory.data / "desk"
+
+    def cut(step: str, path: str, data: bytes) -> None:
+        if step == "sync_dir" and path == str(desk):
+            raise KeyboardInterrupt
+
+    with files.watch(cut), pytest.raises(KeyboardInterrupt):
+        memory.store.pull()
+    assert (desk / "new.txt").read_text() == "new\n"
+    with files.watch(steps := Steps()):
+        assert memory.reopen().status().clean
+    closed = steps.at("remove", memory.state / "checkout")
+    assert max(steps.at("sync_dir", desk), steps.at("sync_dir", memory.data)) < closed
+
+
+def test_what_could_not_be_made_durable_is_tried_again(memory: Memory) -> None:
+    """A refused sync after a removal: a power cut would bring the file back, and the next commit would take it."""
+    memory.save("Core/Rules.txt", "rules\n")
+    memory.save("Core/Tone.txt", "tone\n")
+
+    def refuse(step: str, path: str, data: bytes) -> None:
+        if step == "sync_dir" and path == str(memory.data / "Core"):
+            raise DiskTrouble("the disk refuses", hint="look at it")
+
+    with files.watch(refuse):
+        assert memory.store.archive(["Core/Rules.txt"]).warnings
+        assert memory.store.commit() is None
+    assert (memory.state / "behind").exists()
+    with files.watch(steps := Steps()):
+        assert memory.store.commit() is None
+    assert steps.at("sync_dir", memory.data / "Core") < steps.at("remove", memory.state / "behind")
+    assert not (memory.state / "behind").exists()
+
+
 # -- the store ---------------------------------------------------------------------------------------------
 
 

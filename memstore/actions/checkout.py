@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from memstore import files
@@ -21,6 +21,7 @@ from memstore.errors import BadInput, Conflict, DamagedData, DiskTrouble
 from memstore.ids import ContentId, VersionId
 from memstore.manifest.references import References
 from memstore.manifest.version import Change, ChangeKind, Entry, Kind, Meta
+from memstore.merging.names import above
 from memstore.progress import SILENT, Progress
 from memstore.reports import counted
 from memstore.worktree import found, materialise
@@ -78,15 +79,17 @@ def apply(
     stats: list[tuple[str, StatKey | None]] = []
     clock = files.clock_of(repository.state)
     data = repository.workspace.data
-    emptied: set[str] = set()
+    removed: list[Step] = []
+    there: list[Step] = []
+    """What lay there already, whoever put it there; durable neither."""
     steps = _from_here(repository, steps)
     progress.begin("restoring", len(steps), "files")
     try:
         for step in sorted(steps, key=lambda step: step.new is not None):  # a file may be in a folder's way
             try:
-                key = _take(repository, data, step)
-                if step.new is None:
-                    emptied.add(step.path.rpartition("/")[0])
+                key, durable = _take(repository, data, step)
+                if not durable:
+                    (there if step.new else removed).append(step)
                 if step.new is not None:
                     safe = key is not None and not found.racy(key, clock)
                     stats.append((step.path, key if safe else None))
@@ -98,9 +101,10 @@ def apply(
         progress.end()
     told = [Left(step.path, warning) for step, warning in left.items()]
     try:
-        _make_removals_durable(data, emptied)
+        _sync_folders(data, {_nearest(data, step.path) for step in removed}.union(*_all_above(there)))
     except DiskTrouble as error:
         told.append(Left("", f"{error.message}; {error.hint}"))
+        left |= dict.fromkeys((*removed, *there), "")
     level = [step.path for step in steps if step not in left]
     behind.note(repository, {step.path: step.old for step in left}, level)
     writer.remember(stats)
@@ -114,16 +118,22 @@ def _from_here(repository: Repository, steps: Sequence[Step]) -> list[Step]:
     return [step._replace(old=known[step.path]) if step.path in known else step for step in steps]
 
 
-def _make_removals_durable(data: str, folders: set[str]) -> None:
-    """Sync these folders of `Data/`, or what is left above those that went with their last file."""
-    standing = set()
-    for folder in folders:
-        place = folder
-        while place and not materialise.is_real_path(data, place):
-            place = place.rpartition("/")[0]
-        standing.add(place)
-    for place in sorted(standing):
-        files.sync_dir(os.path.join(data, place) if place else data)
+def _nearest(data: str, path: str) -> str:
+    """The folder of a file that was removed, or what is left above it: others went with their last file."""
+    return next((folder for folder in above(path) if materialise.is_real_path(data, folder)), "")
+
+
+def _all_above(steps: Iterable[Step]) -> Iterator[tuple[str, ...]]:
+    return ((*above(step.path), "") for step in steps)
+
+
+def _sync_folders(data: str, folders: Iterable[str]) -> None:
+    """The names in these folders of `Data/` ('' is itself) survive a power cut. Raises `DiskTrouble`."""
+    for folder in sorted(folders):
+        if not folder:
+            files.sync_dir(data)
+        elif materialise.is_real_path(data, folder):
+            files.sync_dir(os.path.join(data, folder))
 
 
 def finish(repository: Repository, writer: Writer) -> list[str]:
@@ -160,17 +170,20 @@ def _catch_up(repository: Repository, writer: Writer) -> list[str]:
         return []
     head = repository.head()
     waiting = behind.standing(repository)
-    steps, level = [], []
+    steps: list[Step] = []
+    level: list[Step] = []
     for path in behind.load(repository):
         entry = None if head is None else repository.entry(path, head)
         if path in waiting:
             steps.append(Step(path, waiting[path], entry))
             continue
-        level.append(path)
+        level.append(Step(path, None, entry))
         with contextlib.suppress(DiskTrouble):
             if entry is not None and head is not None and not same(content_at(repository, path), entry):
                 repository.warnings.append(_overtaken(path, head))
-    behind.note(repository, {}, level)
+    with contextlib.suppress(DiskTrouble):  # else they are tried again
+        _sync_folders(repository.workspace.data, set().union(*_all_above(level)))
+        behind.note(repository, {}, [step.path for step in level])
     return [left.warning for left in apply(repository, writer, steps)]
 
 
@@ -258,34 +271,35 @@ def add_with_references(
     return version.id
 
 
-def _take(repository: Repository, data: str, step: Step) -> StatKey | None:
-    """One step on the disk; the stat key of what the path has then, None if nothing."""
+class _Taken(NamedTuple):
+    key: StatKey | None
+    """Of what the path has now; None if that is nothing."""
+    durable: bool
+
+
+def _take(repository: Repository, data: str, step: Step) -> _Taken:
+    """One step on the disk."""
     if step.new is None:
         if same(content_at(repository, step.path), step.old):
             materialise.remove_file(data, step.path)
-        return None
+        return _Taken(None, durable=False)
     here = content_at(repository, step.path)
     if here is not None and here.content == step.new.content:
         if here.kind == step.new.kind:
-            return here.key
+            return _Taken(here.key, durable=False)
         if Kind.SYMLINK not in (here.kind, step.new.kind):
             executable = step.new.kind == Kind.EXECUTABLE
             materialise.set_executable(data, step.path, executable)
             item = found.look(data, step.path)
-            return None if item is None else item.key
+            return _Taken(None if item is None else item.key, durable=False)
     if here is not None and not same(here, step.old):
         raise BadInput(
             f"{step.path} was written to while memsync was about to write it",
             hint="run 'memsync commit'",
         )
-    return materialise.write_file(
-        data,
-        step.path,
-        step.new.kind,
-        repository.stream(step.new.content),
-        step.new.modified_ms,
-        durable=True,
-    )
+    pieces = repository.stream(step.new.content)
+    key = materialise.write_file(data, step.path, step.new.kind, pieces, step.new.modified_ms, durable=True)
+    return _Taken(key, durable=True)
 
 
 def _bytes(id: VersionId | None) -> bytes | None:
