@@ -16,7 +16,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from memstore import files
@@ -55,6 +55,10 @@ class FolderRemote:
         self._store = os.path.join(self.root, STORE)
         self.bytes_sent = 0
         self.most_attempts = 0
+        self._durable: set[str] = {self.root}
+        """Folders whose names are durable, as this process has seen to."""
+        self._settled: set[str] = set()
+        """Folders whose listings are."""
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -71,7 +75,7 @@ class FolderRemote:
                         hint="mount the disk or share it is on, or make that folder",
                     )
                 for part in ("packs", "heads"):
-                    files.make_dir(os.path.join(self._store, part))
+                    self._make_folder(os.path.join(self._store, part))
             self._expect_store()
 
     def list(self, prefix: str) -> Sequence[RemoteFile]:
@@ -79,6 +83,7 @@ class FolderRemote:
         with self._trouble("could not list"):
             self._expect_store()
             found = []
+            self._settle(os.path.join(self._store, folder))
             for name in self._names(os.path.join(self._store, folder)):
                 full = f"{folder}/{name}" if folder else name
                 if not name.startswith(start) or not _is_name(full):
@@ -117,7 +122,7 @@ class FolderRemote:
         path = self._path(name)
         with self._trouble("could not store"):
             self._expect_store()
-            files.make_dir(os.path.dirname(path))
+            self._make_folder(os.path.dirname(path))
             if not real_folder(self._store, os.path.dirname(name)):
                 raise self._in_the_way(os.path.dirname(path))
             if not self._has_same(path, source, name):
@@ -175,6 +180,7 @@ class FolderRemote:
                 raise RemoteMissing(f"{path} is gone", hint="run the command again")
             # What is recognised will be noted as being there; whoever put it may have died before this.
             files.sync_dir(os.path.dirname(path))
+            self._make_durable(os.path.dirname(path))
             descriptor = files.open_read(path)
             try:
                 return files.read_at(descriptor, 0, os.fstat(descriptor).st_size)
@@ -359,11 +365,31 @@ class FolderRemote:
         if not _holds(temporary, source):
             raise RemoteTrouble(f"{path} did not arrive as it was sent", hint="run the command again")
 
+    def _make_folder(self, place: str) -> None:
+        files.make_dir(place)
+        self._make_durable(place)
+
+    def _make_durable(self, place: str) -> None:
+        """A folder in the root, and those above it, keep their names: who made them may have died, or been refused,
+        before that was sure."""
+        while place not in self._durable:
+            files.sync_dir(os.path.dirname(place))
+            self._durable.add(place)
+            place = os.path.dirname(place)
+
+    def _settle(self, place: str) -> None:
+        """What a folder shows from here on is durable: who named or removed it may have died before that was sure, and
+        a power cut would undo what others have relied on since. A share that is only read takes no sync."""
+        if place not in self._settled:
+            self._settled.add(place)
+            with suppress(DiskTrouble, FileNotFoundError, NotADirectoryError):
+                files.sync_dir(place)
+
     def _into_folder(self, path: str, work: Callable[[], None]) -> None:
         """Run `work` with the folders above the mirror's `path` made, none of them through a symlink."""
         above = os.path.dirname(path)
         for last in (False, True):
-            files.make_dir(os.path.join(self.root, above))
+            self._make_folder(os.path.join(self.root, above).rstrip(os.sep))
             if not real_folder(self.root, above):
                 raise self._in_the_way(os.path.join(self.root, above))
             try:
