@@ -396,10 +396,9 @@ class Writer:
         self._many.clear()
 
     def _append_version(self, encoded: bytes) -> int:
-        payload, how = encoded, Encoding.RAW
-        if len(encoded) > 128:
-            shorter = encoding.encode(encoded)
-            payload, how = shorter.payload, shorter.encoding
+        form = encoding.encode(encoded) if len(encoded) > 128 else None
+        payload = encoded if form is None else form.payload
+        how = Encoding.RAW if form is None else form.encoding
         header = pack_header(RecordKind.VERSION, how, b"", len(encoded), len(payload))
         return self._segment.append(header, payload)
 

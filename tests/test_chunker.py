@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
-from threading import Event
 
 import pytest
 
@@ -39,7 +35,7 @@ def stream() -> bytes:
     return random.Random(20250423).randbytes(SIZE)
 
 
-def cut(data: bytes) -> list[bytes]:
+def cut(data: bytes) -> list[memoryview]:
     return list(chunker.pieces(lambda offset, length: data[offset : offset + length], len(data)))
 
 
@@ -83,39 +79,7 @@ def test_how_the_file_is_read_makes_no_difference_to_memory_or_boundaries(stream
 def test_a_file_that_became_shorter_ends_early_and_does_not_hang(stream: bytes) -> None:
     half = stream[: SIZE // 2]
 
-    def pieces() -> Iterator[bytes]:
+    def pieces() -> Iterator[memoryview]:
         yield from chunker.pieces(lambda offset, length: half[offset : offset + length], SIZE)
 
     assert b"".join(pieces()) == half
-
-
-def test_pieces_that_are_cut_ahead_are_the_same_and_none_is_read_once_they_are_closed(stream: bytes) -> None:
-    reading = Event()
-    calls = 0
-
-    def read_at(offset: int, length: int) -> bytes:
-        nonlocal calls
-        calls += 1
-        reading.set()
-        time.sleep(0.01)
-        reading.clear()
-        return stream[offset : offset + length]
-
-    with ThreadPoolExecutor(2) as pool:
-        assert list(chunker.pieces(read_at, SIZE, pool)) == cut(stream)
-        whole = calls
-        with closing(chunker.pieces(read_at, SIZE, pool)) as coming:
-            next(coming)
-        assert not reading.is_set()
-        time.sleep(0.02)
-        assert calls - whole == 2
-
-
-def test_trouble_in_reading_ahead_comes_to_whoever_takes_the_pieces(stream: bytes) -> None:
-    def read_at(offset: int, length: int) -> bytes:
-        if offset:
-            raise OSError("the disk is gone")
-        return stream[:length]
-
-    with ThreadPoolExecutor(1) as pool, pytest.raises(OSError, match="gone"):
-        list(chunker.pieces(read_at, SIZE, pool))

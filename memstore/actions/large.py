@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from blake3 import blake3
@@ -94,11 +94,10 @@ def _stream(
             if not writer.has(id):
                 writer.add(RecordKind.CONTENT, id, length, form.result() if pool else form())
 
-    with contextlib.closing(chunker.pieces(file.read_at, file.size, pool)) as coming:
-        for data in coming:
+    with contextlib.closing(identified(file, pool)) as coming:
+        for piece, data in coming:
             whole.update(data)
             prefix.update(data)
-            piece = ContentId(blake3(data, max_threads=blake3.AUTO).digest())
             pieces.append((piece, len(data)))
             if not stretch.meet(piece, offset) and not writer.has(piece):
                 form = _encoder(repository, stretch.base(offset, len(data)), data)
@@ -113,7 +112,29 @@ def _stream(
     return Ingested(found, old, content, offset, stat, stat.mtime_ns // 1_000_000, prefix.holds())
 
 
-def _encoder(repository: Repository, base: ContentId | None, data: bytes) -> Callable[[], Encoded]:
+def identified(
+    file: reading.StableFile, pool: ThreadPoolExecutor | None
+) -> Generator[tuple[ContentId, memoryview]]:
+    """The pieces with their ids. With a pool, the next are read, cut and hashed there while these are in use: so it is
+    to be closed before the file is."""
+    stretches = (
+        [(ContentId.of(piece), piece) for piece in stretch]
+        for stretch in chunker.stretches(file.read_at, file.size)
+    )
+    if pool is None:
+        for stretch in stretches:
+            yield from stretch
+        return
+    coming = pool.submit(next, stretches, None)
+    try:
+        while (found := coming.result()) is not None:
+            coming = pool.submit(next, stretches, None)
+            yield from found
+    finally:
+        coming.exception()
+
+
+def _encoder(repository: Repository, base: ContentId | None, data: memoryview) -> Callable[[], Encoded]:
     """Encoding one piece, as a call that needs no catalogue."""
     plan = [] if base is None else chains.chain_of(repository.catalogue, base)
     reader = repository.reader
@@ -150,7 +171,7 @@ class Prefix:
         self._content = old.content if old is not None else None
         self._hash = blake3(max_threads=blake3.AUTO)
 
-    def update(self, data: bytes) -> None:
+    def update(self, data: bytes | memoryview) -> None:
         if self._left > 0:
             self._hash.update(memoryview(data)[: self._left])
             self._left = max(0, self._left - len(data))

@@ -16,6 +16,7 @@ from blake3 import blake3
 
 from memstore import files, recovery, salvage
 from memstore.actions import state_files
+from memstore.actions.sound import Sound
 from memstore.actions.unfinished import FINISH_FORGETTING, FORGETTING
 from memstore.errors import DamagedData, DiskTrouble, MissingBase
 from memstore.ids import ContentId, PackId, VersionId
@@ -273,14 +274,21 @@ def _is_manifest(
 
 def _check_contents(repository: Repository, progress: Progress) -> tuple[int, int, list[Problem], int]:
     """Every content that a version names, and every stored form of it; last, how many were removed on purpose."""
-    named = sorted(_named(repository))
+    named = _named(repository)
     progress.begin("reading contents", len(named), "objects")
-    count = size = gone = 0
+    count = len(named)
+    gone = 0
     damaged: dict[ContentId, tuple[str, str]] = {}
     removed: Collection[ContentId] | None = None
     try:
-        for id in named:
-            count += 1
+        found = Sound(repository)
+        found.take_out(named, progress.advance)
+        size = found.size
+        if found.failed:
+            again = (_named(repository) - named) & found.failed.keys()
+            size -= sum(found.failed[id] for id in again)
+            named |= again
+        for id in sorted(named):
             try:
                 size += _check_content(repository, id)
             except Removed as error:

@@ -7,13 +7,10 @@ they stand in the store's `format` file, and a test pins the boundaries of a fix
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterator
+from typing import Final
 
 from memstore.objects.record import PIECE_LIMIT
-
-if TYPE_CHECKING:
-    from concurrent.futures import ThreadPoolExecutor
 
 NAME: Final = "fastcdc-2020"
 MIN: Final = 1 << 20
@@ -21,37 +18,24 @@ AVERAGE: Final = 4 << 20
 """Bytes, as the library takes them; the pieces of random data come out at 5 MiB on average."""
 
 
-def pieces(
-    read_at: Callable[[int, int], bytes], size: int, pool: ThreadPoolExecutor | None = None
-) -> Generator[bytes]:
-    """The pieces of a file of `size` bytes, in order; `read_at(offset, length)` gives its bytes. With a pool, the next
-    are read and cut there while these are in use.
+def pieces(read_at: Callable[[int, int], bytes], size: int) -> Iterator[memoryview]:
+    """The pieces of a file of `size` bytes, in order; `read_at(offset, length)` gives its bytes.
 
-    Holds at most two of the largest pieces' worth of memory, with a pool four. Ends early if the file turns out to be
-    shorter. To be closed before the file is, where it is not used up.
+    Holds one `PIECE_LIMIT` of memory, for as long as one of its pieces is held. Ends early if the file turns out to be
+    shorter.
     """
-    stretches = _stretches(read_at, size)
-    if pool is None:
-        for stretch in stretches:
-            yield from stretch
-        return
-    coming = pool.submit(next, stretches, None)
-    try:
-        while (found := coming.result()) is not None:
-            coming = pool.submit(next, stretches, None)
-            yield from found
-    finally:
-        coming.exception()  # whoever closes this may close the file next
+    for stretch in stretches(read_at, size):
+        yield from stretch
 
 
-def _stretches(read_at: Callable[[int, int], bytes], size: int) -> Iterator[list[bytes]]:
-    """Pieces that follow one another, as many as are read at a time."""
+def stretches(read_at: Callable[[int, int], bytes], size: int) -> Iterator[list[memoryview]]:
+    """The same, those together that are read at a time."""
     from pyfastcdc import FastCDC
 
     cutter = FastCDC(AVERAGE, min_size=MIN, max_size=PIECE_LIMIT)
     offset = 0
     while offset < size:
-        buffer = read_at(offset, min(PIECE_LIMIT, size - offset))
+        buffer = memoryview(read_at(offset, min(PIECE_LIMIT, size - offset)))
         if not buffer:
             return
         last = offset + len(buffer) >= size

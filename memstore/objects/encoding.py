@@ -69,7 +69,7 @@ class Encoded(NamedTuple):
     """An object as it is to be stored."""
 
     encoding: Encoding
-    payload: bytes
+    payload: bytes | memoryview
     base: bytes
     """Key of the base; empty unless a delta."""
     rank: int
@@ -82,17 +82,17 @@ def own_cost(raw_length: int) -> int:
     return (raw_length + 1023 & -1024) + LINK_COST
 
 
-def encode(raw: bytes, base: Base | None = None) -> Encoded:
+def encode(raw: bytes | memoryview, base: Base | None = None) -> Encoded:
     """The smallest form of `raw` (at most 16 MiB) that is worth its time. `base` must fit the chain limit."""
     alone = own_cost(len(raw))
     best = Encoded(Encoding.RAW, raw, b"", 0, alone)
     if len(raw) < 16:
         return best
     if base is not None and len(base.raw) >= SHORTEST_BASE and base.cost + alone <= CHAIN_LIMIT:
-        payload = _compress_delta(raw, base.raw)
-        if len(payload) < len(raw):
-            best = Encoded(Encoding.DELTA, payload, base.key, base.rank + 1, base.cost + alone)
-        if len(payload) * 8 < len(raw):
+        delta = _compress_delta(raw, base.raw)
+        if len(delta) < len(raw):
+            best = Encoded(Encoding.DELTA, delta, base.key, base.rank + 1, base.cost + alone)
+        if len(delta) * 8 < len(raw):
             return best
     payload = _compress(raw)
     # A full copy starts a new, short chain: prefer it when a delta saves next to nothing.
@@ -115,13 +115,15 @@ def encode_quickly(raw: bytes, dictionary: Dictionary | None = None) -> tuple[En
     return (Encoding.ZSTD, payload, b"") if len(payload) < len(raw) else (Encoding.RAW, raw, b"")
 
 
-def decode(encoding: Encoding, payload: bytes, raw_length: int, base: bytes | None = None) -> bytes:
+def decode(
+    encoding: Encoding, payload: bytes | memoryview, raw_length: int, base: bytes | None = None
+) -> bytes:
     """The plain bytes, exactly `raw_length` of them. Raises `DamagedData`, and never allocates more than
     was declared."""
     if encoding == Encoding.RAW:
         if len(payload) != raw_length:
             raise DamagedData("a raw record is shorter than declared", hint="run 'memsync verify'")
-        return payload
+        return bytes(payload)
     if encoding == Encoding.DELTA and base is None:
         raise DamagedData("a delta without its base", hint="run 'memsync verify'")
     if encoding not in (Encoding.ZSTD, Encoding.DELTA):
@@ -156,12 +158,12 @@ def _prefix(base: bytes) -> tuple[zstd.ZstdDict, int]:
     return made.as_prefix
 
 
-def _compress(raw: bytes) -> bytes:
+def _compress(raw: bytes | memoryview) -> bytes | memoryview:
     level = SMALL_WHOLE_LEVEL if len(raw) <= SMALL else _level(raw)
     return raw if level is None else _compressor(level).compress(raw, _WHOLE)[len(_MAGIC) :]
 
 
-def _level(raw: bytes) -> int | None:
+def _level(raw: bytes | memoryview) -> int | None:
     """At what level something larger than `SMALL` is to be compressed; None: not at all."""
     if len(raw) <= LONG:
         return LEVEL
@@ -182,14 +184,14 @@ def _compressor(level: int) -> zstd.ZstdCompressor:
     return compressor
 
 
-def _sampled(raw: bytes) -> float:
+def _sampled(raw: bytes | memoryview) -> float:
     """To what share four samples of 16 KiB shrink, which tells what is worth doing with the whole."""
     step = len(raw) // 4
     sample = b"".join(raw[at : at + 16384] for at in range(0, 4 * step, step))
     return len(_compressor(LEVEL).compress(sample, _WHOLE)) / len(sample)
 
 
-def _compress_delta(raw: bytes, base: bytes) -> bytes:
+def _compress_delta(raw: bytes | memoryview, base: bytes) -> bytes:
     parameter = zstd.CompressionParameter
     span = len(raw) + len(base)
     options: dict[Any, int] = {parameter.window_log: min(max(span.bit_length(), 10), _WINDOW_LOG_MAX)}

@@ -289,6 +289,11 @@ class ObjectReader:
         """A stretch of a segment or pack as it is."""
         return self._catalogue.files.read(place, offset, length)
 
+    def decoded(self, location: Location, below: bytes | None) -> bytes:
+        """What one stored form is, given the plain bytes of its base (None: it decodes alone); not compared with its
+        id. Raises `DamagedData`."""
+        return encoding.decode(Encoding(location.encoding), self._payload(location), location.raw, below)
+
     def _decode(self, plan: Sequence[Location]) -> bytes:
         data = None if len(plan) == 1 else self._lowest(plan[-1])
         for location in reversed(plan if data is None else plan[:-1]):

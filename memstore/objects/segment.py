@@ -93,7 +93,7 @@ class Segment:
         born = (self.facts.get("device"), self.facts.get("inode"))
         self.own = not self.header_is_damaged and born == files.identity(self._file.fileno())
         self.end = self.start
-        self._pending: list[bytes] = []
+        self._pending: list[bytes | memoryview] = []
         self._pending_size = 0
         self._written = self._written_back = self.start
         self._hash = _group_hash(self._signed, self.start)
@@ -148,7 +148,7 @@ class Segment:
         self._hash = _group_hash(self._signed, end)
         self._file.seek(end)
 
-    def append(self, header: bytes, payload: bytes) -> int:
+    def append(self, header: bytes, payload: bytes | memoryview) -> int:
         """Add a record to the open group; its offset. Nothing counts before `commit`."""
         offset = self._written + self._pending_size
         if (
@@ -192,7 +192,7 @@ class Segment:
         self._pending, self._pending_size = [], 0
         self._write(data)
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, data: bytes | memoryview) -> None:
         self._hash.update(data)
         files.write_all(self._file.fileno(), data, self.path)
         self._written += len(data)

@@ -1,0 +1,83 @@
+"""Reading every content back in one go through the files, in the order in which they lie.
+
+Versions of a note lean on one another, up to a thousand deep. Asked for one by one, each would be decoded from the
+bottom of its chain; in their order each is one step from what was decoded just before.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from memstore.errors import DamagedData
+from memstore.ids import ContentId
+from memstore.manifest.removed import forgotten
+from memstore.objects.record import RecordKind
+
+if TYPE_CHECKING:
+    from memstore.objects.catalogue import Location
+    from memstore.repository import Repository
+
+KEPT: Final = 64 << 20
+"""Plain bytes that are kept for what leans on them."""
+
+
+class Sound:
+    """What came of one go through all files."""
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+        self._plain: OrderedDict[int, tuple[int, bytes]] = OrderedDict()
+        """Key → rank and plain bytes, what was used last at the end."""
+        self._kept = 0
+        self.size = 0
+        """Plain bytes of what was taken out."""
+        self.failed: dict[ContentId, int] = {}
+        """Plain length of each content of which some stored form does not decode; it may have been taken out."""
+
+    def take_out(self, named: set[ContentId], advance: Callable[[int], None]) -> None:
+        """Take out of these contents those of which a stored form decodes to its id. What stays (missing, forgotten,
+        in pieces) is to be looked at by itself, and so is what `failed`. Raises `FileNotFoundError` where a file has
+        moved."""
+        catalogue = self._repository.catalogue
+        hidden = forgotten(catalogue, self._repository.reader)
+        for place, _, _ in catalogue.places().values():
+            for raw_id, row in catalogue.objects_in(place):
+                if row.kind != RecordKind.CONTENT:
+                    continue
+                id = ContentId(raw_id)
+                try:
+                    data = self._decoded(row)
+                except DamagedData:
+                    self.failed[id] = row.raw
+                    continue
+                if ContentId.of(data) != id:
+                    self.failed[id] = row.raw
+                    continue
+                self._keep(row, data)
+                if id in named and id not in hidden:
+                    named.remove(id)
+                    self.size += row.raw
+                    advance(1)
+
+    def _decoded(self, row: Location) -> bytes:
+        reader = self._repository.reader
+        if row.base is None:
+            return reader.decoded(row, None)
+        rank, below = self._plain.get(row.base, (row.rank, b""))
+        if rank < row.rank:
+            self._plain.move_to_end(row.base)
+        else:
+            base = self._repository.catalogue.chain(row)[1:]
+            below = reader.base(base)
+            self._keep(base[0], below)
+        return reader.decoded(row, below)
+
+    def _keep(self, row: Location, data: bytes) -> None:
+        if row.key in self._plain or len(data) > KEPT // 4:
+            return
+        self._plain[row.key] = row.rank, data
+        self._kept += len(data)
+        while self._kept > KEPT:
+            self._kept -= len(self._plain.popitem(last=False)[1][1])

@@ -1,0 +1,101 @@
+"""Large files on their way into the store: the next pieces are read while others are written."""
+
+from __future__ import annotations
+
+import random
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from threading import Event
+
+import pytest
+
+from memstore import files
+from memstore.actions.large import identified
+from memstore.errors import DiskTrouble
+from memstore.ids import ContentId
+from memstore.objects import chunker
+from memstore.worktree.reading import StableFile
+from tests.conftest import Memory
+
+SIZE = 40 << 20
+
+
+@pytest.fixture(scope="module")
+def content() -> bytes:
+    return random.Random(20250423).randbytes(SIZE)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> Path:
+    path = tmp_path_factory.mktemp("large") / "index.faiss"
+    path.write_bytes(content)
+    return path
+
+
+def test_pieces_that_are_read_ahead_are_the_same_and_none_is_read_once_they_are_closed(
+    place: Path, content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading, calls, real = Event(), [0], files.read_at
+
+    def slowly(descriptor: int, offset: int, length: int) -> bytes:
+        calls[0] += 1
+        reading.set()
+        time.sleep(0.01)
+        reading.clear()
+        return real(descriptor, offset, length)
+
+    monkeypatch.setattr(files, "read_at", slowly)
+    cut = list(chunker.pieces(lambda offset, length: content[offset : offset + length], SIZE))
+    with StableFile(str(place)) as file, ThreadPoolExecutor(2) as pool:
+        found = list(identified(file, pool))
+        assert [data for _, data in found] == cut
+        assert [id for id, _ in found] == [ContentId.of(piece) for piece in cut]
+        calls[0] = 0
+        with closing(identified(file, pool)) as coming:
+            next(coming)
+        assert not reading.is_set()
+        time.sleep(0.02)
+        assert calls[0] == 2
+
+
+def test_trouble_in_reading_ahead_comes_to_whoever_takes_the_pieces(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = files.read_at
+
+    def broken(descriptor: int, offset: int, length: int) -> bytes:
+        if offset:
+            raise OSError("the disk is gone")
+        return real(descriptor, offset, length)
+
+    monkeypatch.setattr(files, "read_at", broken)
+    with (
+        StableFile(str(place)) as file,
+        ThreadPoolExecutor(1) as pool,
+        pytest.raises(DiskTrouble, match="gone"),
+    ):
+        list(identified(file, pool))
+
+
+def test_a_large_file_that_can_not_be_read_to_its_end_is_left_out(
+    memory: Memory, content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (memory.data / "index.faiss").write_bytes(content)
+    (memory.data / "note.txt").write_text("a note\n")
+    real = files.read_at
+
+    def broken(descriptor: int, offset: int, length: int) -> bytes:
+        if offset > 1 << 24:
+            raise OSError("the disk is gone")
+        return real(descriptor, offset, length)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "read_at", broken)
+        report = memory.store.commit_report()
+    assert report.version is not None
+    assert [change.path for change in report.version.changes] == ["note.txt"]
+    assert any("index.faiss" in warning for warning in report.warnings)
+    memory.commit()
+    assert memory.store.read("index.faiss") == content
