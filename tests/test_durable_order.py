@@ -317,6 +317,42 @@ def test_what_is_done_in_the_mirror_is_durable_before_it_is_noted(folder: Folder
     assert steps.at("sync_dir", Path(folder.root, "Core")) > max(changes, default=-1)
 
 
+@pytest.mark.parametrize("verb", ["put", "fetch"])
+def test_folders_that_were_there_keep_their_names_before_a_file_in_them_counts(
+    folder: FolderRemote, verb: str
+) -> None:
+    """Who made them may have died, or been refused a sync, before that was sure."""
+    deep = Path(folder.root, "new/deep")
+    deep.mkdir(parents=True)
+    (deep / "b.txt").write_bytes(b"two\n")
+    with files.watch(steps := Steps()):
+        if verb == "put":
+            folder.put("new/deep/a.txt", BytesSource(b"one\n"), {}, 0)
+        else:
+            folder.fetch("new/deep/b.txt")
+    synced = {path for step, path in steps if step == "sync_dir"}
+    assert synced >= {folder.root, str(deep.parent)}
+
+
+def test_what_a_listing_of_a_folder_remote_shows_is_durable_first(folder: FolderRemote) -> None:
+    """A pack that is gone from there is noted as gone: a power cut must not bring it back."""
+    folder.create("packs/" + "0" * 64, BytesSource(b"a pack"))
+    other = FolderRemote(folder.root)
+    with files.watch(steps := Steps()):
+        assert len(other.list("packs/")) == 1
+        other.list("packs/")
+    assert [path for step, path in steps if step == "sync_dir"] == [str(Path(folder.root, ".memsync/packs"))]
+
+
+def test_a_share_that_takes_no_sync_is_listed_all_the_same(folder: FolderRemote) -> None:
+    def refuse(step: str, path: str, data: bytes) -> None:
+        if step == "sync_dir":
+            raise DiskTrouble("only to be read", hint="look at it")
+
+    with files.watch(refuse):
+        assert FolderRemote(folder.root).list("packs/") == []
+
+
 # -- a disk that says no -----------------------------------------------------------------------------------
 
 
