@@ -99,3 +99,22 @@ def test_a_large_file_that_can_not_be_read_to_its_end_is_left_out(
     assert any("index.faiss" in warning for warning in report.warnings)
     memory.commit()
     assert memory.store.read("index.faiss") == content
+
+
+def test_what_was_done_to_a_large_file_is_told_by_its_bytes(memory: Memory, content: bytes) -> None:
+    place = memory.data / "index.faiss"
+    kinds = []
+    for data in (
+        content,
+        content + b"a vector",
+        b"another header" + content[14:],
+        content[: SIZE // 2],
+        content,
+        content[:-1] + b"!",
+        content[:-1],
+    ):
+        place.write_bytes(data)
+        version = memory.commit()
+        kinds.append(version.changes[0].change.word)
+        assert memory.store.read("index.faiss") == data
+    assert kinds == ["add", "append", "replace", "replace", "append", "replace", "replace"]

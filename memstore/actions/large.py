@@ -83,7 +83,8 @@ def _stream(
     found, old = candidate
     whole = blake3(max_threads=blake3.AUTO)
     prefix = Prefix(old)
-    stretch = _Stretch(_old_pieces(repository, old))
+    before = _old_pieces(repository, old)
+    stretch = _Stretch(before)
     pieces: list[Piece] = []
     waiting: deque[tuple[ContentId, int, Any]] = deque()
     offset = 0
@@ -97,6 +98,9 @@ def _stream(
     with contextlib.closing(identified(file, pool)) as coming:
         for piece, data in coming:
             whole.update(data)
+            # Where bytes were only appended all old pieces but the last come again: content decides where they end.
+            if len(pieces) < len(before) - 1 and before[len(pieces)][0] != piece:
+                prefix.rule_out()
             prefix.update(data)
             pieces.append((piece, len(data)))
             if not stretch.meet(piece, offset) and not writer.has(piece):
@@ -175,6 +179,10 @@ class Prefix:
         if self._left > 0:
             self._hash.update(memoryview(data)[: self._left])
             self._left = max(0, self._left - len(data))
+
+    def rule_out(self) -> None:
+        """It is known that they are not: nothing more need be hashed for it."""
+        self._left = -1
 
     def holds(self) -> bool:
         return self._left == 0 and self._hash.digest() == self._content
