@@ -30,9 +30,9 @@ from memstore.objects.segment import Group, Segment
 from memstore.objects.tombstone import ANY_FORGOTTEN, FORGOTTEN, Tombstone
 
 AT_ONCE: Final = 100_000
+"""Objects that are entered together, in the order of the table: the more, the sooner; and 20 MB."""
 _OF_DELTA: Final = 8
 """Numbers that are kept of a delta while costs are settled."""
-"""Objects that are entered together, in the order of the table: the more, the sooner; and 20 MB."""
 COSTS_UNSURE: Final = "costs unsure"
 """A fact of the catalogue, while some object's base has not been met yet."""
 

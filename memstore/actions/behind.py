@@ -3,8 +3,8 @@
 A pull may bring a name that this disk can't hold, or a folder may be locked. HEAD has the file all the same, and
 its absence is nobody's deletion: a commit must leave that path alone, or it would take the file from every device.
 So these paths are noted in `.memsync/behind`, each with what `Data/` holds there instead. Every command that takes
-the store's lock tries them again. A path that holds something else by then is somebody's work,
-which the next commit takes; it tells them what that replaces.
+the store's lock tries them again. A path that holds something else by then is somebody's work, which the next commit
+takes; it tells them what that replaces.
 """
 
 from __future__ import annotations

@@ -79,9 +79,9 @@ def apply(
     stats: list[tuple[str, StatKey | None]] = []
     clock = files.clock_of(repository.state)
     data = repository.workspace.data
+    # Done, and not durable yet: what was removed, and what lay there already, whoever put it there.
     removed: list[Step] = []
     there: list[Step] = []
-    """What lay there already, whoever put it there; durable neither."""
     steps = _from_here(repository, steps)
     progress.begin("restoring", len(steps), "files")
     try:
