@@ -22,8 +22,7 @@ from memstore.manifest.version import MANIFEST_HASH_EVERY, Change, Meta, Version
 from memstore.objects import encoding
 from memstore.objects.catalogue import Location, key_of
 from memstore.objects.encoding import Base, Encoded
-from memstore.objects.reader import Piece
-from memstore.objects.record import Encoding, RecordKind, pack_header
+from memstore.objects.record import Encoding, Piece, RecordKind, pack_header
 from memstore.objects.segment import Segment
 from memstore.objects.tombstone import ANY_FORGOTTEN, FORGOTTEN, Tombstone
 from memstore.withheld import Withheld

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
+import pyfastcdc
 import pytest
 
 from memstore.ids import ContentId
 from memstore.objects import chunker
-from memstore.objects.record import PIECE_LIMIT
+from memstore.objects.record import PIECE_LIMIT, Piece
 
 SIZE = 40 << 20
 GOLDEN_STREAM = "0cf61a684dd6105b32952e3dd5e65ce374838e03aa6d5cbe3b1687ab2975a5dd"
@@ -36,7 +38,11 @@ def stream() -> bytes:
 
 
 def cut(data: bytes) -> list[memoryview]:
-    return list(chunker.pieces(lambda offset, length: data[offset : offset + length], len(data)))
+    return [piece for _, piece in found(data)]
+
+
+def found(data: bytes, old: Sequence[Piece] = ()) -> list[tuple[ContentId, memoryview]]:
+    return list(chunker.pieces(lambda offset, length: data[offset : offset + length], len(data), old))
 
 
 def test_the_boundaries_of_a_fixed_stream_never_move(stream: bytes) -> None:
@@ -60,9 +66,65 @@ def test_a_file_of_any_size_is_cut_into_pieces_within_the_limits(size: int) -> N
 
 
 def test_what_was_inserted_changes_only_the_pieces_around_it(stream: bytes) -> None:
-    before = {ContentId.of(piece) for piece in cut(stream)}
-    after = [ContentId.of(piece) for piece in cut(stream[: 9 << 20] + b"a line" + stream[9 << 20 :])]
+    before = {id for id, _ in found(stream)}
+    after = [id for id, _ in found(stream[: 9 << 20] + b"a line" + stream[9 << 20 :])]
     assert len([piece for piece in after if piece not in before]) <= 3
+
+
+def pieces_of(data: bytes) -> list[Piece]:
+    return [(id, len(piece)) for id, piece in found(data)]
+
+
+EDITS: dict[str, Callable[[bytes], bytes]] = {
+    "nothing": lambda data: data,
+    "appended": lambda data: data + b"a line" * 1000,
+    "appended much": lambda data: data + data[: 9 << 20],
+    "cut off at the end": lambda data: data[:-1000],
+    "cut off where a piece ends": lambda data: data[: sum(GOLDEN_LENGTHS[:7])],
+    "put in front": lambda data: b"a line" + data,
+    "inserted": lambda data: data[: 9 << 20] + b"a line" + data[9 << 20 :],
+    "inserted where a piece begins": lambda data: (
+        data[: sum(GOLDEN_LENGTHS[:5])] + bytes(99) + data[sum(GOLDEN_LENGTHS[:5]) :]
+    ),
+    "two pieces taken out": lambda data: data[: sum(GOLDEN_LENGTHS[:2])] + data[sum(GOLDEN_LENGTHS[:4]) :],
+    "changed in several": lambda data: b"".join(
+        data[at : at + (5 << 20) - 1] + b"!" for at in range(0, len(data), 5 << 20)
+    ),
+    "halves exchanged": lambda data: data[SIZE // 2 :] + data[: SIZE // 2],
+    "twice": lambda data: data + data,
+    "another": lambda data: data[::-1],
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_pieces_that_are_known_make_no_difference_to_boundaries(stream: bytes, edit: str) -> None:
+    changed = EDITS[edit](stream)
+    assert found(changed, pieces_of(stream)) == found(changed)
+
+
+@pytest.mark.parametrize("edit", ["nothing", "inserted", "appended"])
+def test_where_known_pieces_come_again_nothing_is_searched_for_cuts(
+    stream: bytes, edit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed, old = EDITS[edit](stream), pieces_of(stream)
+    searched = 0
+
+    class Counting(pyfastcdc.FastCDC):
+        def cut_buf(self, buf: bytes | bytearray | memoryview) -> Iterator[Any]:
+            nonlocal searched
+            for chunk in super().cut_buf(buf):
+                searched += chunk.length
+                yield chunk
+
+    monkeypatch.setattr(pyfastcdc, "FastCDC", Counting)
+    assert len(found(changed, old)) == len(GOLDEN_LENGTHS)
+    assert 0 < searched < 20 << 20
+
+
+def test_pieces_that_nobody_cut_are_no_hint(stream: bytes) -> None:
+    """As a recipe by somebody else may name them: of no bytes, or far too few."""
+    odd = [(ContentId.of(b""), 0), (ContentId.of(stream[:1000]), 1000), *pieces_of(stream)]
+    assert found(stream, odd) == found(stream)
 
 
 def test_how_the_file_is_read_makes_no_difference_to_memory_or_boundaries(stream: bytes) -> None:
@@ -72,7 +134,7 @@ def test_how_the_file_is_read_makes_no_difference_to_memory_or_boundaries(stream
         asked.append((offset, length))
         return stream[offset : offset + length]
 
-    assert [len(piece) for piece in chunker.pieces(read_at, SIZE)] == GOLDEN_LENGTHS
+    assert [len(piece) for _, piece in chunker.pieces(read_at, SIZE)] == GOLDEN_LENGTHS
     assert max(length for _, length in asked) <= PIECE_LIMIT
 
 
@@ -80,6 +142,7 @@ def test_a_file_that_became_shorter_ends_early_and_does_not_hang(stream: bytes) 
     half = stream[: SIZE // 2]
 
     def pieces() -> Iterator[memoryview]:
-        yield from chunker.pieces(lambda offset, length: half[offset : offset + length], SIZE)
+        for _, piece in chunker.pieces(lambda offset, length: half[offset : offset + length], SIZE):
+            yield piece
 
     assert b"".join(pieces()) == half

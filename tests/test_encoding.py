@@ -104,6 +104,23 @@ def test_a_small_change_of_a_large_object_costs_next_to_nothing() -> None:
     assert len(form.payload) < 4096
 
 
+def test_lines_of_a_large_text_that_changed_places_are_found() -> None:
+    chance = random.Random(4)
+    lines = [f"{number:x} {chance.randbytes(30).hex()}\n".encode() for number in range(20_000)]
+    moved = chance.sample(lines, len(lines))
+    delta = encode(b"".join(moved), base_of(b"".join(lines)))
+    assert delta.encoding == Encoding.DELTA
+    assert len(delta.payload) < 8 * len(lines), "a few bytes a line, not the thirty random ones of it"
+
+
+def test_what_moved_in_a_large_array_is_found() -> None:
+    raw = noise(3 << 20)
+    changed = b"".join([raw[1 << 20 :], noise(1536, seed=2), raw[: 1 << 20]])
+    delta = encode(changed, base_of(raw))
+    assert delta.encoding == Encoding.DELTA
+    assert len(delta.payload) < 1536 + 1000
+
+
 def test_what_does_not_compress_is_stored_as_it_is() -> None:
     raw = noise(3 << 20)
     assert encode(raw)[:2] == (Encoding.RAW, raw)

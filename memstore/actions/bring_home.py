@@ -87,8 +87,7 @@ def _store(writer: Writer, content: ContentId, data: bytes) -> None:
         writer.add(RecordKind.CONTENT, content, len(data), encoding.encode(data))
         return
     pieces: list[tuple[ContentId, int]] = []
-    for piece in chunker.pieces(lambda offset, length: data[offset : offset + length], len(data)):
-        id = ContentId.of(piece)
+    for id, piece in chunker.pieces(lambda offset, length: data[offset : offset + length], len(data)):
         if not writer.has(id):
             writer.add(RecordKind.CONTENT, id, len(piece), encoding.encode(piece))
         pieces.append((id, len(piece)))

@@ -24,6 +24,7 @@ from memstore.manifest.version import Kind
 from memstore.objects.dictionary import LONGEST_TEXT, Dictionary, Text, may_lean
 from memstore.objects.encoding import decode, encode_quickly
 from memstore.objects.record import HEADER_LIMIT, RecordKind, pack_header, parse_header
+from memstore.read_ahead import read_ahead
 from memstore.suspects import look
 from memstore.withheld import client_of
 from memstore.worktree import reading
@@ -84,6 +85,7 @@ def take_in(job: bytes) -> Answer:
     folder = os.path.join(data, "")
     facts: list[tuple[object, ...]] = []
     records: list[bytes] = []
+    read_ahead([folder + row[0] for row in wanted if row[1] != _SYMLINK])
     for path, kind, size, mtime, ctime, inode, old in wanted:
         seen = (size, mtime, ctime, inode)
         place = folder + path

@@ -21,8 +21,7 @@ from memstore.ids import ContentId
 from memstore.manifest.version import Kind
 from memstore.objects import chunker, encoding
 from memstore.objects.encoding import Base, Encoded, own_cost
-from memstore.objects.reader import Piece
-from memstore.objects.record import RecordKind
+from memstore.objects.record import Piece, RecordKind
 from memstore.objects.tombstone import ANY_FORGOTTEN
 from memstore.worktree import reading
 
@@ -95,7 +94,7 @@ def _stream(
             if not writer.has(id):
                 writer.add(RecordKind.CONTENT, id, length, form.result() if pool else form())
 
-    with contextlib.closing(identified(file, pool)) as coming:
+    with contextlib.closing(identified(file, before, pool)) as coming:
         for piece, data in coming:
             whole.update(data)
             # Where bytes were only appended all old pieces but the last come again: content decides where they end.
@@ -117,14 +116,11 @@ def _stream(
 
 
 def identified(
-    file: reading.StableFile, pool: ThreadPoolExecutor | None
+    file: reading.StableFile, before: Sequence[Piece], pool: ThreadPoolExecutor | None
 ) -> Generator[tuple[ContentId, memoryview]]:
-    """The pieces with their ids. With a pool, the next are read, cut and hashed there while these are in use: so it is
-    to be closed before the file is."""
-    stretches = (
-        [(ContentId.of(piece), piece) for piece in stretch]
-        for stretch in chunker.stretches(file.read_at, file.size)
-    )
+    """The pieces with their ids, `before` being those of its earlier content. With a pool, the next are read, cut and
+    hashed there while these are in use: so it is to be closed before the file is."""
+    stretches = chunker.stretches(file.read_at, file.size, before)
     if pool is None:
         for stretch in stretches:
             yield from stretch

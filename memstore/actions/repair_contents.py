@@ -159,8 +159,7 @@ class Search:
             return
         with reading.StableFile(place) as file:
             pieces: list[tuple[ContentId, int]] = []
-            for piece in chunker.pieces(file.read_at, file.size):
-                piece_id = ContentId.of(piece)
+            for piece_id, piece in chunker.pieces(file.read_at, file.size):
                 pieces.append((piece_id, len(piece)))
                 if self._gathering.plain(piece_id) is None:
                     writer.add(RecordKind.CONTENT, piece_id, len(piece), encoding.encode(piece))

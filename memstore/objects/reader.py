@@ -15,11 +15,8 @@ from memstore.errors import DamagedData
 from memstore.ids import ID_BYTES, ContentId, Id, ManifestId, VersionId
 from memstore.objects import encoding
 from memstore.objects.catalogue import Catalogue, Location
-from memstore.objects.record import PIECE_LIMIT, Encoding, RecordKind
+from memstore.objects.record import PIECE_LIMIT, Encoding, Piece, RecordKind
 from memstore.objects.tombstone import FORGOTTEN, Tombstone
-
-Piece = tuple[ContentId, int]
-"""A piece of a large file: (content id, plain bytes)."""
 
 _PIECE_START: Final = b"\x92\xc4\x20"
 """msgpack: an array of two, the first of them 32 bytes."""

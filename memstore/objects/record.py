@@ -11,7 +11,7 @@ from enum import IntEnum
 from typing import Final, NamedTuple
 
 from memstore.errors import DamagedData
-from memstore.ids import ID_BYTES, KEY_BYTES
+from memstore.ids import ID_BYTES, KEY_BYTES, ContentId
 
 
 class RecordKind(IntEnum):
@@ -50,6 +50,8 @@ class Encoding(IntEnum):
 
 PIECE_LIMIT: Final = 16 << 20
 """Plain bytes of one content record at most; a larger file is a recipe of pieces."""
+Piece = tuple[ContentId, int]
+"""A piece of a large file: (content id, plain bytes)."""
 
 _RAW_LIMITS: Final = {
     RecordKind.CONTENT: PIECE_LIMIT,
