@@ -1,4 +1,4 @@
-"""Times as a person writes them: `2025-04-23`, `2025-04-23T14:00Z`, `yesterday 14:00`, `2 days ago`.
+"""Times as a person writes them: `2025-04-23`, `2025-04-23T14:00Z`, `24 Nov 3pm`, `yesterday 14:00`, `2 days ago`.
 
 A time without a zone is local. What names a stretch (a day, a month, a year, and also the minute, second or
 fraction that a time of day is written down to) is its last instant or its first, as the caller asks: a time
@@ -19,10 +19,21 @@ from memstore.errors import BadInput
 from memstore.ids import ID_BYTES, SHORTEST_PREFIX
 
 _DAY: Final = r"(?P<year>\d{4})-(?P<month>\d{1,2})-(?P<day>\d{1,2})"
-_CLOCK: Final = r"(?P<hour>\d{1,2}):(?P<minute>\d{2})(:(?P<second>\d{2})([.,](?P<fraction>\d{1,9}))?)?"
+_CLOCK: Final = (
+    r"(?P<hour>\d{1,2})(:(?P<minute>\d{2})(:(?P<second>\d{2})([.,](?P<fraction>\d{1,9}))?)?)?"
+    r"( ?(?P<half>[ap]m))?"
+)
+"""With a minute, or a half of the day: an hour alone is no time."""
 _ZONE: Final = r"(?P<zone>z|utc|[+-]\d{2}(:?\d{2})?)"
 _WEEKDAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _NAMED: Final = "|".join(("today", "yesterday", *_WEEKDAYS, *(day[:3] for day in _WEEKDAYS)))
+
+_MONTHS: Final = (
+    *("january", "february", "march", "april", "may", "june"),
+    *("july", "august", "september", "october", "november", "december"),
+)
+_MONTH: Final = rf"(?P<month>{'|'.join((*_MONTHS, 'sept', *(month[:3] for month in _MONTHS)))})\.?"
+_OF_MONTH: Final = r"(?P<day>\d{1,2})(st|nd|rd|th|\.)?"
 
 _CLOCK_UNITS: Final = {"s": 1, "sec": 1, "second": 1, "min": 60, "minute": 60, "h": 3600, "hour": 3600}
 _DAY_UNITS: Final = {"d": 1, "day": 1, "w": 7, "week": 7}
@@ -62,7 +73,7 @@ def parse_time(text: str, *, now_ms: int, end: bool) -> int:
     if found is None:
         raise BadInput(
             f"not a time: {text!r}",
-            hint="write it as 2025-04-23, 2025-04-23T14:00Z, '2025-04-23 14:00', 14:00, yesterday, "
+            hint="write it as 2025-04-23, 2025-04-23T14:00Z, '23 Apr 14:00', 14:00, 2pm, yesterday, "
             "'last tuesday' or '2 days ago'",
         )
     return found
@@ -121,6 +132,18 @@ def _today_at(match: re.Match[str], now_ms: int, end: bool) -> int:
     return _at(_with_clock(_midnight(now_ms), match), match, end)
 
 
+def _spoken_date(match: re.Match[str], now_ms: int, end: bool) -> int:
+    """`24 Nov`, `November 24th, 2025`. Without a year it is the latest such day."""
+    month = next(number for number, name in enumerate(_MONTHS, 1) if name.startswith(match["month"][:3]))
+    today = _midnight(now_ms)
+    if match["year"] is not None:
+        day = datetime(int(match["year"]), month, int(match["day"]))
+    else:
+        year = today.year - ((month, int(match["day"])) > (today.month, today.day))
+        day = datetime(year, month, int(match["day"]))
+    return _whole_or_at(day, match, end)
+
+
 def _named_day(match: re.Match[str], now_ms: int, end: bool) -> int:
     """A weekday is the latest such day, today included unless it is the `last` one."""
     name = match["name"]
@@ -131,6 +154,11 @@ def _named_day(match: re.Match[str], now_ms: int, end: bool) -> int:
         wanted = next(number for number, weekday in enumerate(_WEEKDAYS) if weekday.startswith(name))
         back = (today.weekday() - wanted) % 7
         day = today - timedelta(days=back or (7 if match["last"] else 0))
+    return _whole_or_at(day, match, end)
+
+
+def _whole_or_at(day: datetime, match: re.Match[str], end: bool) -> int:
+    """A day, or the time of it that is named."""
     if match["hour"] is None:
         return _edge(day, timedelta(days=1), end)
     return _at(_with_clock(day, match), match, end)
@@ -144,6 +172,8 @@ _FORMS: Final[tuple[tuple[str, Callable[[re.Match[str], int, bool], int]], ...]]
     (r"(?P<year>\d{4})(-(?P<month>\d{1,2}))?", _month_or_year),
     (rf"(?P<number>\d{{1,9}}|an?) ?(?P<unit>{_UNITS})s? ago", _ago),
     (_CLOCK, _today_at),
+    (rf"{_OF_MONTH} {_MONTH}(,? (?P<year>\d{{4}}))?(,? (at )?{_CLOCK})?", _spoken_date),
+    (rf"{_MONTH} {_OF_MONTH}(,? (?P<year>\d{{4}}))?(,? (at )?{_CLOCK})?", _spoken_date),
     (rf"(?P<last>last (?!today|yesterday))?(?P<name>{_NAMED})( (at )?{_CLOCK})?", _named_day),
 )
 """Matched in this order against lower-case text whose blanks are single spaces."""
@@ -161,11 +191,19 @@ def _day(match: re.Match[str]) -> datetime:
 
 
 def _with_clock(day: datetime, match: re.Match[str]) -> datetime:
+    """Raises `ValueError` for an hour that a clock has not."""
     parts = match.groupdict()
     fraction = (parts.get("fraction") or "").ljust(6, "0")[:6]
+    hour, half = int(parts["hour"]), parts.get("half")
+    if half is None and parts["minute"] is None:
+        raise ValueError("an hour alone")
+    if half is not None:
+        if not 1 <= hour <= 12:
+            raise ValueError(f"{hour} {half}")
+        hour = hour % 12 + (12 if half == "pm" else 0)
     return day.replace(
-        hour=int(parts["hour"]),
-        minute=int(parts["minute"]),
+        hour=hour,
+        minute=int(parts["minute"] or 0),
         second=int(parts["second"] or 0),
         microsecond=int(fraction),
     )
