@@ -115,13 +115,32 @@ def test_a_new_file_for_a_folder_that_is_gone_goes_into_a_new_folder(
     assert len([path for path in place.emulator.tree() if path.startswith("MemoryVDB/Core/Deep/two")]) == 2
 
 
-def test_a_move_to_a_folder_that_is_gone_makes_it_anew(place: DrivePlace, remote: DriveRemote) -> None:
+@pytest.mark.parametrize("how", ["trash", "delete"])
+def test_a_move_to_a_folder_that_is_gone_makes_it_anew(
+    place: DrivePlace, remote: DriveRemote, how: str
+) -> None:
     put(remote, "Archive/old.txt")
     made = put(remote, "Core/Rules.txt")
-    place.emulator.person.delete(place.emulator.person.find("MemoryVDB/Archive"))
+    getattr(place.emulator.person, how)(place.emulator.person.find("MemoryVDB/Archive"))
     moved = remote.move(made, "Archive/Rules_old.txt", {})
-    assert moved.path == "Archive/Rules_old.txt"
+    assert (moved.path, moved.trashed) == ("Archive/Rules_old.txt", False)
     assert "MemoryVDB/Archive/Rules_old.txt" in place.emulator.tree()
+    assert remote.update(moved, BytesSource(b"more"), {}, MODIFIED).handle == made.handle
+
+
+@pytest.mark.parametrize("repeated", ["accepted", "refused"])
+@pytest.mark.parametrize("fault", ["drop=after", "status=503 at=after", "drop=before"])
+@pytest.mark.parametrize("request_", [1, 2])
+def test_a_move_out_of_a_folder_in_the_trash_survives_a_lost_answer(
+    place: DrivePlace, remote: DriveRemote, repeated: str, fault: str, request_: int
+) -> None:
+    place.emulator.behaviour.set("repeated_add_parent", repeated)
+    put(remote, "Archive/old.txt")
+    made = put(remote, "Core/Rules.txt")
+    place.emulator.person.trash(place.emulator.person.find("MemoryVDB/Archive"))
+    place.emulator.fault(f"files.update nth={request_} {fault}")
+    assert not remote.move(made, "Archive/Rules_old.txt", {}).trashed
+    assert place.emulator.tree()["MemoryVDB/Archive/Rules_old.txt"] == b"ours"
 
 
 @pytest.mark.parametrize("verb", ["update", "move", "remove"])

@@ -224,6 +224,57 @@ def test_a_note_that_a_person_edited_comes_home_whatever_they_did_with_it_next(
             assert b"be brief\n" in memory.mirror.values()
 
 
+@pytest.mark.parametrize("gone", [False, True], ids=["changed here", "deleted here"])
+@pytest.mark.parametrize("folder", ["Archive", "Archive/Meta"])
+@pytest.mark.parametrize("devices", [1, 2])
+def test_a_note_that_a_person_moved_into_the_archive_is_that_note_and_the_push_says_so(
+    devices: int, folder: str, gone: bool, tmp_path: Path
+) -> None:
+    with DriveEmulator() as emulator, no_waiting(emulator):
+        memory = DriveMemory(tmp_path, emulator)
+        memory.commit({"Core/Rules.txt": b"be kind\n", "Meta/other.txt": b"other\n"})
+        memory.push()
+        memory.commit({"Core/Rules.txt": b"be brief\n", "Meta/other.txt": b"another\n"})
+        memory.push()
+        if devices == 2:
+            other = memory.second("laptop")
+            other.commit({"Meta/third.txt": b"third\n"})
+            other.push()
+            with memory.open() as store:
+                store.pull()
+        rules = emulator.person.find(f"{ROOT}/Core/Rules.txt")
+        emulator.person.move(rules, emulator.person.find(f"{ROOT}/{folder}"))
+        memory.commit({"Core/Rules.txt": None if gone else b"be true\n"})
+        report = memory.push()
+        end = "left there" if gone else "kept up to date there"
+        assert report.notes == (
+            f"Core/Rules.txt was moved to {folder}/Rules.txt in the mirror by hand; it is {end}",
+        )
+        assert memory.mirror[f"{folder}/Rules.txt"] == (b"be brief\n" if gone else b"be true\n")
+        assert "Core/Rules.txt" not in memory.mirror
+        assert memory.push().status == "nothing"
+
+
+def test_what_leaves_while_the_archive_lies_in_the_trash_goes_to_a_new_one(tmp_path: Path) -> None:
+    with DriveEmulator() as emulator, no_waiting(emulator):
+        memory = DriveMemory(tmp_path, emulator)
+        memory.commit({"Core/Rules.txt": b"one\n", "Core/other.txt": b"other\n"})
+        memory.push()
+        memory.commit({"Core/Rules.txt": b"two\n"})
+        memory.push()
+        emulator.person.trash(emulator.person.find(f"{ROOT}/Archive"))
+        memory.commit({"Core/Rules.txt": b"two\nand more\n"})
+        memory.commit({"Core/Rules.txt": b"three\n", "Core/other.txt": None})
+        report = memory.push()
+        assert (report.status, report.mirror.failed, report.warnings) == ("success", 0, ())
+        emulator.person.empty_trash()
+        there = memory.mirror
+        assert there.pop("Core/Rules.txt") == b"three\n"
+        assert sorted(there.values()) == [b"other\n", b"two\nand more\n"]
+        assert all(path.startswith("Archive/Core/") for path in there)
+        assert memory.push().status == "nothing"
+
+
 @pytest.mark.parametrize("seed", range(FAST))
 def test_no_byte_string_is_lost_whatever_a_person_does(seed: int, tmp_path: Path) -> None:
     assert by_hand(tmp_path, seed) > 20

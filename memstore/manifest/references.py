@@ -13,7 +13,8 @@ from memstore.manifest.version import Change, ChangeKind, Entry, Kind, archive_n
 from memstore.objects.catalogue import Catalogue
 
 FOLDER: Final = "Archive/"
-_STAMP: Final = r"_(\d{4})-(\d\d)-(\d\d)T(\d\d)-(\d\d)-(\d\d)Z(~[0-9a-f]{8})?"
+STAMP: Final = r"_(\d{4})-(\d\d)-(\d\d)T(\d\d)-(\d\d)-(\d\d)Z(~[0-9a-f]{8})?"
+"""What stands behind the stem: the time of the version, and where that was taken, a mark of the content."""
 
 
 class Reference(NamedTuple):
@@ -72,7 +73,7 @@ def looks_like_one(path: str) -> bool:
     """Whether a path is named as references are."""
     import re
 
-    return path.startswith(FOLDER) and re.search(_STAMP, path.rpartition("/")[2]) is not None
+    return path.startswith(FOLDER) and re.search(STAMP, path.rpartition("/")[2]) is not None
 
 
 def between(catalogue: Catalogue, first_ms: int, last_ms: int) -> Iterator[Reference]:
@@ -109,7 +110,7 @@ def find(catalogue: Catalogue, name: str) -> list[Reference]:
     if not name.startswith(FOLDER):
         return []
     found: dict[ContentId, Reference] = {}
-    for match in re.finditer(_STAMP, name):
+    for match in re.finditer(STAMP, name):
         year, month, day, hour, minute, second = (int(part) for part in match.groups()[:6])
         instant = _epoch_ms(year, month, day, hour, minute, second)
         if instant is not None:

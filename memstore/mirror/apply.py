@@ -14,7 +14,7 @@ from memstore.ids import ContentId
 from memstore.manifest.version import Entry
 from memstore.merging.names import apart
 from memstore.mirror import plan
-from memstore.mirror.departure import ARCHIVE, Departure
+from memstore.mirror.departure import Departure, has_left
 from memstore.mirror.known import (
     Foreign,
     content_of,
@@ -155,7 +155,7 @@ def _change(
         _put(repository, target, step.entry, outcome)
         return
     if seen.path != step.path:
-        if seen.path == step.archive_as or _is_archived(step.path, seen.path):
+        if seen.path == step.archive_as or has_left(step.path, seen.path):
             _archived_already(repository, target, step, seen, outcome)
         else:
             _renamed(repository, target, step, seen, outcome)
@@ -239,11 +239,6 @@ def _lying_there(
     return None if content is None else (content, found)
 
 
-def _is_archived(path: str, now: str) -> bool:
-    """Whether a file of that path lies in `Archive/` now."""
-    return now.startswith(ARCHIVE) and not path.startswith(ARCHIVE)
-
-
 def _put(repository: Repository, target: MirrorTarget, entry: Entry, outcome: Outcome) -> None:
     source = BytesSource(repository.read(entry.content))
     intend(repository, entry)
@@ -259,7 +254,7 @@ def _update(
     assert entry is not None and mirrored is not None
     source = BytesSource(repository.read(entry.content))
     made = target.update(seen, source, notes_for(entry.content, source.md5()), entry.modified_ms)
-    if made.path != seen.path and _is_archived(seen.path, made.path):
+    if made.path != seen.path and has_left(step.path, made.path):
         # Another device archived it at this very moment. Its bytes come back, under a name that stands for nothing
         # else: what its new name stands for may be more, of versions that are not here yet.
         before = BytesSource(repository.read(mirrored.content))

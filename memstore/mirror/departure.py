@@ -6,11 +6,13 @@ catalogue numbers as they came, the one before is not always the one that was re
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from memstore.ids import ContentId
 from memstore.manifest.history import entry_at
 from memstore.manifest.records import change_at
+from memstore.manifest.references import STAMP
 from memstore.manifest.version import ChangeKind, archive_name
 from memstore.merging.ancestry import parents
 from memstore.merging.names import apart
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 ARCHIVE: Final = "Archive/"
 """The folder of archive names, in the mirror as in a reference."""
 _SECOND_MS: Final = 1000
+_MARK: Final = r"~[0-9a-f]{8}"
+_CUT: Final = LONGEST_NAME - 3
+"""Bytes from which on a name may have been cut: as many as there are, less what is left of a letter of four."""
 
 
 class Departure(NamedTuple):
@@ -94,6 +99,22 @@ def departure(repository: Repository, path: str, content: ContentId) -> Departur
 def named(repository: Repository, path: str, time_ms: int, content: ContentId) -> Departure:
     """A name made as the reference would have been, for what left without one."""
     return _departure(repository, path, _Left(None, time_ms), content)
+
+
+def has_left(path: str, now: str) -> bool:
+    """Whether a file of that path bears a name in `Archive/` under which it left, whichever device gave it. Under
+    another name it lies there because a person put it there."""
+    if now == path or not now.startswith(ARCHIVE):
+        return False
+    name = now.rpartition("/")[2]
+    stem, _, extension = archive_name(path, 0).rpartition("/")[2].rpartition("_1970-01-01T00-00-00Z")
+    if re.fullmatch(f"{re.escape(stem)}{STAMP}({_MARK})*{re.escape(extension)}", name):
+        return True
+    kept, mark, _ = name.rpartition("~")
+    if len(name.encode()) < _CUT or not mark:
+        return False
+    kept = re.sub(r"(~[0-9a-f]{0,8})+\Z", "", kept)  # an earlier mark, cut for this one
+    return kept.startswith(f"{stem}_") or stem.startswith(kept)
 
 
 def _departure(repository: Repository, path: str, left: _Left, content: ContentId) -> Departure:

@@ -17,7 +17,7 @@ from memstore.ids import ContentId
 from memstore.manifest.removed import is_forgotten
 from memstore.merging.names import apart
 from memstore.mirror.apply import set_aside
-from memstore.mirror.departure import ARCHIVE, departure
+from memstore.mirror.departure import ARCHIVE, departure, has_left
 from memstore.mirror.known import forget, is_in_history, notes_for, remember
 from memstore.remotes.base import MirrorFile, MirrorTarget
 
@@ -63,8 +63,7 @@ def learn_of_others(repository: Repository, target: MirrorTarget) -> None:
         gone |= {file.seen.handle for file in own if file is not stays}
     rows = repository.catalogue.db.execute("SELECT path, handle FROM mirror").fetchall()
     for path, handle in rows:
-        archived = paths.get(handle, path) != path and paths[handle].startswith(ARCHIVE)
-        if path not in known and (archived or handle in gone):
+        if path not in known and (has_left(path, paths.get(handle, path)) or handle in gone):
             forget(repository, path)
 
 

@@ -189,6 +189,8 @@ class DriveMirror:
                 # Another name would else count as a modification: people see when the bytes were written.
                 kept = {"appProperties": dict(notes), "modifiedTime": row.get("modifiedTime")}
                 moved = self._change(seen, row, parent, name, kept)
+                if moved.get("trashed"):
+                    moved = self._out_of_trash(moved, folder)
                 self._journal.forget(f"file:{seen.path}")
                 return self._kept(moved)
             except RemoteMissing:
@@ -382,7 +384,7 @@ class DriveMirror:
     def _expect_as_seen(self, seen: MirrorFile, row: Mapping[str, Any]) -> None:
         if row.get("md5Checksum") != seen.stamp:
             raise _changed(seen, "changed")
-        if row.get("trashed"):
+        if row.get("trashed") and not seen.trashed:
             raise _changed(seen, "thrown into the trash")
 
     def _expect_root_there(self, last: bool) -> None:
@@ -471,7 +473,7 @@ class DriveMirror:
         return row
 
     def _out_of_trash(self, row: dict[str, Any], folder: str) -> dict[str, Any]:
-        """A new file went into a folder that a person had thrown away: to a new folder with it."""
+        """The file went into a folder that a person had thrown away: to a new folder with it."""
         self._expect_root_there(last=False)
         self._folders.look_anew()
         parent = self._folders.make(folder)
