@@ -3,8 +3,10 @@ was written, and repair brings back all that something still has."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
+import re
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
@@ -15,8 +17,12 @@ import pytest
 
 from memstore import Store
 from memstore.errors import MemsyncError
+from memstore.ids import ContentId
+from memstore.objects.catalogue import PlaceKind
+from memstore.objects.record import RecordKind
+from memstore.objects.tombstone import FORGOTTEN, Tombstone
 from tests.damaged_place import Damaged, Harm, add_checkout, one_file_system, told
-from tests.folder_place import without_waiting
+from tests.folder_place import Place, without_waiting
 
 HERE = "assistant/.memsync/"
 THERE = "remote/.memsync/"
@@ -66,6 +72,49 @@ def test_a_damaged_catalogue_is_found_and_built_anew(damaged: Damaged) -> None:
     for path in damaged.paths(HERE + "catalogue.sqlite"):
         for harm in sample(damaged.harms(path), 3):
             try_catalogue(damaged, harm)
+
+
+def test_a_damaged_tombstone_stops_neither_verify_nor_repair(tmp_path: Path) -> None:
+    place = Place(tmp_path / "base")
+    place.commit({"a.txt": b"a note\n", "secret.txt": b"a secret\n"})
+    secret = ContentId.of(b"a secret\n")
+    with place.open() as store:
+        with store.repository.writing() as writer:
+            writer.add_tombstone(Tombstone(secret, FORGOTTEN, 1_745_416_800_000))
+            writer.commit(store.head())
+        ((_, row),) = store.repository.catalogue.of_kind(RecordKind.TOMBSTONE)
+        payload = slice(row.offset + row.header, row.offset + row.header + row.stored)
+    (segment,) = (place.root / ".memsync/segments").iterdir()
+    harmed = bytearray(segment.read_bytes())
+    harmed[payload] = bytes(row.stored)
+    segment.write_bytes(harmed)
+    with place.open() as store:
+        assert "damaged_segment" in {problem.kind for problem in store.verify().problems}
+        repaired = store.repair()
+    assert "damaged_segment" in {row.kind for row in repaired.mended}
+    with place.open() as store:
+        assert store.read("a.txt") == b"a note\n"
+
+
+def test_names_of_files_that_flipped_in_the_catalogue_are_found_or_built_anew(damaged: Damaged) -> None:
+    names = [Path(path).stem.encode() for path in damaged.paths(HERE + "packs", HERE + "segments")]
+    (path,) = (path for path in damaged.paths(HERE + "catalogue.sqlite") if "-" not in path)
+    data = damaged.file(path)
+    places = [found.start() for name in names for found in re.finditer(name, data)]
+    assert len(places) > len(names), "in the table, and in its index"
+    for place in places:
+        try_catalogue(damaged, Harm(path, 8 * place + 1, False))
+
+
+def test_a_catalogue_that_takes_a_pack_for_a_segment_is_found_and_built_anew(damaged: Damaged) -> None:
+    damaged.reset()
+    (path,) = (path for path in damaged.paths(HERE + "catalogue.sqlite") if "-" not in path)
+    with contextlib.closing(sqlite3.connect(damaged.base / path)) as db, db:
+        db.execute("UPDATE places SET kind = ? WHERE kind = ?", (PlaceKind.SEGMENT, PlaceKind.PACK))
+    with Store.open_damaged(damaged.place.root, environ={}) as store:
+        report = store.verify()
+    assert "damaged_catalogue" in {problem.kind for problem in report.problems}
+    assert damaged.repaired(with_remote=False)
 
 
 def test_a_damaged_checkout_record_is_never_followed(damaged: Damaged) -> None:

@@ -182,7 +182,7 @@ def _heads(repository: Repository) -> list[VersionId]:
 
 def _without_forgotten(repository: Repository, writer: Writer) -> Iterator[Mended]:
     """What came back with a pack, or lies in `torn/` now, and was forgotten, goes."""
-    told = removed.forgotten(repository.catalogue, repository.reader)
+    told = removed.forgotten(repository.catalogue, repository.reader, lenient=True)
     if told:
         try:
             packs = expunge(repository, writer, remote_state.load_or_none(repository)).packs

@@ -67,7 +67,8 @@ class Search:
     def _wanted(self) -> dict[ContentId, list[tuple[str, int, int]]]:
         """content → (path, kind, size) of what names it."""
         wanted: dict[ContentId, list[tuple[str, int, int]]] = {}
-        good: set[ContentId] = {*removed.in_force(self._repository.catalogue, self._repository.reader)}
+        repository = self._repository
+        good: set[ContentId] = {*removed.in_force(repository.catalogue, repository.reader, lenient=True)}
         for path, kind, size, id in dict.fromkeys(self._named()):
             if id in good:
                 continue

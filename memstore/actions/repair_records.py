@@ -101,7 +101,8 @@ class Salvage:
         """Append what was proven and is not here in a form that reads; the versions that the catalogue
         had kept."""
         catalogue, writer = self._repository.catalogue, self._writer
-        gone = removed.in_force(catalogue, self._repository.reader)  # nobody repairs what was to go
+        # Nobody repairs what was to go.
+        gone = removed.in_force(catalogue, self._repository.reader, lenient=True)
         for (kind, id), remnant in self._gathering.objects.items():
             header = remnant.header
             if kind in (RecordKind.CONTENT, RecordKind.RECIPE) and id in gone:

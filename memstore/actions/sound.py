@@ -41,7 +41,7 @@ class Sound:
         in pieces) is to be looked at by itself, and so is what `failed`. Raises `FileNotFoundError` where a file has
         moved."""
         catalogue = self._repository.catalogue
-        hidden = forgotten(catalogue, self._repository.reader)
+        hidden = forgotten(catalogue, self._repository.reader, lenient=True)
         for place, _, _ in catalogue.places().values():
             for raw_id, row in catalogue.objects_in(place):
                 if row.kind != RecordKind.CONTENT:

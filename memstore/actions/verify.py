@@ -55,14 +55,16 @@ def verify(repository: Repository, *, quick: bool = False, progress: Progress = 
         # Another process sealed or collected meanwhile: what it moved away is no damage.
         repository.reader.close()
     with repository.locked():  # somebody did in every one of them: once more, while they wait
-        return _verify(repository, quick=quick, progress=progress)
+        return _verify(repository, quick=quick, progress=progress, alone=True)
 
 
 def _files(repository: Repository) -> list[str]:
     return [*recovery.pack_names(repository.state), *recovery.segment_names(repository.state)]
 
 
-def _verify(repository: Repository, *, quick: bool, progress: Progress) -> VerifyReport:
+def _verify(repository: Repository, *, quick: bool, progress: Progress, alone: bool = False) -> VerifyReport:
+    """Raises `FileNotFoundError` for a file that the catalogue names and that is not there, unless nobody else can have
+    moved it (`alone`)."""
     found_already = list(repository.warnings)
     repository.refresh()
     problems: list[Problem] = []
@@ -72,7 +74,12 @@ def _verify(repository: Repository, *, quick: bool, progress: Progress) -> Verif
     problems += _check_versions(repository)
     count = size = 0
     if not quick:
-        count, size, damaged, removed = _check_contents(repository, progress)
+        try:
+            count, size, damaged, removed = _check_contents(repository, progress)
+        except FileNotFoundError:
+            if not alone:
+                raise
+            damaged, removed = [_catalogue_damaged()], 0
         problems += damaged
         if removed:
             were = f"{counted(removed, 'content')} {'was' if removed == 1 else 'were'}"
@@ -221,12 +228,16 @@ def _check_versions(repository: Repository) -> Iterator[Problem]:
     head = repository.head_seq()
     tree = (row[:5] for row in repository.catalogue.tree())
     if wrong or not _is_manifest(repository, head, tree):
-        hint = "it says other things than the versions do; 'memsync repair' builds it anew"
-        yield Problem("damaged_catalogue", "catalogue.sqlite", (), hint, tuple(wrong[:PATHS_SHOWN]))
+        yield _catalogue_damaged(wrong)
     for (id,) in db.execute("SELECT id FROM strays").fetchall():
         yield Problem(
             "missing_version", str(VersionId(id)), (), f"an earlier version of it is missing; {MEND}"
         )
+
+
+def _catalogue_damaged(versions: Sequence[str] = ()) -> Problem:
+    hint = "it says other things than packs and segments do; 'memsync repair' builds it anew"
+    return Problem("damaged_catalogue", "catalogue.sqlite", (), hint, tuple(versions[:PATHS_SHOWN]))
 
 
 def _is_as_recorded(repository: Repository, seq: int, version: Version, changes: int) -> bool:
@@ -293,7 +304,7 @@ def _check_contents(repository: Repository, progress: Progress) -> tuple[int, in
                 size += _check_content(repository, id)
             except Removed as error:
                 if removed is None:
-                    removed = in_force(repository.catalogue, repository.reader).keys()
+                    removed = in_force(repository.catalogue, repository.reader, lenient=True).keys()
                 if id in removed:
                     count, gone = count - 1, gone + 1
                 else:

@@ -6,6 +6,9 @@ collector did not know: one made after it, or made elsewhere at the same time.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from memstore.errors import DamagedData
 from memstore.ids import ContentId, VersionId
 from memstore.manifest.held import held, with_ancestors
 from memstore.objects.catalogue import Catalogue
@@ -15,9 +18,15 @@ from memstore.objects.tombstone import ANY_FORGOTTEN, FORGOTTEN, Tombstone
 from memstore.worktree.names import shown
 
 
-def tombstones(catalogue: Catalogue, reader: ObjectReader) -> list[Tombstone]:
-    """All that are here; a content may have several. Raises `DamagedData`."""
-    return [reader.tombstone(location) for _, location in catalogue.of_kind(RecordKind.TOMBSTONE)]
+def tombstones(catalogue: Catalogue, reader: ObjectReader, *, lenient: bool = False) -> Iterator[Tombstone]:
+    """All that are here; a content may have several. Raises `DamagedData`; `lenient` leaves out what is damaged, for
+    who looks for damage and mends it: the file that it stands in is named by itself."""
+    for _, location in catalogue.of_kind(RecordKind.TOMBSTONE):
+        try:
+            yield reader.tombstone(location)
+        except DamagedData:
+            if not lenient:
+                raise
 
 
 def any_forgotten(catalogue: Catalogue) -> bool:
@@ -25,11 +34,12 @@ def any_forgotten(catalogue: Catalogue) -> bool:
     return catalogue.fact(ANY_FORGOTTEN) is not None
 
 
-def forgotten(catalogue: Catalogue, reader: ObjectReader) -> set[ContentId]:
-    """The contents that were forgotten, whether they are still here or not."""
+def forgotten(catalogue: Catalogue, reader: ObjectReader, *, lenient: bool = False) -> set[ContentId]:
+    """The contents that were forgotten, whether they are still here or not. Raises as `tombstones`."""
     if not any_forgotten(catalogue):
         return set()
-    return {stone.content for stone in tombstones(catalogue, reader) if stone.why == FORGOTTEN}
+    told = tombstones(catalogue, reader, lenient=lenient)
+    return {stone.content for stone in told if stone.why == FORGOTTEN}
 
 
 def is_forgotten(catalogue: Catalogue, reader: ObjectReader, content: ContentId) -> bool:
@@ -45,11 +55,13 @@ def later_form(path: str) -> str:
     )
 
 
-def in_force(catalogue: Catalogue, reader: ObjectReader) -> dict[ContentId, Tombstone]:
-    """The contents that are removed, each with a tombstone that holds, the newest of them."""
+def in_force(
+    catalogue: Catalogue, reader: ObjectReader, *, lenient: bool = False
+) -> dict[ContentId, Tombstone]:
+    """The contents that are removed, each with a tombstone that holds, the newest of them. Raises as `tombstones`."""
     found: dict[ContentId, Tombstone] = {}
     by_knowledge: dict[tuple[VersionId, ...], list[Tombstone]] = {}
-    for tombstone in tombstones(catalogue, reader):
+    for tombstone in tombstones(catalogue, reader, lenient=lenient):
         if tombstone.why == FORGOTTEN:
             found[tombstone.content] = newer(found.get(tombstone.content), tombstone)
         else:

@@ -17,7 +17,10 @@ from memstore.errors import DamagedData, DiskTrouble, MemsyncError, StoreLocked
 
 BUSY_SECONDS: Final = 60.0
 
-_DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT})
+_DAMAGED: Final = frozenset(
+    {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT, sqlite3.SQLITE_CONSTRAINT}
+)
+"""A constraint refuses a row of ours only where an index says otherwise than its table."""
 _DAMAGED_READS: Final = frozenset(
     {sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS, sqlite3.SQLITE_IOERR_DATA}
 )
