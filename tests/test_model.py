@@ -286,7 +286,10 @@ class Machine(RuleBasedStateMachine):
         if how == "last":
             self._restore(path, None, None, exact)
         elif how == "time":
-            meant = max(at for at, version in enumerate(versions) if version.time_ms <= row.time_ms)
+            covered = row.time_ms + (
+                0 if row.time_ms % 1000 else 999
+            )  # a whole second is written without more
+            meant = max(at for at, version in enumerate(versions) if version.time_ms <= covered)
             self._restore(path, rfc3339(row.time_ms), meant, exact)
         else:
             self._restore(path, row.id if how == "id" else str(row.id)[:16], meant, exact)
