@@ -14,7 +14,7 @@ import msgpack
 
 from memstore.errors import DamagedData
 from memstore.ids import KEY_BYTES, ContentId, ManifestId, VersionId
-from memstore.manifest.version import decode
+from memstore.manifest.version_format import decode
 from memstore.objects import encoding
 from memstore.objects.catalogue import Catalogue
 from memstore.objects.reader import ObjectReader, parse_recipe

@@ -19,7 +19,7 @@ from memstore.errors import DamagedData
 from memstore.ids import VersionId
 from memstore.manifest import history
 from memstore.manifest.history import Found
-from memstore.manifest.version import decode
+from memstore.manifest.version_format import decode
 from memstore.objects import encoding
 from memstore.objects.catalogue import Catalogue, Location, PlaceKind, kept_cost, key_of, path_of
 from memstore.objects.connection import CatalogueDamaged

@@ -18,7 +18,8 @@ from memstore.errors import BadInput, DamagedData, StoreLocked
 from memstore.identity import StoreFormat, catalogue_name, holds_files, load_device, load_format
 from memstore.ids import SHORTEST_PREFIX, ContentId, VersionId
 from memstore.manifest import history
-from memstore.manifest.version import Entry, Kind, Version, decode
+from memstore.manifest.version import Entry, Kind, Version
+from memstore.manifest.version_format import decode
 from memstore.objects.catalogue import Catalogue
 from memstore.objects.connection import CatalogueDamaged
 from memstore.objects.reader import ObjectReader

@@ -17,7 +17,8 @@ from memstore.ids import ContentId, VersionId
 from memstore.manifest import history
 from memstore.manifest.history import Found
 from memstore.manifest.records import LOST_NOTE
-from memstore.manifest.version import Meta, Version, decode
+from memstore.manifest.version import Meta, Version
+from memstore.manifest.version_format import decode
 from memstore.objects import encoding
 from memstore.objects.catalogue import Catalogue, Location, key_of
 from memstore.objects.reader import ObjectReader

@@ -18,7 +18,8 @@ from memstore.errors import DamagedData
 from memstore.identity import Device
 from memstore.ids import ContentId, Id, ManifestId, VersionId
 from memstore.manifest import history
-from memstore.manifest.version import MANIFEST_HASH_EVERY, Change, Meta, Version, decode, encode
+from memstore.manifest.version import Change, Meta, Version
+from memstore.manifest.version_format import MANIFEST_HASH_EVERY, decode, encode
 from memstore.objects import encoding
 from memstore.objects.catalogue import Location, key_of
 from memstore.objects.encoding import Base, Encoded

@@ -25,7 +25,7 @@ from memstore.gather import _is_tombstone
 from memstore.identity import StoreFormat, load_device
 from memstore.ids import VersionId
 from memstore.manifest import references
-from memstore.manifest.version import decode
+from memstore.manifest.version_format import decode
 from memstore.merging import keyed
 from memstore.objects import encoding
 from memstore.objects.catalogue import Catalogue

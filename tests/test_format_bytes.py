@@ -22,7 +22,8 @@ from memstore.errors import DamagedData
 from memstore.identity import StoreFormat
 from memstore.ids import ContentId, ManifestId, VersionId
 from memstore.manifest import history
-from memstore.manifest.version import Change, ChangeKind, Entry, Kind, Meta, archive_name_with, decode, encode
+from memstore.manifest.version import Change, ChangeKind, Entry, Kind, Meta, archive_name_with
+from memstore.manifest.version_format import decode, encode
 from memstore.objects import chunker, encoding, file_header, pack
 from memstore.objects.pack import PackWriter, check_header, read_tail
 from memstore.objects.record import (

@@ -24,7 +24,8 @@ from memstore import files
 from memstore.errors import MemsyncError
 from memstore.identity import StoreFormat
 from memstore.ids import ContentId
-from memstore.manifest.version import Change, ChangeKind, Entry, Kind, Meta, encode
+from memstore.manifest.version import Change, ChangeKind, Entry, Kind, Meta
+from memstore.manifest.version_format import encode
 from memstore.objects import encoding
 from memstore.objects.encoding import Base, Encoded
 from memstore.objects.file_header import pack_file_header
@@ -238,7 +239,7 @@ resource.setrlimit(resource.RLIMIT_AS, (700 << 20, 700 << 20))
 import msgpack
 from blake3 import blake3
 from memstore.errors import DamagedData
-from memstore.manifest.version import decode
+from memstore.manifest.version_format import decode
 from memstore.objects import encoding
 from memstore.objects.encoding import zstd
 from memstore.objects.pack import read_group, read_tail

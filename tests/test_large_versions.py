@@ -13,8 +13,8 @@ from memstore.actions import ingest
 from memstore.errors import DamagedData
 from memstore.ids import ContentId, VersionId
 from memstore.manifest import history, outline, records
-from memstore.manifest import version as versions
-from memstore.manifest.version import Change, ChangeKind, Entry, Kind, Meta, Version
+from memstore.manifest import version_format as versions
+from memstore.manifest.version import Change, ChangeKind, Entry, Kind, Meta, Version, archive_name
 from memstore.objects.record import RecordKind
 from tests.conftest import Memory
 
@@ -33,7 +33,7 @@ def changes(draw: st.DrawFn) -> list[Change]:
             entry = Entry(
                 name, draw(st.sampled_from(Kind)), draw(st.integers(0, 1 << 40)), content, TIME_MS - 5
             )
-        archived = draw(st.sampled_from([None, versions.archive_name(name, TIME_MS), f"Archive/{name}~1"]))
+        archived = draw(st.sampled_from([None, archive_name(name, TIME_MS), f"Archive/{name}~1"]))
         made.append(Change(name, kind, entry, archived))
     return made
 

@@ -10,7 +10,8 @@ from memstore.errors import BadInput, DamagedData, DiskTrouble
 from memstore.gather import Gathering
 from memstore.ids import ContentId
 from memstore.manifest import history, removed
-from memstore.manifest.version import Change, Kind, decode
+from memstore.manifest.version import Change, Kind
+from memstore.manifest.version_format import decode
 from memstore.objects import chunker, encoding
 from memstore.objects.record import PIECE_LIMIT, RecordKind
 from memstore.worktree import found, materialise, names, reading

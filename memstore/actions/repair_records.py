@@ -13,7 +13,7 @@ from memstore.errors import DamagedData
 from memstore.gather import Gathering
 from memstore.ids import ContentId, VersionId
 from memstore.manifest import removed
-from memstore.manifest.version import decode
+from memstore.manifest.version_format import decode
 from memstore.objects import encoding
 from memstore.objects.catalogue import PlaceKind, path_of
 from memstore.objects.encoding import Encoded

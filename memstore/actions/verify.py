@@ -22,7 +22,8 @@ from memstore.errors import DamagedData, DiskTrouble, MissingBase
 from memstore.ids import ContentId, PackId, VersionId
 from memstore.manifest import history
 from memstore.manifest.removed import in_force
-from memstore.manifest.version import Version, decode
+from memstore.manifest.version import Version
+from memstore.manifest.version_format import decode
 from memstore.objects.catalogue import PlaceKind, path_of
 from memstore.objects.pack import check_header, read_tail
 from memstore.objects.reader import Removed

@@ -26,7 +26,8 @@ from memstore.manifest.records import (
     version_of,
     versions_of,
 )
-from memstore.manifest.version import Change, ChangeKind, Version, encode_again
+from memstore.manifest.version import Change, ChangeKind, Version
+from memstore.manifest.version_format import encode_again
 from memstore.objects.catalogue import Catalogue
 from memstore.objects.connection import CatalogueDamaged
 from memstore.objects.record import PIECE_LIMIT

@@ -6,11 +6,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from memstore.ids import VersionId
-from memstore.manifest.version import (
+from memstore.manifest.version import Change, Meta, Version
+from memstore.manifest.version_format import (
     LARGE,
-    Change,
-    Meta,
-    Version,
     archived_name,
     decode_known,
     meta_of,
@@ -51,7 +49,7 @@ def _outlined(change: Change) -> ChangeOutline:
 
 
 def outline_known(encoded: bytes, id: VersionId, under: str = "") -> Outline:
-    """As `version.decode_known`."""
+    """As `version_format.decode_known`."""
     if len(encoded) >= LARGE:
         return outline_of(decode_known(encoded, id, under))
     try:

@@ -12,7 +12,8 @@ from typing import Final, TypeVar
 from memstore.errors import DamagedData
 from memstore.ids import ContentId, VersionId
 from memstore.manifest.outline import Outline, outline_known, outline_of
-from memstore.manifest.version import LARGE, Change, Meta, Version, change_of, decode_known, rows_of
+from memstore.manifest.version import Change, Meta, Version
+from memstore.manifest.version_format import LARGE, change_of, decode_known, rows_of
 from memstore.objects.catalogue import Catalogue
 
 Told = TypeVar("Told")
