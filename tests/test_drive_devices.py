@@ -55,6 +55,23 @@ def test_in_turns_the_mirror_is_what_both_have(two: tuple[DriveMemory, DriveMemo
     } - {b"server 2\n"}
 
 
+def test_a_hand_that_changed_what_another_device_put_there_changes_the_newest_version(
+    two: tuple[DriveMemory, DriveMemory],
+) -> None:
+    """This device only pulled that version; nothing was changed here."""
+    laptop, server = two
+    synced(server)
+    server.commit({"Core/Rules.txt": b"rules\nserver\n"})
+    synced(server)
+    with laptop.open() as store:
+        store.pull()
+    person = laptop.emulator.person
+    person.edit(person.find("MemoryVDB/Core/Rules.txt"), b"rules\nserver\nby hand\n")
+    report = laptop.push()
+    assert [note for note in report.notes if "newest version now" in note]
+    assert tree(laptop.data) == {"Core/Rules.txt": b"rules\nserver\nby hand\n", "log.txt": b"begin\n"}
+
+
 def test_both_at_once_end_with_one_head_and_one_mirror(two: tuple[DriveMemory, DriveMemory]) -> None:
     laptop, server = two
     laptop.commit({"Core/Rules.txt": b"rules\nlaptop\n", "a.txt": b"a\n"})

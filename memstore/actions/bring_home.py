@@ -1,6 +1,6 @@
 """A person changed a file in the mirror: their bytes become a version before anything touches the file.
 
-If `Data/` still holds what the mirror held, the person's bytes are the path's new content, in `Data/` too.
+If `Data/` holds what the mirror held, the person's bytes are the path's new content, in `Data/` too.
 Otherwise both sides changed: theirs is committed beside it, as `Rules (from Drive 2025-04-23T14-02-00Z).txt`.
 """
 
@@ -50,7 +50,7 @@ def bring_home(repository: Repository, foreign: Sequence[Foreign], where: str) -
             modified = item.seen.modified_ms or time.time_ns() // 1_000_000
             if head is not None and head.content == content:
                 notes.append(f"{item.path} was changed on {where} by hand as it was here")
-            elif head is not None and item.mirrored is not None and head.content == item.mirrored.content:
+            elif head is not None and head.content == item.below:
                 entry = Entry(item.path, head.kind, len(item.content), content, modified)
                 changes.append(Change(item.path, _kind(item, head), entry))
                 steps.append(Step(item.path, head, entry))
@@ -61,7 +61,9 @@ def bring_home(repository: Repository, foreign: Sequence[Foreign], where: str) -
                 if repository.catalogue.tree_entry(beside) is None:
                     changes.append(Change(beside, ChangeKind.ADD, entry))
                     steps.append(Step(beside, None, entry))
-                notes.append(f"{item.path} was changed on {where} by hand and here too; theirs is {beside}")
+                notes.append(
+                    f"{item.path} was changed on {where} by hand, and here is another content too; theirs is {beside}"
+                )
         if changes:
             time_ms = writer.time_of_next()
             references = References(repository.catalogue, time_ms)

@@ -33,6 +33,14 @@ class Foreign(NamedTuple):
     mirrored: Mirrored | None
     content: bytes
 
+    @property
+    def below(self) -> ContentId | None:
+        """What they changed: what memsync put there last, on whichever device where the mirror keeps notes."""
+        try:
+            return ContentId.from_hex(self.seen.notes["content"])
+        except (KeyError, ValueError):
+            return None if self.mirrored is None else self.mirrored.content
+
 
 def content_of(
     repository: Repository, target: MirrorTarget, seen: MirrorFile, mirrored: Mirrored
