@@ -49,6 +49,17 @@ def read(state: str) -> list[Stand]:
     return stands
 
 
+def lost(state: str) -> list[VersionId]:
+    """The versions that a line says are lost, oldest first; each may be back since. Cheap where there is none."""
+    try:
+        data = files.read(os.path.join(state, REFLOG_NAME))
+    except FileNotFoundError:
+        return []
+    if f" {LOST}\n".encode() not in data:
+        return []
+    return [stand.head for stand in read(state) if stand.word == LOST]
+
+
 def append(state: str, stands: Iterable[Stand]) -> None:
     """Durable when this returns. For the holder of the store's lock."""
     path = os.path.join(state, REFLOG_NAME)

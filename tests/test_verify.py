@@ -255,3 +255,21 @@ def test_a_commit_of_another_process_after_a_segment_was_read_is_no_damage_of_it
     with Store.open(memory.root, environ=memory.environ) as store:
         monkeypatch.setattr(Segment, "scan", scanned)
         assert store.verify().problems == ()
+
+
+def test_status_goes_on_saying_that_versions_are_lost_until_they_are_back(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    for number in range(4):
+        place.commit({f"{number}.bin": os.urandom(900)})
+    (segment,) = (place.root / ".memsync/segments").iterdir()
+    whole = segment.read_bytes()
+    os.truncate(segment, len(whole) // 2)
+    place.commit({"new.txt": b"new\n"})
+    for _ in range(2):
+        with place.open() as store:
+            (warning,) = store.status().warnings
+            assert "is lost" in warning
+            assert "'memsync repair'" in warning
+    with place.open() as store:
+        assert store.repair().ok
+        assert store.status().warnings == ()

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from memstore import files
+from memstore import files, reflog
 from memstore.actions import pending as pending_changes
 from memstore.actions.unfinished import FINISH_FORGETTING, FORGETTING
 from memstore.manifest.version import ChangeKind
@@ -30,6 +30,12 @@ def status(
     )
     if files.exists(os.path.join(repository.state, FORGETTING)):
         warnings.append(f"a 'memsync forget' is not finished; {FINISH_FORGETTING}")
+    lost = [id for id in reflog.lost(repository.state) if repository.catalogue.seq(id) is None]
+    if lost:
+        warnings.append(
+            f"version {str(lost[-1])[:12]} is lost with a damaged file, and maybe others before it: 'memsync repair' "
+            "brings back what can be"
+        )
     unwritten, unremoved = _behind(repository)
     hours = repository.workspace.config.status_warn_unpushed_hours
     if remote is not None and oldest_unpushed_ms is not None:
