@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from memstore.store import Store
-from tests.command_line import fails, run, surviving, versions
+from tests.command_line import fails, posix, run, surviving, versions
 from tests.folder_place import Place, tree
 
 
@@ -155,6 +155,47 @@ def test_nothing_is_touched_by_a_restore_that_is_refused(place: Place) -> None:
     assert versions(place) == 1
 
 
+NOT_UTF8 = "\udcff"
+"""The byte 0xff of an argument, as Python hands it over."""
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "log X", "log --tag X", "log --chat X", "log --since X", "ls X", "ls Archive/X", "diff X",
+        "diff HEAD X", "show X", "show HEAD:X", "cat X", "cat HEAD:X", "restore X", "restore Core/Rules.txt --at X",
+        "archive X", "archive Core/Rules.txt --reason X", "commit X", "commit -m X", "commit --tag X",
+        "commit --chat X", "commit --actor X", "push X", "forget X --everywhere", "gc --keep-tag X",
+        "remote set X", "remote set drive:X", "clone X elsewhere",
+    ],
+)  # fmt: skip
+def test_an_argument_that_is_not_utf8_is_bad_input_whatever_it_stands_for(place: Place, line: str) -> None:
+    place.write({"new.txt": b"new\n"})
+    arguments = [word.replace("X", f"a{NOT_UTF8}") for word in line.split()]
+    fails(8, *arguments, says=r"not UTF-8: '.*\\xff'", mend="memsync ls")
+    assert versions(place) == 1
+
+
+@posix
+def test_a_note_that_is_not_utf8_is_bad_input_though_a_file_has_that_name(place: Place) -> None:
+    place.write({"new.txt": b"new\n"})
+    (place.root / NOT_UTF8).write_bytes(b"")
+    fails(8, "commit", "-m", NOT_UTF8, says="not UTF-8")
+    assert versions(place) == 1
+
+
+@posix
+def test_folders_of_the_disk_may_have_any_name(place: Place, tmp_path: Path) -> None:
+    folder = str(tmp_path / NOT_UTF8)
+    assert run("init", folder).exit_code == 0
+    assert run("restore", "Core/Rules.txt", "--to", f"{folder}/old.txt").exit_code == 0
+    with open(f"{folder}/Data/note.txt", "xb") as file:
+        file.write(b"a note\n")
+    assert run("-C", folder, "commit", f"{folder}/Data/note.txt").exit_code == 0
+    os.chdir(place.root)
+    fails(8, "log", f"{folder}/Data/note.txt", says="outside the data folder")
+
+
 # -- remotes ---------------------------------------------------------------------------------------------------
 
 
@@ -170,6 +211,17 @@ def test_an_address_that_is_no_remote(place: Place, url: str) -> None:
     result = run("remote", "set", url)
     assert result.exit_code in (2, 8)
     assert "hint: " in result.stderr
+    assert str(place.remote) in run("remote", "show").stdout
+
+
+@posix
+def test_a_remote_folder_whose_name_is_not_utf8_is_refused_before_anything_is_sent(
+    place: Place, tmp_path: Path
+) -> None:
+    folder = str(tmp_path / NOT_UTF8)
+    os.mkdir(folder)
+    fails(8, "remote", "set", folder, says="is not UTF-8", mend="rename that folder")
+    fails(8, "clone", folder, str(tmp_path / "clone"), says="is not UTF-8", mend="rename that folder")
     assert str(place.remote) in run("remote", "show").stdout
 
 

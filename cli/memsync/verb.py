@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Sequence
 from typing import Any, Concatenate, Final, ParamSpec
 
 import click
 
+from memstore.errors import BadInput
+from memsync import render
 from memsync.invocation import Invocation
 
 P = ParamSpec("P")
@@ -16,6 +19,9 @@ Example = tuple[str, str]
 
 AFTER_DASHES: Final = "memsync.after_dashes"
 """Where a context keeps the arguments that follow `--`, for commands to which they are paths for sure."""
+
+PLACE: Final = click.Path(path_type=str)
+"""The type of an argument that names a folder or file anywhere on the disk: any bytes may be its name."""
 
 
 class Verb(click.Command):
@@ -34,10 +40,16 @@ class Verb(click.Command):
             ctx.meta[AFTER_DASHES] = tuple(args[at + 1 :])
             args = args[:at]
         try:
-            return super().parse_args(ctx, args)
+            rest = super().parse_args(ctx, args)
         except click.UsageError as error:
             error.ctx = error.ctx or ctx  # an option without its value does not say whose it is
             raise
+        for parameter in self.get_params(ctx):
+            if parameter.type is not PLACE:
+                is_path = isinstance(parameter.type, click.Path)
+                _require_text(ctx.params.get(parameter.name or ""), is_path=is_path)
+        _require_text(ctx.meta.get(AFTER_DASHES), is_path=True)
+        return rest
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         super().format_epilog(ctx, formatter)
@@ -51,6 +63,25 @@ class Verb(click.Command):
                         formatter.write(f"{indent}{line.ljust(width)}  # {what}\n")
                     else:
                         formatter.write(f"{indent}# {what}\n{indent}{line}\n")
+
+
+def _require_text(value: object, *, is_path: bool) -> None:
+    """Raises `BadInput` for an argument whose bytes are no UTF-8, as everything in history is. A path that is there
+    is left to who looks it up: the folders above `Data/` may have any name."""
+    for text in value if isinstance(value, tuple) else (value,):
+        if not isinstance(text, str) or text.isascii():
+            continue
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            if is_path and os.path.lexists(text):
+                continue
+            raise BadInput(
+                f"an argument is not UTF-8: '{render.name(text)}'",
+                hint="type it in a terminal whose encoding is UTF-8 ('locale charmap' shows it); "
+                "'memsync ls' lists the paths that history has",
+                code="not_utf8",
+            ) from None
 
 
 def verb(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from memstore.errors import BadInput
 from memstore.workspace import around
+from memstore.worktree.names import shown
 
 if TYPE_CHECKING:
     from memstore.workspace import Workspace
@@ -54,6 +55,18 @@ def parse_url(url: str, workspace: Workspace | None = None) -> RemoteUrl:
     Raises `BadInput` for anything memsync does not understand, and for a folder that would hold the
     workspace or lie in its `Data/`.
     """
+    understood = _understood(url, workspace)
+    try:
+        understood.normalised.encode()
+    except UnicodeEncodeError:
+        raise BadInput(
+            f"not the address of a remote: '{shown(understood.normalised)}' is not UTF-8",
+            hint="rename that folder, or name another one",
+        ) from None
+    return understood
+
+
+def _understood(url: str, workspace: Workspace | None) -> RemoteUrl:
     if not url.strip() or any(character < " " for character in url):
         raise BadInput(f"not a remote: {url!r}", hint=UNDERSTOOD)
     scheme = _SCHEME.match(url)

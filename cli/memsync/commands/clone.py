@@ -11,7 +11,7 @@ import click
 from memsync import render
 from memsync.invocation import Invocation
 from memsync.merge_report import show_pull
-from memsync.verb import verb
+from memsync.verb import PLACE, verb
 
 if TYPE_CHECKING:
     from memstore.reports import PullReport
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     ],
 )
 @click.argument("url", metavar="URL", type=click.Path(path_type=str))
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=str))
+@click.argument("folder", metavar="DIR", type=PLACE)
 def command(call: Invocation, *, url: str, folder: str) -> int | None:
     """Make a workspace from all that a remote has.
 

@@ -7,7 +7,7 @@ import os
 import click
 
 from memsync.invocation import Invocation
-from memsync.verb import verb
+from memsync.verb import PLACE, verb
 
 
 @verb(
@@ -17,7 +17,7 @@ from memsync.verb import verb
         ("memsync init ~/assistant", "another folder; it is made if need be"),
     ],
 )
-@click.argument("folder", metavar="[DIR]", default=".", type=click.Path(path_type=str))
+@click.argument("folder", metavar="[DIR]", default=".", type=PLACE)
 def command(call: Invocation, *, folder: str) -> int | None:
     """Make a workspace, or complete one.
 

@@ -11,7 +11,7 @@ from memstore.errors import BadInput
 from memsync.invocation import Invocation
 from memsync.restore_report import show_restored
 from memsync.revision import NEITHER, means_version
-from memsync.verb import verb
+from memsync.verb import PLACE, verb
 
 
 @verb(
@@ -24,9 +24,7 @@ from memsync.verb import verb
 )
 @click.argument("paths", metavar="PATH…", nargs=-1, required=True, type=click.Path(path_type=str))
 @click.option("--at", metavar="ID|TIME", help="The version; a time means the newest that is not later.")
-@click.option(
-    "--to", metavar="DEST", type=click.Path(path_type=str), help="Write there instead; makes no version."
-)
+@click.option("--to", metavar="DEST", type=PLACE, help="Write there instead; makes no version.")
 @click.option("--exact", is_flag=True, help="Also remove files that a folder did not have then.")
 def command(
     call: Invocation, *, paths: Sequence[str], at: str | None, to: str | None, exact: bool
