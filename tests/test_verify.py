@@ -179,6 +179,35 @@ def test_a_flipped_byte_on_the_remote_is_found_when_its_data_are_read(place: Pla
     assert {(problem.kind, problem.id) for problem in problems} == {("remote_damaged_pack", place.packs[0])}
 
 
+@pytest.mark.parametrize("harm", [cut, lambda path: flip(path, 700)])
+def test_a_pack_that_is_damaged_here_is_not_said_to_be_damaged_there(
+    place: Place, harm: Callable[[Path], None]
+) -> None:
+    pack_of(place).chmod(0o644)
+    harm(pack_of(place))
+    report = verified(place, remote=True, read_data=True)
+    assert {problem.id for problem in report.problems if problem.kind == "damaged_pack"} == {place.packs[0]}
+    assert not [problem for problem in report.problems if problem.kind.startswith("remote_")]
+    assert harm is not cut or [note for note in report.notes if "is damaged here" in note]
+    with place.open() as store:
+        planned = store.repair(dry_run=True)
+        assert not [row for row in planned.mended if row.kind.startswith("remote_")]
+        done = store.repair()
+    kinds = [
+        {(row.kind, row.id) for row in report.mended if "pack" in row.kind} for report in (planned, done)
+    ]
+    assert kinds[0] == kinds[1] == {("damaged_pack", place.packs[0])}
+    assert verified(place, remote=True, read_data=True).ok
+
+
+def test_a_pack_that_is_cut_on_both_sides_is_named_on_both(place: Place) -> None:
+    pack_of(place).chmod(0o644)
+    cut(pack_of(place))
+    remote_pack(place).write_bytes(remote_pack(place).read_bytes()[:-2])
+    kinds = {problem.kind for problem in verified(place, remote=True).problems}
+    assert {"damaged_pack", "remote_damaged_pack"} <= kinds
+
+
 def test_a_remote_without_heads_is_named(place: Place) -> None:
     for name in place.heads:
         (place.remote / ".memsync/heads" / name).unlink()

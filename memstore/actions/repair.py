@@ -103,9 +103,8 @@ def repair(
             mended += () if dry_run else _without_forgotten(repository, writer)
         left = Found([], [])
         if remote is not None and not warnings:
-            aside = {row.id for row in mended if row.kind == "damaged_pack"} - fetched
             left = _mend_remote(
-                repository, remote, aside, mended, warnings, dry_run=dry_run, progress=progress
+                repository, remote, fetched, mended, warnings, dry_run=dry_run, progress=progress
             )
     finally:
         if remote is not None:
@@ -143,15 +142,16 @@ def _come_true(mended: Sequence[Mended], before: Sequence[Problem], after: Seque
 def _mend_remote(
     repository: Repository,
     remote: OpenRemote,
-    aside: Collection[str],
+    fetched: Collection[str],
     mended: list[Mended],
     warnings: list[str],
     *,
     dry_run: bool,
     progress: Progress,
 ) -> Found:
-    """Its format, packs and heads; what was done is added to `mended`, trouble to `warnings`. `aside` are the packs
-    that the local half puts into `torn/`."""
+    """Its format, packs and heads; what was done is added to `mended`, trouble to `warnings`. `fetched` are the packs
+    that came from there: whole by now, but in a dry run."""
+    aside = {row.id for row in mended if row.kind == "damaged_pack"}.difference(() if dry_run else fetched)
     try:
         done, left = repair_remote.mend(repository, remote, aside, dry_run=dry_run, progress=progress)
     except MemsyncError as error:

@@ -108,7 +108,8 @@ def mend(
     repository: Repository, remote: OpenRemote, aside: Collection[str], *, dry_run: bool, progress: Progress
 ) -> tuple[list[Mended], Found]:
     """Format, packs, heads: (what was mended, what is still to be said of the remote). `aside` are packs that were
-    damaged here, and are put into `torn/`. Raises `RemoteMissing` where a remote that was pushed to is not there."""
+    damaged here, and are put into `torn/` (in a dry run also those that are still to be fetched). Raises
+    `RemoteMissing` where a remote that was pushed to is not there."""
     state = remote_state.load_or_none(repository)
     done: list[Mended] = []
     try:

@@ -12,7 +12,7 @@ from blake3 import blake3
 from memstore import files, trees
 from memstore.actions import collection, fetch
 from memstore.actions.remote_state import FILL, MEND, RemoteState, head_ids
-from memstore.actions.verify import paths_in, verify
+from memstore.actions.verify import hash_pack, paths_in, verify
 from memstore.errors import BadInput, DamagedData, RemoteMissing, RemoteTrouble
 from memstore.identity import StoreFormat
 from memstore.ids import PackId
@@ -25,6 +25,10 @@ from memstore.workspace import Paths, Workspace
 
 SCRATCH: Final = "verify-"
 """What the names of folders in `.memsync` begin with into which a remote is read."""
+DAMAGED_HERE: Final = (
+    "pack {} is damaged here, so it says nothing about the one on the remote: 'memsync verify --remote --read-data' "
+    "reads that one"
+)
 
 
 class Found(NamedTuple):
@@ -43,8 +47,8 @@ def verify_remote(
     progress: Progress = SILENT,
 ) -> Found:
     """Compare the remote's listing with what was sent: names, sizes, md5 where the remote knows it; and see whether
-    its format is ours. Raises `BadInput` for that of a newer memsync.
-    `read_data` downloads every pack and decodes all that is in it.
+    its format is ours. A pack that is damaged here is no measure of the one there. Raises `BadInput` for the format
+    of a newer memsync. `read_data` downloads every pack and decodes all that is in it.
 
     What a collection took that this device has not taken note of yet is no fault: it is noted."""
     remote.prepare(create=False)
@@ -68,12 +72,18 @@ def verify_remote(
         problems += [
             Problem("remote_missing_pack", name, paths_in(repository, name), hint) for name in missing
         ]
+    places = repository.catalogue.places()
     for name, file in sorted(listed.items()):
         path = path_of(repository.state, name, PlaceKind.PACK)
         if not files.exists(path):
             continue
-        if files.size(path) != file.size or (file.md5 is not None and file.md5 != _md5(path)):
+        if files.size(path) == file.size and (file.md5 is None or file.md5 == _md5(path)):
+            continue
+        known = places.get(name)
+        if hash_pack(path, SILENT) == name or (known is not None and known[2] != file.size):
             problems.append(Problem("remote_damaged_pack", name, paths_in(repository, name), hint))
+        else:
+            notes.append(DAMAGED_HERE.format(name[:12]))
     if not heads and listed:
         problems.append(
             Problem(
