@@ -25,6 +25,7 @@ from memstore.objects.connection import CatalogueDamaged
 from memstore.objects.reader import ObjectReader
 
 if TYPE_CHECKING:
+    from memstore.actions.taken_up import Finished
     from memstore.objects.segment import Segment
     from memstore.workspace import Workspace
     from memstore.writer import Writer
@@ -49,6 +50,8 @@ class Repository:
         self.reader = ObjectReader(self.catalogue)
         self.warnings: list[str] = []
         """What was noticed while catching up, for a person."""
+        self.finished: Finished | None = None
+        """The checkout that was found open and finished, until the command that it may belong to asks for it."""
         self._held = 0
 
     @classmethod

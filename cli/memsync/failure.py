@@ -31,6 +31,14 @@ class Interrupted(MemsyncError):
     exit_code = INTERRUPTED
     retryable = True
 
+    def __init__(
+        self,
+        message: str = "stopped; what was committed is safe",
+        *,
+        hint: str = "run the same command again: it goes on where it stopped",
+    ) -> None:
+        super().__init__(message, hint=hint)
+
 
 class _Internal(MemsyncError):
     code = "internal"
@@ -81,10 +89,7 @@ def _as_known(error: BaseException) -> MemsyncError:
     if isinstance(error, click.ClickException):
         return _usage(error)
     if isinstance(error, KeyboardInterrupt | click.Abort):
-        return Interrupted(
-            "stopped; what was committed is safe",
-            hint="run the same command again: it goes on where it stopped",
-        )
+        return Interrupted()
     if isinstance(error, OSError) and _is_output(error):
         return DiskTrouble(
             f"could not write to the output: {error.strerror}",

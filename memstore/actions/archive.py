@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from memstore.actions import checkout
+from memstore.actions import checkout, taken_up
 from memstore.actions.checkout import Step
 from memstore.actions.record import log_archived, record
 from memstore.errors import BadInput
@@ -37,6 +37,9 @@ def archive(
         raise BadInput("nothing to archive", hint="name the files: memsync archive PATH…")
     with repository.writing() as writer:
         checkout.finish(repository, writer)
+        finished = taken_up.taken_up(repository, taken_up.ARCHIVE)
+        if finished is not None and _all_in(paths, finished):
+            return _of_finished(repository, finished)
         for path in paths:
             if not os.path.lexists(os.path.join(repository.workspace.data, path)):
                 raise _not_there(path)
@@ -74,6 +77,23 @@ def archive(
             warnings += [left.warning for left in checkout.apply(repository, writer, steps, progress)]
             checkout.close(repository)
         return CommitReport(version, tuple(warnings))
+
+
+def _all_in(paths: Sequence[str], finished: taken_up.Finished) -> bool:
+    """Whether these, or what lay in them, is what was archived."""
+    gone = [path for path, *_ in finished.steps]
+    return all(
+        any(not path or file == path or file.startswith(path + "/") for file in gone) for path in paths
+    )
+
+
+def _of_finished(repository: Repository, finished: taken_up.Finished) -> CommitReport:
+    """What an archive answers that was cut off while the files were removed, and is finished now."""
+    assert finished.target is not None  # what `archive` began is always a version's
+    taken_up.no_warning(repository, finished)
+    warnings = tuple(repository.warnings)
+    repository.warnings.clear()
+    return CommitReport(repository.version(finished.target), warnings)
 
 
 def _not_there(path: str) -> BadInput:

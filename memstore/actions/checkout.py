@@ -23,7 +23,6 @@ from memstore.manifest.references import References
 from memstore.manifest.version import Change, ChangeKind, Entry, Kind, Meta
 from memstore.merging.names import above
 from memstore.progress import SILENT, Progress
-from memstore.reports import counted
 from memstore.worktree import found, materialise
 from memstore.worktree.found import StatKey
 from memstore.worktree.names import shown
@@ -153,13 +152,18 @@ def finish(repository: Repository, writer: Writer) -> list[str]:
         return []  # such as a disk that is not mounted: it is finished when that is back
     folders = {step.path.rpartition("/")[0] for step in steps}
     materialise.sweep_temporaries(repository.workspace.data, folders)
+    planned = steps
     steps, notes = settle(
         repository, writer, steps, reason="found when an interrupted restore or pull was finished"
     )
     notes += [left.warning for left in apply(repository, writer, steps)]
     close(repository)
-    told = f"an interrupted restore or pull of {counted(len(steps), 'path')} was finished"
-    repository.warnings += [told, *notes]
+    from memstore.actions.taken_up import Finished, verb_of
+
+    to = None if target is None else VersionId(target)
+    begun = None if before is None else VersionId(before)
+    repository.finished = Finished(verb_of(repository, to), begun, to, repository.head(), planned)
+    repository.warnings += [repository.finished.told, *notes]
     return []
 
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from memstore import reflog
-from memstore.actions import checkout, collection, fetch, remote_state
+from memstore.actions import checkout, collection, fetch, remote_state, taken_up
 from memstore.actions.checkout import Step
 from memstore.actions.expunge import drop_from_head, expunge, left_data
 from memstore.actions.merge import ON_CONFLICT, Joined, merge
@@ -60,7 +60,7 @@ def pull(
         ours = repository.head()
         heads = [*heads, *_apart_here(repository, heads)]
         if all(_contains(repository, ours, head) for head in heads):
-            report = PullReport("nothing", ours)
+            report = _of_finished(repository, ours)
         else:
             meta = Meta(reason="saved before a pull")
             report = unite(repository, writer, heads, meta, on_conflict=on_conflict, progress=progress)
@@ -75,6 +75,21 @@ def pull(
                 changes=(*report.changes, *gone),
             )
         return report._replace(warnings=(*report.warnings, *trouble, *warnings))
+
+
+def _of_finished(repository: Repository, ours: VersionId | None) -> PullReport:
+    """What a pull answers that has nothing to bring: what an earlier one had brought, if that was cut off while
+    `Data/` was written, and is finished now."""
+    finished = taken_up.taken_up(repository, taken_up.PULL)
+    if finished is None:
+        return PullReport("nothing", ours)
+    told = taken_up.no_warning(repository, finished)
+    warnings = tuple(repository.warnings)
+    repository.warnings.clear()
+    changes = tuple(PulledChange(path, _kind(Step(path, old, new))) for path, old, new in finished.steps)
+    sides = [path for path, change in changes if change == ChangeKind.ADD and is_side_file(path)]
+    notes = [f"{path} is one side of a conflict: keep what is right, delete it and commit" for path in sides]
+    return PullReport("success", ours, notes=(told, *notes), warnings=warnings, changes=changes)
 
 
 def _without_forgotten(repository: Repository, writer: Writer) -> list[str]:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from memstore import files
-from memstore.actions import checkout, restorable, secrets, select
+from memstore.actions import checkout, restorable, secrets, select, taken_up
 from memstore.actions.checkout import Step
 from memstore.actions.record import check_data_folder, log_archived, record
 from memstore.actions.select import At, Chosen
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from memstore.writer import Writer
 
 
+SAVED: Final = "saved before a restore"
+"""The reason of the version that holds what stood uncommitted at paths that are brought back."""
+
+
 def restore(
     repository: Repository,
     paths: Sequence[str],
@@ -43,6 +47,11 @@ def restore(
     not; nothing is changed then."""
     with repository.writing() as writer:
         checkout.finish(repository, writer)
+        finished = taken_up.taken_up(repository, taken_up.RESTORE)
+        told: tuple[str, ...] = ()
+        if finished is not None:
+            told = (taken_up.no_warning(repository, finished),)
+            at = _as_before(repository, finished, at)
         chosen = _choose(repository, paths, at)
         _refuse_contradiction(chosen)
         data = repository.workspace.data
@@ -54,9 +63,21 @@ def restore(
         report = bring_back(
             repository, writer, chosen, later, meta=_meta(chosen, at, actor), progress=progress
         )
-        if report.restored or report.warnings:
-            return report
-        return report._replace(notes=_already(paths, at))
+        notes = () if report.restored or report.warnings else _already(paths, at)
+        warnings = (*repository.warnings, *report.warnings)
+        repository.warnings.clear()
+        return report._replace(notes=(*told, *notes), warnings=warnings)
+
+
+def _as_before(repository: Repository, finished: taken_up.Finished, at: At | None) -> At | None:
+    """For a restore that is given again when it was cut off: HEAD and HEAD~1 as they were when it was given first."""
+    head = finished.before
+    if not isinstance(at, str) or head is None or not select.counts_from_head(at):
+        return at
+    version = repository.version(head)
+    if version.reason == SAVED and version.parents:
+        head = version.parents[0]
+    return select.version_id(repository, at, head=head)
 
 
 def bring_back(
@@ -235,7 +256,7 @@ def _save_first(
     if not here:
         return None, []
     try:
-        report = record(repository, writer, here, meta=Meta(reason="saved before a restore"))
+        report = record(repository, writer, here, meta=Meta(reason=SAVED))
     except BadInput as error:
         if error.code != secrets.REFUSED:
             raise

@@ -26,8 +26,8 @@ class Chosen(NamedTuple):
     source: VersionId
 
 
-def version_id(repository: Repository, at: At) -> VersionId:
-    """The version that `at` names. Raises `BadInput`."""
+def version_id(repository: Repository, at: At, *, head: VersionId | None = None) -> VersionId:
+    """The version that `at` names; with `head`, that one stands for HEAD. Raises `BadInput`."""
     from memstore.times import looks_like_id, parse_time, steps_back
 
     if isinstance(at, Version):
@@ -37,7 +37,7 @@ def version_id(repository: Repository, at: At) -> VersionId:
         return at
     name, back = steps_back(at)
     if name.upper() == "HEAD":
-        return _before(repository, head_or_refuse(repository), back)
+        return _before(repository, head or head_or_refuse(repository), back)
     if looks_like_id(name):
         return _before(repository, repository.version_by_prefix(name), back)
     try:
@@ -49,6 +49,13 @@ def version_id(repository: Repository, at: At) -> VersionId:
             + error.hint,
         ) from error
     return repository.version_at(moment)
+
+
+def counts_from_head(at: str) -> bool:
+    """Whether `at` is HEAD, or so many versions before it."""
+    from memstore.times import steps_back
+
+    return steps_back(at)[0].upper() == "HEAD"
 
 
 def _before(repository: Repository, version: VersionId, back: int) -> VersionId:

@@ -2,41 +2,51 @@
 
 What HEAD brought is how it differs from what this device had before it: for a commit or a restore its parent, for
 a pull or a merge the HEAD before, as the reflog has it. What is not committed is committed first; of the paths
-that HEAD changed, each gets what it held before, all others stay. So a second undo takes the first one back.
+that HEAD changed, each gets what it held before, all others stay. So a second undo takes the first one back; but
+one that was cut off and is given again is only finished.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from memstore import reflog
-from memstore.actions import checkout
+from memstore.actions import checkout, taken_up
 from memstore.actions.record import log_archived, record
 from memstore.actions.restore import bring_back
 from memstore.actions.select import Chosen, head_or_refuse
 from memstore.ids import ContentId, VersionId
 from memstore.manifest import history
-from memstore.manifest.version import Entry, Kind, Meta
+from memstore.manifest.version import Entry, Kind, Meta, Version
 from memstore.progress import SILENT, Progress
-from memstore.reports import RestoreReport, UndoReport
+from memstore.reports import Restored, RestoreReport, UndoReport
 
 if TYPE_CHECKING:
     from memstore.repository import Repository
+
+
+SAVED: Final = "saved before an undo"
+"""The reason of the version that an undo makes first of what is not committed."""
 
 
 def undo(repository: Repository, *, actor: str = "", progress: Progress = SILENT) -> UndoReport:
     """Raises `BadInput` where there is no version, or no `Data/` to bring anything back to."""
     with repository.writing() as writer:
         checkout.finish(repository, writer)
-        undone = head_or_refuse(repository)
-        before, pulled = _before(repository)
+        finished = taken_up.taken_up(repository, taken_up.UNDO)
+        if finished is not None and finished.target is not None:
+            return _of_finished(repository, finished, repository.version(finished.target))
+        undone, saved_before = _to_undo(repository, head_or_refuse(repository))
+        before, pulled = _before(repository, undone)
         chosen, gone = _way_back(repository, before)
-        saved = record(repository, writer, None, meta=Meta(reason="saved before an undo"), progress=progress)
+        if saved_before is not None:
+            _leave_out_saved(repository, saved_before, undone, before, chosen, gone)
+        saved = record(repository, writer, None, meta=Meta(reason=SAVED), progress=progress)
         log_archived(repository, saved.version)
         report = RestoreReport(None, (), None)
         if chosen or gone:
             meta = Meta(
-                note=_note(repository, undone, before if pulled else None), reason="undo", actor=actor
+                note=_note(repository, undone, before if pulled else None), reason=taken_up.UNDO, actor=actor
             )
             report = bring_back(repository, writer, chosen, gone, meta=meta, progress=progress)
         notes = report.notes
@@ -46,6 +56,8 @@ def undo(repository: Repository, *, actor: str = "", progress: Progress = SILENT
                 "'memsync restore . --at TIME' brings back an earlier state",
             )
         first = saved.version.id if saved.version else report.saved_first
+        if first is None and saved_before is not None:
+            first = saved_before.id
         return UndoReport(
             report._replace(saved_first=first, notes=notes, warnings=(*saved.warnings, *report.warnings)),
             undone,
@@ -54,10 +66,56 @@ def undo(repository: Repository, *, actor: str = "", progress: Progress = SILENT
         )
 
 
-def _before(repository: Repository) -> tuple[VersionId | None, bool]:
-    """What HEAD was on this device before it became what it is, as far as is known, else its first parent; None if
+def _to_undo(repository: Repository, head: VersionId) -> tuple[VersionId, Version | None]:
+    """The version to back out: HEAD, or what is below it where an undo was cut off when it had only saved what was
+    not committed; and that saved version."""
+    version = repository.version(head)
+    if version.reason == SAVED and len(version.parents) == 1:
+        return version.parents[0], version
+    return head, None
+
+
+def _leave_out_saved(
+    repository: Repository,
+    saved: Version,
+    undone: VersionId,
+    before: VersionId | None,
+    chosen: dict[str, Chosen],
+    gone: list[str],
+) -> None:
+    """HEAD is what an undo saved first: of what it holds otherwise, only what `undone` had changed goes back."""
+    for path in {change.path for change in saved.changes}:
+        held = repository.entry(path, undone)
+        had = None if before is None else repository.entry(path, before)
+        if (held and (held.content, held.kind)) == (had and (had.content, had.kind)):
+            chosen.pop(path, None)
+            if path in gone:
+                gone.remove(path)
+
+
+def _of_finished(repository: Repository, finished: taken_up.Finished, made: Version) -> UndoReport:
+    """What an undo answers that was cut off while `Data/` was written, and is finished now: it does nothing else."""
+    undone, saved = _to_undo(repository, made.parents[0])
+    before, pulled = _before(repository, undone)
+    restored = [
+        Restored(path, new.content if new else None, str((new and before) or made.id))
+        for path, _, new in finished.steps
+    ]
+    told = taken_up.no_warning(repository, finished)
+    report = RestoreReport(
+        made.id,
+        tuple(sorted(restored)),
+        None if saved is None else saved.id,
+        (f"{told}: nothing else was done; another 'memsync undo' takes it back",),
+        tuple(repository.warnings),
+    )
+    repository.warnings.clear()
+    return UndoReport(report, undone, before, pulled)
+
+
+def _before(repository: Repository, head: VersionId) -> tuple[VersionId | None, bool]:
+    """What HEAD was on this device before it became this one, as far as is known, else its first parent; None if
     it is a first version. And whether a pull brought it."""
-    head = head_or_refuse(repository)
     for stand in reversed(reflog.read(repository.state)):
         if stand.word == reflog.PULLED and stand.head == head:
             if stand.before is not None and repository.catalogue.seq(stand.before) is not None:

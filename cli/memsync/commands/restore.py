@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
 from memstore.errors import BadInput
+from memsync import render
+from memsync.failure import Interrupted
 from memsync.invocation import Invocation
 from memsync.restore_report import show_restored
 from memsync.revision import NEITHER, means_version
 from memsync.verb import PLACE, verb
+
+if TYPE_CHECKING:
+    from memstore.store import Store
 
 
 @verb(
@@ -40,12 +47,15 @@ def command(
     if at is not None and not means_version(at):
         raise BadInput(f"neither a version nor a time: {at!r}", hint=NEITHER)
     with call.store() as store:
-        report = store.restore(
-            [call.path(store, path) for path in paths],
-            at=at,
-            to=None if to is None else os.path.abspath(to),
-            exact=exact,
-        )
+        asked = [call.path(store, path) for path in paths]
+        meant = _from_head(store, at)
+        try:
+            report = store.restore(asked, at=at, to=None if to is None else os.path.abspath(to), exact=exact)
+        except KeyboardInterrupt:
+            if meant is None or to is not None:
+                raise
+            again = shlex.join(["memsync", "restore", *paths, "--at", meant] + ["--exact"] * exact)
+            raise Interrupted(hint=f"run '{again}': it goes on where it stopped") from None
         if call.json:
             call.answer(report.as_json())
         else:
@@ -53,3 +63,13 @@ def command(
                 did = "wrote" if to else "restored"
                 show_restored(page, store, report, did, where=f" to {to}" if to else "")
     return call.warn(report.warnings)
+
+
+def _from_head(store: Store, at: str | None) -> str | None:
+    """The id of what is said from HEAD on: what is saved first moves HEAD. None where a restore was just finished:
+    whether it is the same, and HEAD is meant as it was before, the library sees."""
+    from memstore.times import steps_back
+
+    if at is None or steps_back(at)[0].upper() != "HEAD" or store.head() is None or store.repository.finished:
+        return None
+    return str(store.version(at).id)[: render.SHORT_ID]
