@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -144,6 +145,44 @@ def test_exact_removes_later_files_and_keeps_them_in_history(memory: Memory, thr
     gone = {row.path for row in report.restored if row.content is None}
     assert gone == {"Core/Late.txt", "Core/unsaved.txt"}
     assert memory.store.status().changes[0].path == "outside.txt"
+
+
+def test_the_note_names_what_was_asked_for_and_changed_and_no_file_that_stayed(memory: Memory) -> None:
+    memory.write("Core/Rules.txt", "rules\n")
+    memory.write("Plans/a.txt", "a\n")
+    first = memory.commit()
+    memory.save("Plans/b.txt", "b\n")
+    source = f" from version {str(first.id)[:12]}"
+
+    def note(*paths: str, **how: Any) -> str:
+        report = memory.store.restore(paths, **how)
+        assert report.version is not None
+        return memory.store.version(report.version).note
+
+    assert note(".", at=first, exact=True) == f"restore .{source}"
+    (memory.data / "Plans/a.txt").unlink()
+    memory.commit()
+    assert note("Core", "Plans/", at=first) == f"restore Plans{source}"
+    before = str(memory.store.head())
+    memory.save("Plans/b.txt", "b\n")
+    memory.write("Plans/c.txt", "not committed\n")
+    asked = note("Core/Rules.txt", "Plans", at="HEAD~1", exact=True)
+    assert asked == f"restore Plans from version {before[:12]}"
+    assert set(memory.tree()) == {"Core/Rules.txt", "Plans/a.txt"}
+    (memory.data / "Plans/a.txt").unlink()
+    memory.commit()
+    assert note("Plans/a.txt").startswith("restore Plans/a.txt from version ")
+    archived = memory.store.archive(["Plans/a.txt"]).version
+    assert archived is not None and archived.changes[0].archived_as is not None
+    assert note(archived.changes[0].archived_as).startswith("restore Plans/a.txt from version ")
+    for name in "abcd":
+        memory.write(f"Many/{name}.txt", "one\n")
+    many = memory.commit()
+    for name in "abcd":
+        memory.write(f"Many/{name}.txt", "two\n")
+    memory.commit()
+    names = [f"Many/{name}.txt" for name in "abcd"]
+    assert note(*names, at=many) == f"restore {', '.join(names[:3])} … from version {str(many.id)[:12]}"
 
 
 def test_exact_leaves_ignored_files_alone(memory: Memory, three: list[Version]) -> None:

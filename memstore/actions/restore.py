@@ -7,7 +7,7 @@ brought to it under a checkout record, so that a crash at any point is finished 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from memstore import files
@@ -52,6 +52,8 @@ def restore(
         if finished is not None:
             told = (taken_up.no_warning(repository, finished),)
             at = _as_before(repository, finished, at)
+        if at is not None:  # what is saved first moves HEAD
+            at = select.version_id(repository, at)
         chosen = _choose(repository, paths, at)
         _refuse_contradiction(chosen)
         data = repository.workspace.data
@@ -61,7 +63,12 @@ def restore(
             check_data_folder(repository)
         later = _later_files(repository, paths, chosen) if exact else []
         report = bring_back(
-            repository, writer, chosen, later, meta=_meta(chosen, at, actor), progress=progress
+            repository,
+            writer,
+            chosen,
+            later,
+            meta=lambda changes: Meta(note=_note(repository, paths, at, chosen, changes), actor=actor),
+            progress=progress,
         )
         notes = () if report.restored or report.warnings else _already(paths, at)
         warnings = (*repository.warnings, *report.warnings)
@@ -86,13 +93,13 @@ def bring_back(
     chosen: dict[str, Chosen],
     gone: Sequence[str],
     *,
-    meta: Meta,
+    meta: Callable[[Sequence[Change]], Meta],
     progress: Progress = SILENT,
 ) -> RestoreReport:
-    """Make paths hold what was chosen, and those `gone` nothing, as a new version; what stands uncommitted there
-    is committed first. `restored` is empty where all was so already. What can't be read back, or not be written
-    or saved where it is to lie, is taken out of `chosen` and `gone` and left as it is; raises `DamagedData`,
-    `DiskTrouble` or `BadInput` where that is everything."""
+    """Make paths hold what was chosen, and those `gone` nothing, as a new version (`meta`: of its changes); what
+    stands uncommitted there is committed first. `restored` is empty where all was so already. What can't be read
+    back, or not be written or saved where it is to lie, is taken out of `chosen` and `gone` and left as it is; raises
+    `DamagedData`, `DiskTrouble` or `BadInput` where that is everything."""
     warnings = restorable.leave_out_damaged(repository, chosen)
     removed = {*_in_the_way(repository, chosen), *gone}
     warnings += restorable.leave_out_unwritable(repository, chosen, removed)
@@ -106,7 +113,7 @@ def bring_back(
     changes = [change for step in steps if (change := _change(repository, step)) is not None]
     if not done and not changes:
         return RestoreReport(None, (), saved, (), tuple(warnings))
-    version = _record(repository, writer, steps, changes, meta)
+    version = _record(repository, writer, steps, changes, meta(changes))
     left = checkout.apply(repository, writer, done, progress)
     checkout.close(repository)
     warnings += [item.warning for item in left]
@@ -297,11 +304,28 @@ def _record(
     return version.id
 
 
-def _meta(chosen: dict[str, Chosen], at: At | None, actor: str) -> Meta:
-    names = ", ".join(sorted(chosen)[:3]) + (" …" if len(chosen) > 3 else "")
-    sources = {item.source for item in chosen.values()}
+def _note(
+    repository: Repository,
+    paths: Sequence[str],
+    at: At | None,
+    chosen: dict[str, Chosen],
+    changes: Sequence[Change],
+) -> str:
+    """What was asked for, as far as it changed anything, and which version it came from: the changes themselves
+    stand below it in the log."""
+    changed = [change.path for change in changes]
+    names = []
+    for path in paths:
+        reference = select.one_reference(repository, path)
+        name = path.rstrip("/") if reference is None else reference.path
+        if not name or any(file == name or file.startswith(name + "/") for file in changed):
+            names.append(name or ".")
+    names = list(dict.fromkeys(names))
+    sources = {chosen[path].source for path in changed if path in chosen}
+    if not sources and at is not None:
+        sources = {select.version_id(repository, at)}
     origin = f" from version {str(next(iter(sources)))[:12]}" if len(sources) == 1 else ""
-    return Meta(note=f"restore {names}{origin}" if chosen else f"restore to {at}", actor=actor)
+    return f"{taken_up.RESTORE} {', '.join(names[:3])}{' …' if len(names) > 3 else ''}{origin}"
 
 
 def _already(paths: Sequence[str], at: At | None) -> tuple[str, ...]:

@@ -23,6 +23,8 @@ PULL: Final = "pull"
 RESTORE: Final = "restore"
 UNDO: Final = "undo"
 """The verb of an undo, and the reason that its version bears."""
+OTHER: Final = "change"
+"""What a push brought home, and a forget took away."""
 
 
 class Finished(NamedTuple):
@@ -53,8 +55,9 @@ def verb_of(repository: Repository, target: VersionId | None) -> str:
     version = repository.version(target)
     if version.reason == UNDO:
         return UNDO
-    archived = all(change.change == ChangeKind.ARCHIVE for change in version.changes)
-    return ARCHIVE if archived and version.changes else RESTORE
+    if version.changes and all(change.change == ChangeKind.ARCHIVE for change in version.changes):
+        return ARCHIVE
+    return RESTORE if version.note.startswith(f"{RESTORE} ") else OTHER
 
 
 def taken_up(repository: Repository, verb: str) -> Finished | None:

@@ -48,7 +48,7 @@ def undo(repository: Repository, *, actor: str = "", progress: Progress = SILENT
             meta = Meta(
                 note=_note(repository, undone, before if pulled else None), reason=taken_up.UNDO, actor=actor
             )
-            report = bring_back(repository, writer, chosen, gone, meta=meta, progress=progress)
+            report = bring_back(repository, writer, chosen, gone, meta=lambda _: meta, progress=progress)
         notes = report.notes
         if not report.restored and not report.warnings:
             notes = (
