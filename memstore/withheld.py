@@ -46,6 +46,11 @@ class Withheld:
                 self._paths.append(path)
                 self._sizes.setdefault(size, []).append((what, path))
 
+    @property
+    def any(self) -> bool:
+        """Whether there is any: if not, nothing is withheld."""
+        return bool(self._paths)
+
     def reason(self, content: ContentId, size: int, client: str | None = None) -> str | None:
         """Why these bytes are not committed; None for all others. `client` is what `client_of` says of them."""
         for what, path in self._sizes.get(size, ()):

@@ -101,8 +101,7 @@ class Writer:
         for id in ids:
             stone = self.repository.reader.forgotten(id)
             if stone is not None:
-                day = time.strftime("%Y-%m-%d", time.gmtime(stone.time_ms / 1000))
-                told[id] = f"its content was forgotten on {day} ('memsync forget'), and is not taken in again"
+                told[id] = stone.refusal()
         return told
 
     def add_tombstone(self, tombstone: Tombstone) -> None:

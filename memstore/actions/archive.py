@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from memstore.actions import checkout, taken_up
+from memstore.actions import checkout, select, taken_up
 from memstore.actions.checkout import Step
 from memstore.actions.record import log_archived, record
 from memstore.errors import BadInput
@@ -54,7 +54,7 @@ def archive(
                 if found.look(repository.workspace.data, row[0])
             ]
             if not here:
-                raise _not_there(path)
+                raise select.not_found(repository, path, _not_there(path))
             for row in here:
                 entries[row[0]] = Entry(row[0], Kind(row[1]), row[2], ContentId(row[3]), row[4])
         time_ms = writer.time_of_next()

@@ -23,6 +23,7 @@ from memstore.actions.forgetting import Intent
 from memstore.actions.here import content_at
 from memstore.actions.leaving import require_whole_history
 from memstore.actions.record import log_archived, record
+from memstore.actions.refused import deleting
 from memstore.actions.seal import sweep
 from memstore.actions.select import At
 from memstore.actions.verify_remote import SCRATCH
@@ -226,10 +227,14 @@ def _by_prefix(repository: Repository, text: str) -> set[ContentId]:
         else []
     )
     if not found:
-        raise BadInput(
+        error = BadInput(
             f"no version has the path {text}, nor a content with that id",
             hint="'memsync log PATH --json' shows each content's id",
         )
+        told = select.not_found(repository, text.rstrip("/"), error)
+        if told is not error:  # it lies in Data/ only
+            told.hint = f"there is nothing to forget; delete it yourself: {deleting(repository, text)}"
+        raise told
     if len(found) > 1:
         some = ", ".join(str(id)[:16] for id in found[:4])
         raise BadInput(f"{text} is ambiguous: {some} …", hint="give more digits of the id")

@@ -36,8 +36,13 @@ def listing(repository: Repository, path: str = "", at: At | None = None) -> Ite
         if rows or path + "/" == references.FOLDER:
             return
     if path and not any_files:
-        raise BadInput(
-            f"{path} is not in that version", hint="'memsync ls' without a path shows everything it holds"
+        raise select.not_found(
+            repository,
+            path,
+            BadInput(
+                f"{path} is not in that version",
+                hint="'memsync ls' without a path shows everything it holds",
+            ),
         )
 
 

@@ -63,7 +63,11 @@ def _asked_for(
     if path:
         path = path.rstrip("/")
         if not select.known(repository, path):
-            raise BadInput(f"{path} is in no version", hint="'memsync ls' shows what the last version holds")
+            raise select.not_found(
+                repository,
+                path,
+                BadInput(f"{path} is in no version", hint="'memsync ls' shows what the last version holds"),
+            )
         found = references.find(repository.catalogue, path)
         path = found[0].path if found else path
     where, values, now = "1", list[object](), time.time_ns() // 1_000_000
@@ -98,9 +102,13 @@ def read_stream(repository: Repository, path: str, at: At | None = None) -> Iter
         below = next(iter(repository.entries(version, path)), None)
         if below is not None:
             raise BadInput(f"{path or '.'} is a folder", hint=f"'memsync ls {path}' lists its files")
-        raise BadInput(
-            f"{path} is not in version {str(version)[:12]}",
-            hint=f"'memsync log {path}' shows which versions have it",
+        raise select.not_found(
+            repository,
+            path,
+            BadInput(
+                f"{path} is not in version {str(version)[:12]}",
+                hint=f"'memsync log {path}' shows which versions have it",
+            ),
         )
     select.require_known(repository, path, version, entry)
     yield from repository.stream(entry.content)

@@ -103,9 +103,14 @@ def files_at(repository: Repository, path: str, at: At | None) -> Iterator[Chose
         return
     if not path:
         return
-    raise BadInput(
-        f"{path} is not in version {str(version)[:12]}",
-        hint=f"'memsync log {path}' shows which versions have it; 'memsync ls {str(version)[:12]}' what this one has",
+    raise not_found(
+        repository,
+        path,
+        BadInput(
+            f"{path} is not in version {str(version)[:12]}",
+            hint=f"'memsync log {path}' shows which versions have it; "
+            f"'memsync ls {str(version)[:12]}' what this one has",
+        ),
     )
 
 
@@ -167,10 +172,23 @@ def _last_contents(repository: Repository, path: str) -> Iterator[Chosen]:
         if found:
             yield from found
             return
-    raise BadInput(
-        f"{path or '.'} is in no version",
-        hint="'memsync ls' shows what the last version holds, 'memsync log' what changed",
+    raise not_found(
+        repository,
+        path,
+        BadInput(
+            f"{path or '.'} is in no version",
+            hint="'memsync ls' shows what the last version holds, 'memsync log' what changed",
+        ),
     )
+
+
+def not_found(repository: Repository, path: str, error: BadInput) -> BadInput:
+    """The error for a path that was looked for in history in vain: another one where the file is in `Data/` only."""
+    if not path or known(repository, path):
+        return error
+    from memstore.actions.refused import never_committed  # seldom needed
+
+    return never_committed(repository, path) or error
 
 
 def known(repository: Repository, path: str) -> bool:

@@ -13,9 +13,10 @@ from memstore.actions.unfinished import FINISH_FORGETTING, FORGETTING
 from memstore.manifest.version import ChangeKind
 from memstore.merging.names import is_side_file
 from memstore.reports import counted
-from memstore.reports.looking import PendingChange, RemoteStatus, StatusReport
+from memstore.reports.looking import LeftOut, PendingChange, RemoteStatus, StatusReport
 
 if TYPE_CHECKING:
+    from memstore.actions.pending import Pending
     from memstore.repository import Repository
 
 
@@ -24,9 +25,11 @@ def status(
 ) -> StatusReport:
     """How `Data/` stands to HEAD; what is known of the remote is the caller's to say."""
     warnings: list[str] = list(repository.warnings)
+    differing, left_out = _without_refused(
+        repository, list(pending_changes.pending(repository, None, warnings))
+    )
     changes = tuple(
-        PendingChange(row.path, row.change, row.new.size if row.new else None)
-        for row in pending_changes.pending(repository, None, warnings)
+        PendingChange(row.path, row.change, row.new.size if row.new else None) for row in differing
     )
     if files.exists(os.path.join(repository.state, FORGETTING)):
         warnings.append(f"a 'memsync forget' is not finished; {FINISH_FORGETTING}")
@@ -55,7 +58,36 @@ def status(
         warnings=tuple(warnings),
         unwritten=unwritten,
         unremoved=unremoved,
+        left_out=left_out,
     )
+
+
+def _without_refused(
+    repository: Repository, rows: Sequence[Pending]
+) -> tuple[list[Pending], tuple[LeftOut, ...]]:
+    """What a commit would record, and what it would leave out for its bytes."""
+    if not any(row.new for row in rows):
+        return list(rows), ()
+    from memstore.actions.refused import Refusals, deleting  # what is unchanged is to be told quickly
+
+    refusals = Refusals(repository)
+    left: list[LeftOut] = []
+    others: list[Pending] = []
+    for row in rows:
+        new, old = row.new, row.old
+        reason = None
+        if new is not None and (old is None or old.content != new.content):
+            reason = refusals.reason(row.path, new.kind, new.content, new.size)
+        if reason is None:
+            others.append(row)
+        else:
+            mend = (
+                f"'memsync restore {row.path}' brings HEAD's content back"
+                if old is not None
+                else f"delete it yourself: {deleting(repository, row.path)}"
+            )
+            left.append(LeftOut(row.path, reason, mend))
+    return others, tuple(left)
 
 
 def _behind(repository: Repository) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Final, NamedTuple
 
 import msgpack
@@ -23,6 +24,11 @@ class Tombstone(NamedTuple):
     known: tuple[VersionId, ...] = ()
     """The heads of what its collector knew. A version that is not among these and their ancestors, and holds
     the content, makes a retention tombstone void: nobody asked that version before."""
+
+    def refusal(self) -> str:
+        """Why a content that was forgotten is not committed again."""
+        day = time.strftime("%Y-%m-%d", time.gmtime(self.time_ms / 1000))
+        return f"its content was forgotten on {day} ('memsync forget'), and is not taken in again"
 
     def packed(self) -> bytes:
         facts: dict[str, object] = {"content": bytes(self.content), "why": self.why, "time": self.time_ms}

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from memstore.reports.exchange import MirrorCounts, PullConflict, PulledChange, PullReport, PushReport
     from memstore.reports.looking import (
         FileDifference,
+        LeftOut,
         ListedFile,
         MergedPath,
         PendingChange,
@@ -36,6 +37,7 @@ __all__ = [
     "ForgetReport",
     "Forgotten",
     "GcReport",
+    "LeftOut",
     "ListedFile",
     "Mended",
     "MergedPath",
@@ -60,6 +62,7 @@ __all__ = [
 _HOMES = {
     "saving": ("CommitReport", "Restored", "RestoreReport", "UndoReport"),
     "looking": (
+        "LeftOut",
         "PendingChange",
         "RemoteStatus",
         "StatusReport",

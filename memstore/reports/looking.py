@@ -20,6 +20,17 @@ class PendingChange(NamedTuple):
         return {"path": self.path, "change": self.change.word}
 
 
+class LeftOut(NamedTuple):
+    """A file of `Data/` that no commit takes in, whatever HEAD has at its path."""
+
+    path: str
+    reason: str
+    hint: str
+
+    def as_json(self) -> dict[str, object]:
+        return {"path": self.path, "reason": self.reason, "hint": self.hint}
+
+
 class RemoteStatus(NamedTuple):
     """What is known of the remote without asking it. Times are milliseconds since the epoch, UTC."""
 
@@ -56,6 +67,8 @@ class StatusReport(NamedTuple):
     """Paths that `Data/` does not hold as HEAD has them, for they could not be written; commits leave them alone."""
     unremoved: tuple[str, ...] = ()
     """Paths that HEAD no longer has, and whose files could not be removed; commits leave them alone as well."""
+    left_out: tuple[LeftOut, ...] = ()
+    """Files that differ from HEAD and that every commit leaves out; they are not among `changes`."""
 
     @property
     def clean(self) -> bool:
@@ -73,6 +86,7 @@ class StatusReport(NamedTuple):
             "ahead": self.ahead,
             "unwritten": list(self.unwritten),
             "unremoved": list(self.unremoved),
+            "left_out": [row.as_json() for row in self.left_out],
             "warnings": list(self.warnings),
         }
 

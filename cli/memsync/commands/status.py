@@ -11,7 +11,7 @@ from memsync.invocation import Invocation
 from memsync.verb import verb
 
 if TYPE_CHECKING:
-    from memstore.reports import StatusReport
+    from memstore.reports import LeftOut, StatusReport
     from memstore.store import Store
 
 APART: Final = "there are versions here that were made apart from HEAD: 'memsync pull' merges them"
@@ -79,14 +79,25 @@ def _show_changes(page: render.Page, store: Store, report: StatusReport) -> None
                 "        most files are gone: 'memsync commit' will hold their deletion back, unless they "
                 "were moved; --allow-deletions records it"
             )
-    elif report.head is not None and not (report.unwritten or report.unremoved):
+    elif report.head is not None and not (report.unwritten or report.unremoved or report.left_out):
         page.line("changes none: the memory folder is as HEAD has it")
+    _show_left_out(page, report.left_out)
     _show_behind(page, report.unwritten, "missing", "of HEAD could not be written here")
     if report.unwritten:
         page.line("        each commit and pull tries again; 'memsync restore PATH' says why it fails")
     _show_behind(page, report.unremoved, "left   ", "that HEAD no longer has could not be removed here")
     if report.unremoved:
         page.line("        each commit and pull tries again; or remove them yourself")
+
+
+def _show_left_out(page: render.Page, rows: Sequence[LeftOut]) -> None:
+    if not rows:
+        return
+    page.line(f"left out: {render.plural(len(rows), 'file')} that no commit takes in")
+    for row in rows[: render.SHOWN_CHANGES]:
+        page.line(f"  {render.name(row.path)}: {render.visible(row.reason)}")
+        page.line(f"        {render.visible(row.hint)}")
+    page.more(len(rows) - render.SHOWN_CHANGES, "memsync status --json has all")
 
 
 def _show_behind(page: render.Page, paths: Sequence[str], word: str, told: str) -> None:

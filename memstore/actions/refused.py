@@ -1,0 +1,90 @@
+"""What lies in `Data/` and no commit takes in, found without writing anything: for `status`, and for whoever names
+such a file. What decides is what a commit asks itself (`Writer.forgotten`, `Withheld`)."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from memstore import files
+from memstore.actions.here import content_at
+from memstore.errors import BadInput, DiskTrouble
+from memstore.ids import ContentId
+from memstore.manifest.removed import any_forgotten
+from memstore.manifest.version import Kind
+from memstore.withheld import LARGEST_SHAPE, Withheld, client_of
+from memstore.worktree import found as worktree
+from memstore.worktree.ignore import FILE_NAME, Ignore
+from memstore.worktree.names import shown
+
+if TYPE_CHECKING:
+    from memstore.repository import Repository
+
+
+class Refusals:
+    """What commits of this workspace leave out for their bytes. It costs something only where something was forgotten,
+    or the workspace has sign-in files."""
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+        self._forgotten = any_forgotten(repository.catalogue)
+        self._withheld = Withheld(repository.workspace)
+
+    def reason(self, path: str, kind: Kind, content: ContentId, size: int) -> str | None:
+        """Why a file of `Data/` that has this content, in `size` bytes, is left out; None if it is not."""
+        if self._forgotten:
+            stone = self._repository.reader.forgotten(content)
+            if stone is not None:
+                return stone.refusal()
+        if not self._withheld.any:
+            return None
+        client = None
+        if kind != Kind.SYMLINK and size <= LARGEST_SHAPE:
+            try:
+                client = client_of(files.read(os.path.join(self._repository.workspace.data, path)))
+            except (OSError, DiskTrouble):  # gone since, and then nothing of it is committed either
+                return None
+        return self._withheld.reason(content, size, client)
+
+
+def deleting(repository: Repository, path: str) -> str:
+    """The command by which a person deletes a file of `Data/`."""
+    from shlex import quote
+
+    return f"rm {quote(os.path.join(repository.workspace.data, path))}"
+
+
+def never_committed(repository: Repository, path: str) -> BadInput | None:
+    """The error for a path that history does not have: why, and what to do. None where `Data/` has it neither."""
+    place = os.path.join(repository.workspace.data, path)
+    if not os.path.lexists(place):
+        return None
+    is_folder = os.path.isdir(place) and not os.path.islink(place)
+    why, hint = _why(repository, path, is_folder)
+    return BadInput(
+        f"{shown(path)} is in Data/, but no version has it: {why}", hint=hint, code="never_committed"
+    )
+
+
+def _why(repository: Repository, path: str, is_folder: bool) -> tuple[str, str]:
+    """Why history has nothing of what lies at a path of `Data/`, and what to do about it."""
+    ignore = Ignore.load(repository.workspace.data)
+    if ignore.covers(path, is_folder):
+        if ignore.own_rule(path, is_folder):
+            return f"a rule of {FILE_NAME} leaves it out", f"take that rule out, then 'memsync commit {path}'"
+        return (
+            "its name is one that is left out as noise",
+            f"to have it in all the same, put the line '!{path}' into Data/{FILE_NAME}, then 'memsync commit {path}'",
+        )
+    if is_folder:
+        return "no file of it was ever committed", f"'memsync commit {path}' does, or says what it leaves out"
+    try:
+        here = content_at(repository, path)
+    except DiskTrouble as error:
+        return error.message, error.hint
+    item = worktree.look(repository.workspace.data, path)
+    if here is not None and item is not None:
+        reason = Refusals(repository).reason(path, here.kind, here.content, item.size)
+        if reason is not None:
+            return reason, f"delete it yourself: {deleting(repository, path)}"
+    return "it was never committed", f"'memsync commit {path}' records it, or says why not"
