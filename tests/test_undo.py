@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -211,6 +212,67 @@ def test_on_either_device_undo_goes_back_to_what_that_one_had(two: tuple[Device,
     for device in (laptop, server):
         undo(device)
         assert device.tree == had[device.name]
+
+
+def hinted(note: str) -> list[str]:
+    """The restore that a note names, as it is typed."""
+    found = re.search(r"'memsync (restore [^']+)'", note)
+    assert found, note
+    return found[1].split()
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_undoing_a_pull_tells_that_the_next_push_undoes_it_everywhere_and_what_brings_it_back(
+    two: tuple[Device, Device, Clock], monkeypatch: pytest.MonkeyPatch, apart: bool
+) -> None:
+    laptop, server, clock = two
+    clock.tick()
+    server.save({"a.txt": b"the server's\n", "server.txt": b"s\n"})
+    server.push()
+    made = server.tree
+    if apart:
+        clock.tick()
+        laptop.save({"laptop.txt": b"l\n"})
+    laptop.pull()
+    monkeypatch.chdir(laptop.root)
+    done = run("undo")
+    assert done.exit_code == 0
+    assert "the next push carries this to the other devices" in done.stdout
+    back = hinted(done.stdout)
+    laptop.push()
+    server.pull()
+    assert "server.txt" not in server.tree
+    for device in (laptop, server):  # it works at any time, and on either
+        monkeypatch.chdir(device.root)
+        assert run(*back).exit_code == 0
+        assert device.tree.items() >= made.items()
+
+
+def test_undoing_a_joining_tells_it_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_waiting(monkeypatch)
+    there = Device.first(tmp_path, "there", {"theirs.txt": b"t\n"})
+    here = Device(tmp_path, "here")
+    here.write({"mine.txt": b"m\n"})
+    joined = there.joined_by("here")
+    assert set(joined.tree) == {"theirs.txt", "mine.txt"}
+    report = undo(joined)
+    assert joined.tree == {"mine.txt": b"m\n"}
+    assert report.pulled
+    monkeypatch.chdir(joined.root)
+    joined.push()
+    there.pull()
+    assert there.tree == {"mine.txt": b"m\n"}
+    assert run(*hinted(report.restore.notes[0])).exit_code == 0
+    joined.push()
+    there.pull()
+    assert there.tree == {"theirs.txt": b"t\n", "mine.txt": b"m\n"}
+
+
+def test_undoing_ones_own_commit_says_nothing_of_other_devices(two: tuple[Device, Device, Clock]) -> None:
+    laptop, _, clock = two
+    clock.tick()
+    laptop.save({"a.txt": b"two\n"})
+    assert undo(laptop).restore.notes == ()
 
 
 # -- the command -------------------------------------------------------------------------------------------

@@ -55,6 +55,8 @@ def undo(repository: Repository, *, actor: str = "", progress: Progress = SILENT
                 f"version {str(undone)[:12]} changed nothing here: there is nothing to undo; "
                 "'memsync restore . --at TIME' brings back an earlier state",
             )
+        elif report.restored:
+            notes = (*notes, *_carried_on(repository, undone, pulled))
         first = saved.version.id if saved.version else report.saved_first
         if first is None and saved_before is not None:
             first = saved_before.id
@@ -106,11 +108,25 @@ def _of_finished(repository: Repository, finished: taken_up.Finished, made: Vers
         made.id,
         tuple(sorted(restored)),
         None if saved is None else saved.id,
-        (f"{told}: nothing else was done; another 'memsync undo' takes it back",),
+        (
+            f"{told}: nothing else was done; another 'memsync undo' takes it back",
+            *_carried_on(repository, undone, pulled),
+        ),
         tuple(repository.warnings),
     )
     repository.warnings.clear()
     return UndoReport(report, undone, before, pulled)
+
+
+def _carried_on(repository: Repository, undone: VersionId, pulled: bool) -> tuple[str, ...]:
+    """What a person must know who backs out what other devices made: for these it is a version like any other."""
+    if not pulled and len(repository.version(undone).parents) < 2:
+        return ()
+    return (
+        "the next push carries this to the other devices: what they had made is then out of their folders as well, and "
+        "in history only. 'memsync undo' right now, or 'memsync restore . --at "
+        f"{str(undone)[:12]}' at any time, brings it back",
+    )
 
 
 def _before(repository: Repository, head: VersionId) -> tuple[VersionId | None, bool]:
