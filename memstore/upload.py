@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from memstore import logs
@@ -54,6 +54,8 @@ def drive_upload(
 
 
 def _upload(store: Store, place: str, facts: Mapping[str, Any]) -> UploadResult:
+    from memstore.actions import remote_state
+
     path = _relative(store, place)
     if os.path.isdir(place) and not os.path.islink(place):
         raise BadInput(f"{place} is a folder", hint="name a file; 'memsync push' sends everything")
@@ -70,12 +72,27 @@ def _upload(store: Store, place: str, facts: Mapping[str, Any]) -> UploadResult:
     if left_out:
         return _failed("; ".join(left_out))  # what HEAD has is not what was asked to be uploaded
     where = store.workspace.paths.drive_root.rstrip("/") + "/" + path
-    if store.remote() is None:
-        store.set_remote("drive:")
-    if _token_missing(store):
+    remote = store.remote()
+    if _token_missing(store, "drive:" if remote is None else remote.url):
         line = logs.UploadLine(_now(), path, "token_missing", 0, tags, chat, "Drive token missing")
         logs.log_uploads(store.workspace, [line])
         return _failed("Drive token missing")
+    if remote is not None:
+        return _sent(store, path, where, report.warnings, tags, chat)
+    store.set_remote("drive:")
+    answer = _failed("")
+    try:
+        answer = _sent(store, path, where, report.warnings, tags, chat)
+    finally:
+        if answer["status"] == "fail":  # what nobody chose and nothing reached is not the remote from now on
+            remote_state.take_back(store.repository)
+    return answer
+
+
+def _sent(
+    store: Store, path: str, where: str, warnings: Sequence[str], tags: list[str], chat: str
+) -> UploadResult:
+    """Send what the remote lacks, and mirror that file there as `where`."""
     if store.is_on_remote(path):
         notes = "Skipped: the remote has this content already"
         logs.log_uploads(store.workspace, [logs.UploadLine(_now(), path, "skipped", 0, tags, chat, notes)])
@@ -90,7 +107,7 @@ def _upload(store: Store, place: str, facts: Mapping[str, Any]) -> UploadResult:
             "drive_path": None,
             "notes": f"{error.get('message', 'the push failed')}; {error.get('hint', '')}".rstrip("; "),
         }
-    notes = "; ".join((*report.warnings, *pushed.notes, *pushed.warnings)) or "Uploaded"
+    notes = "; ".join((*warnings, *pushed.notes, *pushed.warnings)) or "Uploaded"
     attempts = max(1, pushed.attempts)
     mirror = pushed.mirror
     if not known and (mirror.created or mirror.updated):
@@ -124,12 +141,10 @@ def _relative(store: Store, place: str) -> str:
     raise BadInput(f"{place} is outside the data folder {data}", hint="only files in Data/ are uploaded")
 
 
-def _token_missing(store: Store) -> bool:
+def _token_missing(store: Store, url: str) -> bool:
     from memstore.remotes.url import parse_url
 
-    remote = store.remote()
-    assert remote is not None
-    if not parse_url(remote.url, store.workspace).is_drive:
+    if not parse_url(url, store.workspace).is_drive:
         return False
     return not os.path.exists(store.workspace.token_path)
 

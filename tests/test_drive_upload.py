@@ -59,6 +59,34 @@ def test_an_upload_without_a_remote_set_means_drive(memory: DriveMemory) -> None
     assert memory.mirror == {NOTE: b"a\n"}
 
 
+@pytest.mark.parametrize("trouble", ["no token", "Drive away"])
+def test_an_upload_that_fails_leaves_no_remote_set_where_none_was(
+    memory: DriveMemory, emulator: DriveEmulator, trouble: str
+) -> None:
+    state = memory.root / ".memsync" / "remote.json"
+    state.unlink()
+    if trouble == "no token":
+        memory.token.unlink()
+    else:
+        emulator.fault("any status=503")
+    assert upload(memory, b"a\n")["status"] == "fail"
+    assert not state.exists()
+    with memory.open() as store:
+        assert store.remote() is None and store.read(NOTE) == b"a\n"
+
+
+def test_a_first_upload_that_was_cut_half_way_keeps_the_remote_on_which_something_lies(
+    memory: DriveMemory, emulator: DriveEmulator
+) -> None:
+    (memory.root / ".memsync" / "remote.json").unlink()
+    emulator.fault("files.create.multipart nth=3.. status=503")  # the format, the pack, then the head
+    assert upload(memory, b"a\n")["status"] == "fail"
+    emulator.clear_faults()
+    with memory.open() as store:
+        remote = store.remote()
+        assert remote is not None and remote.url == "drive:" and remote.last_error
+
+
 def test_an_append_is_uploaded_in_place_and_a_replace_keeps_the_old_file_under_archive(
     memory: DriveMemory, emulator: DriveEmulator
 ) -> None:

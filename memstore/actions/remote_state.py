@@ -164,6 +164,13 @@ def save(repository: Repository, state: RemoteState) -> RemoteState:
     return state
 
 
+def take_back(repository: Repository) -> None:
+    """Forget an address that nobody chose and at which nothing was ever reached."""
+    state = load(repository)
+    if state is not None and state.store is None and not state.sent:
+        files.remove(os.path.join(repository.state, STATE_NAME))
+
+
 def with_sent(state: RemoteState, names: Sequence[str]) -> RemoteState:
     return replace(state, sent=tuple(sorted({*state.sent, *names})))
 
