@@ -152,6 +152,33 @@ def test_ctrl_c_is_told_in_a_sentence(root: Path) -> None:
     assert done.stderr.startswith("memsync: stopped; what was committed is safe\n")
 
 
+@pytest.mark.skipif(os.name != "posix", reason="signals are sent so on POSIX")
+@pytest.mark.parametrize("module", ["click", "memsync.app", "memsync.invocation", "memsync.commands.status"])
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_ctrl_c_while_memsync_is_being_loaded_is_told_in_the_same_sentence(
+    root: Path, module: str, options: list[str]
+) -> None:
+    code = (
+        "import os, sys\n"
+        "from memsync.__main__ import main\n"
+        "class Stops:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name == {module!r}:\n"
+        "            sys.meta_path.remove(self)\n"
+        f"            os.kill(os.getpid(), {int(signal.SIGINT)})\n"
+        "sys.meta_path.insert(0, Stops())\n"
+        f"sys.argv = ['memsync', 'status', *{options!r}]\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 130, done.stderr
+    said = "stopped; what was committed is safe"
+    if options:
+        assert json.loads(done.stdout)["error"]["message"] == said and not done.stderr
+    else:
+        assert done.stderr.startswith(f"memsync: {said}\n") and not done.stdout
+
+
 def test_every_command_answers_with_one_document(root: Path, tmp_path: Path) -> None:
     (root / "Data" / "more.txt").write_bytes(b"more\n")
     (root / "Data" / "old.txt").write_bytes(b"old\n")

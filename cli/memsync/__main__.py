@@ -24,7 +24,7 @@ def main() -> None:
         invocation.left_to_the_end = []
         app(prog_name="memsync")
     except KeyboardInterrupt:  # before or after the command itself, where there is nothing to undo
-        code = 130
+        code = _stopped()
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
     try:
@@ -32,7 +32,20 @@ def main() -> None:
         sys.stderr.flush()
     except OSError:  # whoever read our output is gone
         code = code or 141
+    except KeyboardInterrupt:  # all is done but the last lines
+        code = code or 130
     os._exit(code)
+
+
+def _stopped() -> int:
+    """Say so, as a command does that is stopped at its work; whoever presses Ctrl-C once more is not heard."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    from memsync.app import asks_for_json
+    from memsync.failure import report
+
+    return report(KeyboardInterrupt(), as_json=asks_for_json(sys.argv[1:]))
 
 
 if __name__ == "__main__":

@@ -127,7 +127,7 @@ class App(click.Group):
         as_json = asks_for_json(args)
         try:
             context = super().make_context(info_name, args, parent, **extra)
-        except click.ClickException as error:
+        except (click.ClickException, KeyboardInterrupt) as error:
             if extra.get("resilient_parsing"):
                 raise
             from memsync.failure import report
