@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,9 @@ from memstore.errors import BadInput
 from memstore.ids import ContentId
 from memstore.manifest.version import Kind, Version, rfc3339
 from memstore.store import At
+from tests.command_line import run
 from tests.conftest import Memory, tree, words
+from tests.merge_places import Clock
 
 # -- what comes back ---------------------------------------------------------------------------------------
 
@@ -77,6 +82,53 @@ def test_what_data_has_already_is_said_and_makes_no_version(memory: Memory, thre
     assert "log Core/Rules.txt" in report.notes[0]
     assert memory.store.restore(["Core/Rules.txt"], at=three[2]).notes
     assert len(memory.versions()) == 3
+
+
+def typed(notes: Sequence[str]) -> list[str]:
+    """The restore that notes name, as it is typed."""
+    found = re.search(r"'memsync (restore [^']+)'", " ".join(notes))
+    assert found, notes
+    return found[1].split()
+
+
+@pytest.mark.parametrize("at", ["yesterday", None, "HEAD"])
+@pytest.mark.parametrize("asked", ["Core/Rules.txt", "Core", "."])
+def test_who_asks_for_yesterday_when_it_was_spoiled_yesterday_is_told_what_was_there_before(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch, at: str | None, asked: str
+) -> None:
+    """It is not what the path held the day before, but what it held last; other notes' versions count for nothing."""
+    clock = Clock(monkeypatch)
+    clock.now_ms = (time.time_ns() // 1_000_000) - 3 * 86_400_000
+    memory.save("Core/Rules.txt", "first\n")
+    clock.tick()
+    good = memory.save("Core/Rules.txt", "good\n")
+    clock.tick()
+    memory.save("Core/Other.txt", "other\n")
+    noon = time.localtime(time.time() - 86_400)
+    clock.now_ms = int(time.mktime((*noon[:3], 12, 0, 0, 0, 0, -1)) * 1000)
+    spoiled = memory.save("Core/Rules.txt", "spoiled\n")
+    clock.tick()
+    memory.save("Later.txt", "later\n")
+    report = memory.store.restore([asked], at=at)
+    assert (report.version, report.restored) == (None, ())
+    assert "already" in report.notes[0]
+    assert f"version {str(spoiled.id)[:12]} of" in report.notes[1]
+    monkeypatch.chdir(memory.root)
+    line = typed(report.notes[1:])
+    assert asked != "Core/Rules.txt" or line[-1] == str(good.id)[:12]
+    assert run(*line).exit_code == 0
+    assert memory.tree()["Core/Rules.txt"] == b"good\n"
+
+
+def test_where_a_note_never_held_anything_else_no_earlier_version_is_named(memory: Memory) -> None:
+    memory.save("a.txt", "a\n")
+    memory.save("b.txt", "b\n")
+    (memory.data / "a.txt").unlink()
+    memory.commit()
+    memory.save("a.txt", "a\n")
+    for asked in ("a.txt", "b.txt", "."):
+        assert len(memory.store.restore([asked], at="HEAD").notes) == 1
+        assert len(memory.store.restore([asked]).notes) == 1
 
 
 def test_a_file_that_was_only_deleted_on_disk_comes_back_from_head_without_a_version(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from memstore import files
-from memstore.actions import checkout, restorable, secrets, select, taken_up
+from memstore.actions import checkout, held_before, restorable, secrets, select, taken_up
 from memstore.actions.checkout import Step
 from memstore.actions.record import check_data_folder, log_archived, record
 from memstore.actions.select import At, Chosen
@@ -70,7 +70,7 @@ def restore(
             meta=lambda changes: Meta(note=_note(repository, paths, at, chosen, changes), actor=actor),
             progress=progress,
         )
-        notes = () if report.restored or report.warnings else _already(paths, at)
+        notes = () if report.restored or report.warnings else _already(repository, paths, at)
         warnings = (*repository.warnings, *report.warnings)
         repository.warnings.clear()
         return report._replace(notes=(*told, *notes), warnings=warnings)
@@ -328,14 +328,19 @@ def _note(
     return f"{taken_up.RESTORE} {', '.join(names[:3])}{' …' if len(names) > 3 else ''}{origin}"
 
 
-def _already(paths: Sequence[str], at: At | None) -> tuple[str, ...]:
+def _already(repository: Repository, paths: Sequence[str], at: At | None) -> tuple[str, ...]:
+    """That there was nothing to do, and what may have been meant: what was there before that."""
     what = ", ".join(path or "." for path in paths)
-    if at is None:
-        return (
-            f"Data/ has the last version of {what} already; 'memsync log {what}' shows earlier ones to restore "
-            "with --at",
-        )
-    return (f"Data/ has that version of {what} already",)
+    version = select.head_or_refuse(repository) if at is None else select.version_id(repository, at)
+    asked = [path.rstrip("/") for path in paths if select.one_reference(repository, path) is None]
+    earlier = [told for path in asked[:3] if (told := held_before.told(repository, path, version))]
+    if at is not None:
+        return (f"Data/ has that version of {what} already", *earlier)
+    return (
+        f"Data/ has the last version of {what} already; 'memsync log {what}' shows earlier ones to restore "
+        "with --at",
+        *earlier,
+    )
 
 
 def _restored(

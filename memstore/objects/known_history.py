@@ -8,6 +8,8 @@ from typing import Any, Final
 from memstore.ids import VersionId
 from memstore.objects.facts import Facts
 
+_ADDED: Final = 0
+"""How a change is told that found nothing at its path (docs/format.md)."""
 _STILL_RULES: Final = "still rules"
 """A fact: the fingerprint of the ignore rules under which folders were found still."""
 
@@ -79,6 +81,21 @@ class KnownHistory(Facts):
         """The same, also where that change left nothing; None if the path was never there."""
         row = self._last_touch(seq, path)
         return None if row is None else row[0]
+
+    def last_replacing(self, seq: int, path: str) -> int | None:
+        """The last version of those that this one's manifest comes from which took away or replaced something at a
+        path or below it ('' for anywhere); None if none did."""
+        row = self.db.execute(
+            self._LINEAGE
+            + """SELECT changes.seq
+                FROM paths CROSS JOIN changes USING (path) CROSS JOIN versions USING (seq)
+                CROSS JOIN lineage USING (line)
+                WHERE (:path = '' OR name = :path OR (name >= :path || '/' AND name < :path || '0'))
+                AND changes.seq <= lineage.upto AND change <> :added
+                ORDER BY changes.seq DESC LIMIT 1""",
+            {"seq": seq, "path": path, "added": _ADDED},
+        ).fetchone()
+        return None if row is None else int(row[0])
 
     def _last_touch(self, seq: int, path: str) -> tuple[int, int] | None:
         """(version, whether it left nothing)"""
