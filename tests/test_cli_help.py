@@ -117,6 +117,38 @@ def test_what_other_tools_words_lead_to_is_there() -> None:
             assert all(option in out for option in options)
 
 
+@pytest.mark.parametrize(
+    ("word", "meant"), [("lgo", "log"), ("lsit", "ls"), ("statsu", "status"), ("gcc", "gc")]
+)
+def test_a_slip_of_the_fingers_leads_to_the_nearest_command(word: str, meant: str) -> None:
+    assert run(word)[2].endswith(f"hint: did you mean 'memsync {meant}'?\n")
+
+
+@pytest.mark.parametrize("word", ["bogus", "info", "upload", "status-all-of-it"])
+def test_a_word_that_is_like_no_command_gets_no_guess(word: str) -> None:
+    assert run(word)[2].endswith("hint: 'memsync --help' lists the commands\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (("--json", "status"), "'memsync status --json'"),
+        (("-m", "a note", "commit"), "'memsync commit -m'"),
+        (("--tag", "x", "status"), "'memsync status --help' has them"),
+        (("--josn",), "'memsync COMMAND --help' has them"),
+    ],
+)
+def test_an_option_before_the_command_is_told_where_it_goes(words: tuple[str, ...], hint: str) -> None:
+    code, out, err = run(*words)
+    if "--json" in words:
+        error = json.loads(out)["error"]
+        err = f"memsync: {error['message']}\n  hint: {error['hint']}\n"
+    assert (code, err) == (
+        2,
+        f"memsync: no such option before the command: {words[0]}\n  hint: options go behind the command: {hint}\n",
+    )
+
+
 @pytest.mark.parametrize("word", ["forgt", "forge", "forgit", "target", "forgets", "get"])
 def test_nobody_is_sent_to_forget_by_spelling(word: str) -> None:
     assert run(word)[2].endswith("hint: 'memsync --help' lists the commands\n")

@@ -41,6 +41,15 @@ def test_what_is_like_nothing_gets_no_guess(place: Place) -> None:
         assert store.similar("") == []
 
 
+@pytest.mark.parametrize("verb", ["restore", "log", "commit", "ls"])
+def test_a_path_like_nothing_is_sent_to_the_lists_and_not_back_to_where_it_came_from(
+    place: Place, verb: str
+) -> None:
+    said = run("-C", str(place.root), verb, "zzz").stderr
+    assert "hint: 'memsync ls' lists what there is, 'memsync ls Archive/'" in said
+    assert "memsync log PATH" not in said
+
+
 def test_in_a_long_history_only_the_last_name_is_looked_at(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -73,9 +73,9 @@ _WHAT_FOR: Final = """Every save of a memory folder is a version that can't be l
 
 
 class NoSuchVerb(click.UsageError):
-    """A verb that memsync does not have, with the one that was probably meant."""
+    """A verb, or an option before one, that memsync does not have, with what was probably meant."""
 
-    def __init__(self, message: str, ctx: click.Context, hint: str) -> None:
+    def __init__(self, message: str, ctx: click.Context | None, hint: str) -> None:
         super().__init__(message, ctx)
         self.hint = hint
 
@@ -132,9 +132,20 @@ class App(click.Group):
                 raise
             from memsync.failure import report
 
-            raise click.exceptions.Exit(report(error, as_json=as_json)) from error
+            told = self._too_early(error, args) if isinstance(error, click.NoSuchOption) else error
+            raise click.exceptions.Exit(report(told, as_json=as_json)) from error
         context.meta["memsync.json"] = as_json
         return context
+
+    def _too_early(self, error: click.NoSuchOption, args: list[str]) -> click.UsageError:
+        """An option that stands before the command, where only few do."""
+        option, ctx = error.option_name, error.ctx
+        verb = next((word for word in args if word in PURPOSES), None)
+        command = None if verb is None or ctx is None else self.get_command(ctx, verb)
+        has_it = command is not None and any(option in parameter.opts for parameter in command.params)
+        typed = f"'memsync {verb} {option}'" if has_it else f"'memsync {verb or 'COMMAND'} --help' has them"
+        hint = f"options go behind the command: {typed}"
+        return NoSuchVerb(f"no such option before the command: {option}", ctx, hint)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the verb, tell what went wrong, and leave with the contract's exit code."""

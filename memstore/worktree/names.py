@@ -212,7 +212,7 @@ def resolve(text: str, *, cwd: str, data: str, known: Callable[[str], bool]) -> 
         )
     raise BadInput(
         f"'{name}' is neither in the data folder nor in any version",
-        hint="'memsync ls' shows what there is, 'memsync log PATH' what there was",
+        hint="'memsync ls' lists what there is, 'memsync ls Archive/' what was replaced, deleted or archived",
         code="unknown_path",
     )
 
