@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from memstore.repository import Repository
     from memstore.writer import Writer
 
+FORGETS: Final = "forget "
+"""How the note begins of a version by which this device forgets; its reason is the person's."""
 DROPPED: Final = Meta(note="what it held was forgotten", reason="forgotten on another device")
 _PIECE: Final = 1 << 20
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from memstore import files, trees
 from memstore.actions import checkout, compact, dictionaries, forgetting, push, remote_state, select
 from memstore.actions.checkout import Step
-from memstore.actions.expunge import drop_from_head, erase_torn, expunge, lies_here
+from memstore.actions.expunge import FORGETS, drop_from_head, erase_torn, expunge, lies_here
 from memstore.actions.forget_remote import everywhere, fetch_all
 from memstore.actions.forgetting import Intent
 from memstore.actions.here import content_at
@@ -252,4 +252,4 @@ def _saved_first(repository: Repository, targets: Sequence[str], at: At | None) 
 
 def _note(rows: Sequence[Forgotten]) -> str:
     paths = sorted({path for row in rows for path in row.paths})
-    return "forget " + ", ".join(paths[:3]) + (" …" if len(paths) > 3 else "")
+    return FORGETS + ", ".join(paths[:3]) + (" …" if len(paths) > 3 else "")

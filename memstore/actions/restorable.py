@@ -30,9 +30,11 @@ def differs_on_disk(repository: Repository, step: Step) -> bool:
     return here.content != step.new.content or (files.POSIX and here.kind != step.new.kind)
 
 
-def leave_out_damaged(repository: Repository, chosen: dict[str, Chosen]) -> list[str]:
+def leave_out_damaged(
+    repository: Repository, chosen: dict[str, Chosen], gone: Sequence[str] = ()
+) -> list[str]:
     """Take out of `chosen` what cannot be read back, before anything is recorded or written; a sentence for
-    each. Raises `DamagedData` if that leaves nothing of what was asked for."""
+    each. Raises `DamagedData` if that, and what is to be `gone`, leaves nothing of what was asked for."""
     told: list[str] = []
     trouble: DamagedData | None = None
     for path, item in list(chosen.items()):
@@ -44,11 +46,19 @@ def leave_out_damaged(repository: Repository, chosen: dict[str, Chosen]) -> list
                 pass
         except DamagedData as error:
             del chosen[path]
-            trouble = error
-            told.append(f"{path} is left as it was: {error.message}; {error.hint}")
-    if trouble is not None and not chosen:
+            trouble = _with_path(error, path) if isinstance(error, Removed) else error
+            told.append(f"{path} is left as it was: {error.message}; {trouble.hint}")
+    if trouble is not None and not chosen and not gone:
         raise trouble
     return told
+
+
+def _with_path(error: Removed, path: str) -> Removed:
+    """What holds a content that was removed, and what can be done about it."""
+    return Removed(
+        f"{path} can't be brought back: {error.message}",
+        hint=f"'memsync log {path}' shows its other versions, 'memsync restore {path} --at ID' brings one of them back",
+    )
 
 
 def leave_out_removed(repository: Repository, chosen: dict[str, Chosen]) -> list[str]:

@@ -100,7 +100,7 @@ def bring_back(
     stands uncommitted there is committed first. `restored` is empty where all was so already. What can't be read
     back, or not be written or saved where it is to lie, is taken out of `chosen` and `gone` and left as it is; raises
     `DamagedData`, `DiskTrouble` or `BadInput` where that is everything."""
-    warnings = restorable.leave_out_damaged(repository, chosen)
+    warnings = restorable.leave_out_damaged(repository, chosen, gone)
     removed = {*_in_the_way(repository, chosen), *gone}
     warnings += restorable.leave_out_unwritable(repository, chosen, removed)
     saved, left_out = _save_first(repository, writer, [*chosen, *sorted(removed)])

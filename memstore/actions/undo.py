@@ -8,6 +8,7 @@ one that was cut off and is given again is only finished.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from memstore import reflog
@@ -17,7 +18,7 @@ from memstore.actions.restore import bring_back
 from memstore.actions.select import Chosen, head_or_refuse
 from memstore.ids import ContentId, VersionId
 from memstore.manifest import history
-from memstore.manifest.version import Entry, Kind, Meta, Version
+from memstore.manifest.version import ChangeKind, Entry, Kind, Meta, Version
 from memstore.progress import SILENT, Progress
 from memstore.reports import Restored, RestoreReport, UndoReport
 
@@ -36,11 +37,11 @@ def undo(repository: Repository, *, actor: str = "", progress: Progress = SILENT
         finished = taken_up.taken_up(repository, taken_up.UNDO)
         if finished is not None and finished.target is not None:
             return _of_finished(repository, finished, repository.version(finished.target))
-        undone, saved_before = _to_undo(repository, head_or_refuse(repository))
+        undone, above = _to_undo(repository, head_or_refuse(repository))
         before, pulled = _before(repository, undone)
         chosen, gone = _way_back(repository, before)
-        if saved_before is not None:
-            _leave_out_saved(repository, saved_before, undone, before, chosen, gone)
+        for version in above:
+            _leave_out(repository, version, undone, before, chosen, gone)
         saved = record(repository, writer, None, meta=Meta(reason=SAVED), progress=progress)
         log_archived(repository, saved.version)
         report = RestoreReport(None, (), None)
@@ -58,8 +59,9 @@ def undo(repository: Repository, *, actor: str = "", progress: Progress = SILENT
         elif report.restored:
             notes = (*notes, *_carried_on(repository, undone, pulled))
         first = saved.version.id if saved.version else report.saved_first
-        if first is None and saved_before is not None:
-            first = saved_before.id
+        if first is None:
+            first = _saved_in(above)
+        notes = (*_passed_over(above), *notes)
         return UndoReport(
             report._replace(saved_first=first, notes=notes, warnings=(*saved.warnings, *report.warnings)),
             undone,
@@ -68,25 +70,54 @@ def undo(repository: Repository, *, actor: str = "", progress: Progress = SILENT
         )
 
 
-def _to_undo(repository: Repository, head: VersionId) -> tuple[VersionId, Version | None]:
-    """The version to back out: HEAD, or what is below it where an undo was cut off when it had only saved what was
-    not committed; and that saved version."""
+def _to_undo(repository: Repository, head: VersionId) -> tuple[VersionId, list[Version]]:
+    """The version to back out, and those above it that are none: what an undo had only saved when it was cut off, and
+    what took away something forgotten, which can't come back. With a pull all goes back that came with it."""
+    above: list[Version] = []
     version = repository.version(head)
-    if version.reason == SAVED and len(version.parents) == 1:
-        return version.parents[0], version
-    return head, None
+    while len(version.parents) == 1 and (version.reason == SAVED or _forgets(repository, version)):
+        above.append(version)
+        version = repository.version(version.parents[0])
+    return version.id, above
 
 
-def _leave_out_saved(
+def _forgets(repository: Repository, version: Version) -> bool:
+    """Whether a `forget` made it, here or on another device: all that it took away is forgotten."""
+    if not all(change.change == ChangeKind.DELETE for change in version.changes):
+        return False
+    if _before(repository, version.id)[1]:
+        return False
+    from memstore.actions.expunge import DROPPED, FORGETS
+
+    if version.reason != DROPPED.reason and not version.note.startswith(FORGETS):
+        return False
+    held = [repository.entry(change.path, version.parents[0]) for change in version.changes]
+    return all(entry is not None and repository.reader.forgotten(entry.content) for entry in held)
+
+
+def _saved_in(above: Sequence[Version]) -> VersionId | None:
+    return next((version.id for version in above if version.reason == SAVED), None)
+
+
+def _passed_over(above: Sequence[Version]) -> tuple[str, ...]:
+    return tuple(
+        f"version {str(version.id)[:12]} took away what was forgotten, which can't come back: what is undone is the "
+        "version before it"
+        for version in above
+        if version.reason != SAVED
+    )
+
+
+def _leave_out(
     repository: Repository,
-    saved: Version,
+    version: Version,
     undone: VersionId,
     before: VersionId | None,
     chosen: dict[str, Chosen],
     gone: list[str],
 ) -> None:
-    """HEAD is what an undo saved first: of what it holds otherwise, only what `undone` had changed goes back."""
-    for path in {change.path for change in saved.changes}:
+    """Of what this version, which stands above `undone`, changed, only what `undone` had changed as well goes back."""
+    for path in {change.path for change in version.changes}:
         held = repository.entry(path, undone)
         had = None if before is None else repository.entry(path, before)
         if (held and (held.content, held.kind)) == (had and (had.content, had.kind)):
@@ -97,7 +128,7 @@ def _leave_out_saved(
 
 def _of_finished(repository: Repository, finished: taken_up.Finished, made: Version) -> UndoReport:
     """What an undo answers that was cut off while `Data/` was written, and is finished now: it does nothing else."""
-    undone, saved = _to_undo(repository, made.parents[0])
+    undone, above = _to_undo(repository, made.parents[0])
     before, pulled = _before(repository, undone)
     restored = [
         Restored(path, new.content if new else None, str((new and before) or made.id))
@@ -107,8 +138,9 @@ def _of_finished(repository: Repository, finished: taken_up.Finished, made: Vers
     report = RestoreReport(
         made.id,
         tuple(sorted(restored)),
-        None if saved is None else saved.id,
+        _saved_in(above),
         (
+            *_passed_over(above),
             f"{told}: nothing else was done; another 'memsync undo' takes it back",
             *_carried_on(repository, undone, pulled),
         ),

@@ -29,7 +29,8 @@ def command(call: Invocation) -> int | None:
     Each path that it changed gets what it held here before; all others stay as they are. That is a new
     version: history only grows, so a second undo takes the first one back; one that was cut off is only
     finished. What is not committed is committed first. An undone pull goes to the other devices with the next
-    push, as any version does. To go further back: 'memsync log', and 'memsync restore . --at ID'.
+    push, as any version does. What 'memsync forget' removed stays removed. To go further back:
+    'memsync log', and 'memsync restore . --at ID'.
     """
     with call.store() as store:
         report = store.undo()
