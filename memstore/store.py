@@ -322,6 +322,13 @@ class Store:
         self.repository.refresh()
         return select.known(self.repository, _clean(path))
 
+    def holds_references(self, folder: str) -> bool:
+        """Whether archive references lie in `folder` (`Archive/Core`), which need not be there as a folder."""
+        from memstore.manifest import references
+
+        self.repository.refresh()
+        return references.any_under(self.repository.catalogue, _clean(folder))
+
     def similar(self, path: str) -> list[str]:
         """Paths of history, two at most, that a mistyped one may have meant."""
         from memstore.actions.similar import similar

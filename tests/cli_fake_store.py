@@ -56,6 +56,9 @@ class FakeStore:
     def __exit__(self, *_: object) -> None:
         self.closed = True
 
+    def holds_references(self, folder: str) -> bool:
+        return False
+
     def known(self, path: str) -> bool:
         return path in {"Core", "Core/Rules.txt", "Core/Gone.txt"}
 

@@ -79,6 +79,11 @@ class Invocation:
         except BadInput as error:
             if error.code != "unknown_path":
                 raise
+            if store.holds_references(text):
+                raise BadInput(
+                    f"{render.name(text)} is a folder of archive references, not of files",
+                    hint=f"'memsync ls {text}' lists them: name the one you mean",
+                ) from None
             hint = self._other_meaning(text)
             if not hint and (meant := store.similar(text)):
                 hint = f"did you mean {' or '.join(map(render.name, meant))}?"

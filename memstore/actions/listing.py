@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from memstore.actions import select
 from memstore.actions.select import At
 from memstore.errors import BadInput
+from memstore.ids import ContentId
 from memstore.manifest import references
 from memstore.manifest.version import Entry
 from memstore.reports.looking import ListedFile
@@ -31,7 +32,7 @@ def listing(repository: Repository, path: str = "", at: At | None = None) -> Ite
             else:
                 yield _listed(entry)
     if (path + "/").startswith(references.FOLDER):
-        rows += [_listed_reference(reference) for reference in references.under(repository.catalogue, path)]
+        rows += _references(repository, path)
         yield from sorted(rows, key=lambda row: row.path)
         if rows or path + "/" == references.FOLDER:
             return
@@ -50,7 +51,17 @@ def _listed(entry: Entry) -> ListedFile:
     return ListedFile(entry.path, entry.kind.name.lower(), entry.size, entry.content, entry.modified_ms)
 
 
-def _listed_reference(reference: references.Reference) -> ListedFile:
+def _references(repository: Repository, folder: str) -> Iterator[ListedFile]:
+    """Each name once for each content that it stands for, and whether that content is still here."""
+    told: dict[tuple[str, ContentId], references.Reference] = {}
+    for reference in references.under(repository.catalogue, folder):
+        told[reference.name, reference.entry.content] = reference
+    for reference in told.values():
+        stone = repository.reader.removed(reference.entry.content)
+        yield _listed_reference(reference, None if stone is None else stone.why)
+
+
+def _listed_reference(reference: references.Reference, why_removed: str | None) -> ListedFile:
     entry = reference.entry
     return ListedFile(
         reference.name,
@@ -60,4 +71,5 @@ def _listed_reference(reference: references.Reference) -> ListedFile:
         entry.modified_ms,
         reference.path,
         reference.version,
+        why_removed,
     )

@@ -105,6 +105,11 @@ def under(catalogue: Catalogue, folder: str = "") -> Iterator[Reference]:
         yield reference
 
 
+def any_under(catalogue: Catalogue, folder: str) -> bool:
+    """Whether the path is a folder in which the names of references lie."""
+    return folder.startswith(FOLDER) and next(under(catalogue, folder), None) is not None
+
+
 def find(catalogue: Catalogue, name: str) -> list[Reference]:
     """The references of that very name; more than one only where devices that worked apart gave it twice."""
     if not name.startswith(FOLDER):

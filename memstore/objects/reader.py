@@ -200,18 +200,30 @@ class ObjectReader:
                         return stone
         return None
 
+    def removed(self, id: ContentId) -> Tombstone | None:
+        """The tombstone of a content that is gone on purpose: forgotten, or let go by `gc` and not stored again."""
+        forms = self._catalogue.locations(id)
+        told = self._tombstones(id, forms)
+        stored = any(row.kind in (RecordKind.CONTENT, RecordKind.RECIPE) for row in forms)
+        if not told or (stored and told[-1].why != FORGOTTEN):
+            return None
+        return told[-1]
+
+    def _tombstones(self, id: Id, forms: Sequence[Location]) -> list[Tombstone]:
+        """Those of a content; what says most comes last: forgotten, then the latest."""
+        told = [self.tombstone(row) for row in forms if row.kind == RecordKind.TOMBSTONE]
+        told = [tombstone for tombstone in told if tombstone.content == id]
+        return sorted(told, key=lambda tombstone: (tombstone.why == FORGOTTEN, tombstone.time_ms))
+
     def _gone(self, id: Id) -> Missing:
         """Why no form of a content is here: removed on purpose, or missing."""
-        told = [
-            self.tombstone(row) for row in self._catalogue.locations(id) if row.kind == RecordKind.TOMBSTONE
-        ]
-        told = [tombstone for tombstone in told if tombstone.content == id]
+        told = self._tombstones(id, self._catalogue.locations(id))
         if not told:
             return Missing(
                 f"content {str(id)[:12]} is not in this store",
                 hint="run 'memsync verify'; 'memsync pull' brings what the remote has",
             )
-        last = max(told, key=lambda tombstone: (tombstone.why == FORGOTTEN, tombstone.time_ms))
+        last = told[-1]
         day = time.strftime("%Y-%m-%d", time.gmtime(last.time_ms / 1000))
         how = "forgotten on purpose" if last.why == FORGOTTEN else "removed by retention ('memsync gc')"
         return Removed(

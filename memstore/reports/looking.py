@@ -104,6 +104,8 @@ class ListedFile(NamedTuple):
     """For an archive reference: the path it came from."""
     version: VersionId | None = None
     """For an archive reference: the version that recorded it."""
+    removed: str | None = None
+    """For an archive reference whose content is gone: `retention` (by `gc`) or `forgotten`."""
 
     def as_json(self) -> dict[str, object]:
         row: dict[str, object] = {
@@ -116,6 +118,8 @@ class ListedFile(NamedTuple):
         if self.origin is not None:
             row["from"] = self.origin
             row["version"] = id_text(self.version)
+        if self.removed is not None:
+            row["removed"] = self.removed
         return row
 
 

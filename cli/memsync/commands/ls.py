@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from memstore.reports import ListedFile
     from memstore.store import Store
 
+GONE: Final = {"retention": "(removed by 'memsync gc')", "forgotten": "(forgotten)"}
+"""Of references whose content nobody can bring back."""
+
 
 @verb(
     "ls",
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
         ("memsync ls Core", "what HEAD has under a folder"),
         ("memsync ls 2025-04-23", "everything there was at the end of that day"),
         ("memsync ls Archive/", "the archive references, and where each came from"),
+        ("memsync ls Archive/Core", "those of a folder"),
     ],
 )
 @click.argument("arguments", metavar="[ID] [PATH]", nargs=-1, type=click.Path(path_type=str))
@@ -55,14 +59,22 @@ def command(call: Invocation, *, arguments: Sequence[str]) -> int | None:
                 any_yet = True
                 when = render.local_time(row.modified_ms, seconds=False)
                 origin = "" if row.origin is None else page.paint(f"  ← {render.name(row.origin)}", "dim")
-                page.line(f"{render.size(row.size):>8}  {when}  {render.name(row.path)}{origin}")
+                gone = "" if row.removed is None else page.paint(f"  {GONE[row.removed]}", "red")
+                page.line(f"{render.size(row.size):>8}  {when}  {render.name(row.path)}{origin}{gone}")
         if not any_yet:
             click.echo("no files" if at else "no files: nothing is committed yet", err=True)
     return None
 
 
 def _path(call: Invocation, store: Store, text: str) -> str:
-    return "Archive" if _is_archive(text) else call.path(store, text)
+    if _is_archive(text):
+        return "Archive"
+    try:
+        return call.path(store, text)
+    except BadInput:
+        if store.holds_references(text):
+            return text.rstrip("/")
+        raise
 
 
 def _is_archive(text: str) -> bool:
