@@ -485,6 +485,10 @@ def test_verify_of_a_whole_store_says_so(store: FakeStore) -> None:
     whole = "all whole: 3 versions, 12 objects (34.6 KB)\n"
     assert (result.exit_code, result.stdout) == (0, whole + "on the remote (/mnt/x) nothing is missing\n")
     assert run("verify").stdout == whole
+    store.answers["verify"] = VerifyReport(0, 0, (), 3, quick=True)
+    said = "structure whole: 3 versions; contents were not read ('memsync verify' reads them)\n"
+    assert run("verify", "--quick").stdout == said
+    assert document(run("verify", "--quick", "--json"))["quick"] is True
     store.answers["verify"] = VerifyReport(12, 34567, (Problem("remote_missing_pack", "ab", (), ""),), 3)
     assert run("verify", "--remote").stdout.endswith("on the remote (/mnt/x) 1 problem found\n")
     run("verify", "--remote", "--read-data")

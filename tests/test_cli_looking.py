@@ -12,6 +12,8 @@ from memstore.manifest.version import ChangeKind, Version
 from memstore.reports import FileDifference, ListedFile
 from memstore.store import Store
 from tests.cli_fake_store import CONTENT, ONE, TWO, FakeStore, change, document, open_fake, run, version
+from tests.command_line import posix
+from tests.folder_place import Place
 
 
 @pytest.fixture
@@ -154,6 +156,23 @@ def test_show_tells_each_change_by_kind_and_text(tmp_path: Path, monkeypatch: py
     assert "(head)" not in out
     assert out.endswith("--- /dev/null\n+++ " + str(first.id)[:12] + "/a.txt\n@@ -0,0 +1 @@\n+one\n")
     assert [row["diff"] is None for row in document(run("show", "--json"))["differences"]] == [False, True]
+
+
+@posix
+def test_a_newline_in_a_files_name_breaks_no_line_of_a_diff(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Place(tmp_path)
+    place.commit({"a\n+++ b": b"one\n"})
+    place.commit({"a\n+++ b": b"two\n"})
+    monkeypatch.chdir(place.root)
+    for command in (("show",), ("diff", "HEAD~1", "HEAD")):
+        lines = run(*command).stdout.splitlines()
+        assert [line.split("/", 1)[1] for line in lines if line.startswith(("--- ", "+++ "))] == [
+            r"a\n+++ b"
+        ] * 2
+        (row,) = document(run(*command, "--json"))["differences"]
+        assert row["diff"].splitlines()[1].endswith(r"a\n+++ b")
 
 
 def test_show_a_file_shows_text_and_only_names_what_is_not(store: FakeStore) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from memsync.app import app
 from memstore import Store
 from memstore.actions import verify
 from memstore.ids import ContentId
+from memstore.objects.catalogue import PlaceKind
 from memstore.objects.segment import Scan, Segment
 from memstore.reports import Problem, VerifyReport
 from memstore.repository import Repository
@@ -110,7 +112,24 @@ def test_the_paths_whose_versions_need_a_damaged_content_are_named(place: Place)
 
 def test_quick_reads_no_contents(place: Place) -> None:
     report = verified(place, quick=True)
-    assert (report.ok, report.objects, report.bytes) == (True, 0, 0)
+    assert (report.ok, report.objects, report.bytes, report.quick) == (True, 0, 0, True)
+    assert not verified(place).quick
+
+
+def test_a_missing_pack_whose_name_is_not_known_is_named_by_the_versions_it_held(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pack_of(place).unlink()
+    with place.open() as store:
+        ids = [str(version.id) for version in store.history()][1:]
+        store.repository.catalogue.db.execute("DELETE FROM places WHERE kind = ?", (PlaceKind.PACK,))
+        store.repository.catalogue.db.commit()
+        report = store.verify()
+    (missing,) = [problem for problem in report.problems if problem.kind == "missing_pack"]
+    assert (missing.id, list(missing.versions)) == ("of unknown name", ids)
+    monkeypatch.chdir(place.root)
+    said = CliRunner().invoke(app, ["verify"]).output
+    assert not re.search(r"place \d|pack  \d+$", said, re.MULTILINE), said
 
 
 def test_a_missing_pack_is_found_and_what_it_held_is_named(place: Place) -> None:

@@ -56,13 +56,15 @@ def text_difference(row: FileDifference, old: str, new: str) -> str | None:
 
 
 def unified_lines(row: FileDifference, old: str, new: str) -> list[str]:
-    """The unified diff of a text; its first component names the side, so that `patch -p1` takes it."""
+    """The unified diff of a text; its first component names the side, so that `patch -p1` takes it. A name that would
+    not stay on its line is spelt out."""
+    path = render.name(row.path)
     return list(
         unified(
             row.old or b"",
             row.new or b"",
-            f"{old}/{row.path}" if row.old_size is not None else "/dev/null",
-            f"{new}/{row.path}" if row.new_size is not None else "/dev/null",
+            f"{old}/{path}" if row.old_size is not None else "/dev/null",
+            f"{new}/{path}" if row.new_size is not None else "/dev/null",
         )
     )
 

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from memstore.repository import Repository
 
 PATHS_SHOWN: Final = 20
+UNNAMED: Final = "of unknown name"
+"""The id of a missing pack that the catalogue knows only by what it held."""
 TRIES: Final = 3
 _PIECE: Final = 1 << 20
 MEND: Final = (
@@ -89,7 +91,7 @@ def _verify(repository: Repository, *, quick: bool, progress: Progress, alone: b
         found_already.append(f"a 'memsync forget' was cut off before its end; {FINISH_FORGETTING}")
     versions = repository.catalogue.version_count()
     notes = tuple(dict.fromkeys([*found_already, *repository.warnings]))
-    return VerifyReport(count, size, tuple(problems), versions, notes)
+    return VerifyReport(count, size, tuple(problems), versions, notes, quick)
 
 
 # -- packs and segments ------------------------------------------------------------------------------------
@@ -121,12 +123,16 @@ def _check_packs(repository: Repository, progress: Progress) -> Iterator[Problem
     finally:
         progress.end()
     on_disk = set(names) | set(recovery.segment_names(repository.state))
-    for row in repository.catalogue.db.execute(
-        "SELECT DISTINCT versions.place FROM versions LEFT JOIN places USING (place) "
-        "WHERE places.place IS NULL AND versions.place <> ?",
+    lost: dict[int, list[str]] = {}
+    for place, id in repository.catalogue.db.execute(
+        "SELECT versions.place, id FROM versions LEFT JOIN places USING (place) "
+        "WHERE places.place IS NULL AND versions.place <> ? ORDER BY seq DESC",
         (history.NOWHERE,),
     ):
-        yield Problem("missing_pack", str(row[0]), (), f"a pack that held versions is gone; {MEND}")
+        lost.setdefault(place, []).append(str(VersionId(id)))
+    for ids in lost.values():
+        hint = f"a pack that held versions is gone; {MEND}"
+        yield Problem("missing_pack", UNNAMED, (), hint, tuple(ids[:PATHS_SHOWN]))
     for name in sorted(set(known) - on_disk):
         yield Problem("missing_pack", name, paths_in(repository, name), MEND)
 
@@ -212,7 +218,8 @@ def _check_versions(repository: Repository) -> Iterator[Problem]:
             encoded = repository.reader.version_record(version_id, place, offset, inner)
             version = decode(encoded, id=version_id)
         except (DamagedData, FileNotFoundError) as error:
-            yield Problem("damaged_version", str(version_id), (), f"{error}; {MEND}")
+            said = f"{error}" if isinstance(error, DamagedData) else "the file that held it is gone"
+            yield Problem("damaged_version", str(version_id), (), f"{said}; {MEND}")
             continue
         kept = salvage.kept(repository.catalogue, seq)
         if kept not in (b"", encoded) or not _is_as_recorded(repository, seq, version, changes.pop(seq, 0)):

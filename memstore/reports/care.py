@@ -38,6 +38,8 @@ class VerifyReport(NamedTuple):
     problems: tuple[Problem, ...]
     versions: int = 0
     notes: tuple[str, ...] = ()
+    quick: bool = False
+    """No contents were read."""
 
     @property
     def ok(self) -> bool:
@@ -46,6 +48,7 @@ class VerifyReport(NamedTuple):
     def as_json(self) -> dict[str, object]:
         return {
             "ok": self.ok,
+            "quick": self.quick,
             "objects": self.objects,
             "bytes": self.bytes,
             "versions": self.versions,

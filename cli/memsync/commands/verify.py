@@ -51,12 +51,13 @@ def command(call: Invocation, *, remote: bool, quick: bool, read_data: bool) -> 
 
 
 def _show(page: render.Page, report: VerifyReport, remote_url: str | None) -> None:
-    checked = (
-        f"{render.plural(report.versions, 'version')}, {render.plural(report.objects, 'object')}"
-        f" ({render.size(report.bytes)})"
-    )
+    versions = render.plural(report.versions, "version")
+    if report.quick:
+        checked = f"{versions}; contents were not read ('memsync verify' reads them)"
+    else:
+        checked = f"{versions}, {render.plural(report.objects, 'object')} ({render.size(report.bytes)})"
     if report.ok:
-        page.line(f"{page.paint('all whole', 'green')}: {checked}")
+        page.line(f"{page.paint('structure whole' if report.quick else 'all whole', 'green')}: {checked}")
     else:
         problems = render.plural(len(report.problems), "problem")
         page.line(f"{page.paint(problems, 'red')} found in {checked}")
