@@ -93,18 +93,28 @@ class Invocation:
         """The hint for a word in the place of a PATH that is probably an id or a note; '' for any other."""
         import re
 
-        verb = self.context.info_name
+        verb = self.context.info_name or ""
         if verb == "commit" and " " in text:
             return "a note goes behind -m: memsync commit -m '…'"
-        if verb == "restore" and re.fullmatch(r"(?i)head(~\d*)?", text):
-            return f"a version goes behind --at: memsync restore PATH --at {text}"
         if re.fullmatch("[0-9a-fA-F]{3,7}", text):
             return "if this is a version's id: an id needs 8 or more digits; 'memsync log' shows them"
-        if re.fullmatch("[0-9a-fA-F]{8,64}", text):
-            if verb == "restore":
-                return f"if this is a version's id: memsync restore PATH --at {text}"
-            return f"if this is a version's id: 'memsync show {text}' shows it"
-        return ""
+        from memsync import placing  # for what went wrong only
+        from memsync.revision import means_version
+
+        is_id = re.fullmatch("[0-9a-fA-F]{8,64}", text) is not None
+        if verb in placing.TAKES_ONE and means_version(text):
+            told = placing.line(verb, text, [other for other in self._typed() if not means_version(other)])
+        else:
+            told = f"'memsync show {text}' shows it" if is_id else ""
+        return f"if this is a version's id: {told}" if is_id else told
+
+    def _typed(self) -> list[str]:
+        """The arguments that are no options, as they were typed."""
+        typed: list[str] = []
+        for name in ("paths", "arguments", "path", "what"):
+            value = self.context.params.get(name)
+            typed += [value] if isinstance(value, str) else value or ()
+        return typed
 
     def paths(self, store: Store, texts: Sequence[str]) -> list[str] | None:
         """The PATHs given; None when there are none, which means everything."""

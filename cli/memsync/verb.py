@@ -35,6 +35,7 @@ class Verb(click.Command):
         self.splits_at_dashes = splits_at_dashes
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        typed = list(args)  # parsing takes them out
         if self.splits_at_dashes and "--" in args:
             at = args.index("--")
             ctx.meta[AFTER_DASHES] = tuple(args[at + 1 :])
@@ -43,6 +44,11 @@ class Verb(click.Command):
             rest = super().parse_args(ctx, args)
         except click.UsageError as error:
             error.ctx = error.ctx or ctx  # an option without its value does not say whose it is
+            from memsync import placing  # for what went wrong only
+
+            told = placing.hint(ctx.info_name or "", typed)
+            if told:
+                error.hint = told  # type: ignore[attr-defined]
             raise
         for parameter in self.get_params(ctx):
             if parameter.type is not PLACE:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from memstore.errors import BadInput
-from memsync import render
+from memsync import placing, render
 from memsync.invocation import Invocation
 from memsync.revision import split_versions
 from memsync.verb import verb
@@ -42,7 +42,9 @@ def command(call: Invocation, *, arguments: Sequence[str]) -> int | None:
     with call.store() as store:
         versions, texts = split_versions(call, store, arguments, most=1)
         if len(texts) > 1:
-            raise click.UsageError("one PATH at a time", call.context)
+            error = click.UsageError("one PATH at a time", call.context)
+            error.hint = placing.hint("ls", arguments)  # type: ignore[attr-defined]
+            raise error
         at = store.version(versions[0]).id if versions else store.head()
         if at is None:
             if texts and not _is_archive(texts[0]):
