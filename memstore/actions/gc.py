@@ -1,7 +1,7 @@
 """gc: contents that no kept version holds leave, small packs become few, and the remote follows.
 
 Version records stay, all of them; each content that leaves has a tombstone (invariant 11). On a remote the
-old packs are marked first and deleted by a later run (`actions/collection.py`).
+old packs are marked first and deleted by a later run (`actions/collection.py`). Old files in `torn/` go as well.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from memstore import files, recovery
-from memstore.actions import collection, compact, fetch, push, remote_state
+from memstore.actions import collection, compact, fetch, push, remote_state, torn
 from memstore.actions.leaving import (
     incomplete,
     leaving,
@@ -85,6 +85,7 @@ def gc(
             removed_bytes = plain_size(repository, leaving(repository, plan.unwanted, settled).contents)
             done = compacted(repository, state, take, plan.unwanted)
         packs_after, bytes_after = _packs(repository)
+        cleared = torn.clear(repository, notes, dry_run=False, progress=progress)
     there = _There(0, 0, collection.Swept(0, 0, 0))
     if open_remote is not None and done.state is not None:
         if error is None:
@@ -110,6 +111,8 @@ def gc(
         deleted_bytes=there.swept.bytes,
         waiting=there.swept.waiting,
         trimmed=there.trimmed,
+        torn=len(cleared),
+        torn_bytes=sum(file.size for file in cleared),
         notes=tuple(notes),
         error=None if error is None else error.as_json(),
         exit_code=0 if error is None else error.exit_code,
@@ -127,6 +130,8 @@ def dry_run(
     settled = None if state is None else remote_state.published(state)
     going = leaving(repository, plan.unwanted, settled)
     packs, _ = _packs(repository)
+    notes = ["nothing was removed: this was a dry run"]
+    cleared = torn.clear(repository, notes, dry_run=True)
     size = sum(end for _, _, end in repository.catalogue.places().values())  # the open log as well
     return GcReport(
         versions=repository.catalogue.version_count(),
@@ -137,8 +142,10 @@ def dry_run(
         packs_after=packs,
         bytes_before=size,
         bytes_after=size - stored_size(repository, going.objects),
+        torn=len(cleared),
+        torn_bytes=sum(file.size for file in cleared),
         dry_run=True,
-        notes=("nothing was removed: this was a dry run",),
+        notes=tuple(notes),
     )
 
 

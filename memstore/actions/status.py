@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from memstore import files, reflog
 from memstore.actions import pending as pending_changes
+from memstore.actions import torn
 from memstore.actions.unfinished import FINISH_FORGETTING, FORGETTING
 from memstore.manifest.version import ChangeKind
 from memstore.merging.names import is_side_file
@@ -39,6 +40,7 @@ def status(
             f"version {str(lost[-1])[:12]} is lost with a damaged file, and maybe others before it: 'memsync repair' "
             "brings back what can be"
         )
+    warnings += torn.told(repository)
     unwritten, unremoved = _behind(repository)
     hours = repository.workspace.config.status_warn_unpushed_hours
     if remote is not None and oldest_unpushed_ms is not None:

@@ -119,6 +119,9 @@ class GcReport(NamedTuple):
     """Marked packs that stay until every device has pushed, or was silent for long."""
     trimmed: int = 0
     """Files of the mirror's `Archive/` that held what left, and were removed there."""
+    torn: int = 0
+    """Old files in `.memsync/torn/` that were removed."""
+    torn_bytes: int = 0
     dry_run: bool = False
     notes: tuple[str, ...] = ()
     error: dict[str, object] | None = None
@@ -134,6 +137,7 @@ class GcReport(NamedTuple):
             "removed_bytes": self.removed_bytes,
             "packs": {"before": self.packs_before, "after": self.packs_after},
             "bytes": {"before": self.bytes_before, "after": self.bytes_after},
+            "torn": {"removed": self.torn, "bytes": self.torn_bytes},
             "remote": {
                 "marked": self.marked,
                 "deleted": self.deleted,

@@ -69,6 +69,9 @@ def command(
     records of all versions stay. What 'memsync archive' put away is kept. Any --keep-… given here stands in the
     place of all gc.keep_* keys in the configuration; with no rule at all, every content is kept.
 
+    What commits that were cut off, and repairs, left in .memsync/torn/ goes after 30 days, if the whole
+    store reads back.
+
     On a remote the old packs are marked, and deleted by a later run, when every device has pushed since
     and a day (gc.grace_hours) has passed.
     """
@@ -114,6 +117,11 @@ def _show(page: render.Page, report: GcReport) -> None:
     else:
         page.line(
             f"  here {packs} ({before}) before, {render.plural(report.packs_after, 'pack')} ({after}) now"
+        )
+    if report.torn:
+        left = render.plural(report.torn, "old file")
+        page.line(
+            f"  in torn/ {left} of commits that were cut off ({render.size(report.torn_bytes)}) {would}"
         )
     if report.trimmed:
         page.line(f"  in the readable copy {render.plural(report.trimmed, 'file')} of Archive/ removed")

@@ -31,7 +31,7 @@ def command(call: Invocation, *, dry_run: bool) -> int | None:
 
     Good copies are taken from the remote, from another pack, from the damaged files themselves and from the
     files in Data/; a content's hash decides what is good. Packs and heads that the remote lost are sent again.
-    Damaged files are moved to .memsync/torn/ and never deleted.
+    Damaged files are moved to .memsync/torn/; 'memsync gc' removes them after 30 days, once all reads back.
 
     Exit code 6 if something could not be brought back: it is named, with the paths and versions that need it.
     """
