@@ -7,6 +7,11 @@ The command line maps `exit_code` to the process's exit status; nothing else dec
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from memstore.ids import VersionId
+
 
 class MemsyncError(Exception):
     """The root: everything memsync raises for the caller to see."""
@@ -52,11 +57,13 @@ class NoWorkspace(BadInput):
 
 
 class Conflict(MemsyncError):
-    """A person must decide; `paths` are those that both sides changed, where that is the reason."""
+    """A person must decide; `paths` are those that both sides changed, where that is the reason, and `saved_first` is
+    the version that holds what was not committed."""
 
     code = "conflict"
     exit_code = 3
     paths: tuple[str, ...] = ()
+    saved_first: VersionId | None = None
 
 
 class NotLoggedIn(MemsyncError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -14,6 +15,7 @@ import pytest
 from memstore import Store, drive_upload
 from memstore.errors import Conflict, DamagedData, UsageError
 from memstore.remotes.base import OpenRemote
+from tests.command_line import run
 from tests.folder_place import Cut, Watched, trouble, without_waiting
 from tests.merge_places import Clock, Device
 from tests.naive_reader import read_store
@@ -171,6 +173,28 @@ def test_what_is_not_committed_is_merged_too(two: tuple[Device, Device], clock: 
     assert laptop.tree["new.txt"] == b"new\n"
     with laptop.open() as store:
         assert "saved before a pull" in [version.reason for version in store.history("new.txt")]
+
+
+def test_a_pull_says_that_it_committed_first_what_was_not_committed(
+    two: tuple[Device, Device], clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one that then merges nothing, and the next one has nothing more to commit."""
+    laptop, _ = apart(two, clock)
+    laptop.write({"new.txt": b"new\n"})
+    monkeypatch.chdir(laptop.root)
+    refused = run("pull", "--on-conflict", "fail")
+    assert refused.exit_code == 3
+    assert f"was committed first, as version {laptop.head[:12]}" in refused.stderr
+    laptop.write({"new.txt": b"newer\n"})
+    document = json.loads(run("pull", "--on-conflict", "fail", "--json").stdout)
+    assert (document["status"], document["saved_first"]) == ("conflict", laptop.head)
+    assert json.loads(run("pull", "--on-conflict", "fail", "--json").stdout)["saved_first"] is None
+    laptop.write({"new.txt": b"newest\n"})
+    shown = run("pull").stdout
+    with laptop.open() as store:
+        saved = next(store.history("new.txt", limit=1))
+    assert saved.reason == "saved before a pull"
+    assert f"{str(saved.id)[:12]} saved first: what was not committed here\n" in shown
 
 
 def test_links_modes_and_folders_come_out_of_a_merge(two: tuple[Device, Device], clock: Clock) -> None:

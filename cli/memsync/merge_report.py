@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 
 def show_pull(page: render.Page, report: PullReport) -> None:
+    if report.saved_first is not None:
+        page.line(f"{page.id(report.saved_first)} saved first: what was not committed here")
     if report.status == "nothing":
         page.line("nothing to pull: every version of the remote is here")
     elif report.version is not None:

@@ -48,4 +48,5 @@ def _both(before: PullReport | None, now: PullReport) -> PullReport:
         (*before.notes, *now.notes),
         (*before.warnings, *now.warnings),
         (*before.changes, *now.changes),
+        before.saved_first or now.saved_first,
     )

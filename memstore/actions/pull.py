@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from memstore import reflog
 from memstore.actions import checkout, collection, fetch, remote_state, taken_up
@@ -18,7 +18,7 @@ from memstore.actions.expunge import drop_from_head, expunge, left_data
 from memstore.actions.merge import ON_CONFLICT, Joined, merge
 from memstore.actions.record import log_archived, record
 from memstore.actions.remote_state import RemoteState
-from memstore.errors import BadInput, DamagedData, RemoteMissing, UsageError
+from memstore.errors import BadInput, Conflict, DamagedData, RemoteMissing, UsageError
 from memstore.identity import StoreFormat
 from memstore.ids import ContentId, VersionId
 from memstore.manifest import history
@@ -33,6 +33,10 @@ from memstore.reports import PullConflict, PulledChange, PullReport
 if TYPE_CHECKING:
     from memstore.repository import Repository
     from memstore.writer import Writer
+
+
+SAVED: Final = "saved before a pull"
+"""The reason of the version that holds what was not committed."""
 
 
 def pull(
@@ -62,7 +66,7 @@ def pull(
         if all(_contains(repository, ours, head) for head in heads):
             report = _of_finished(repository, ours)
         else:
-            meta = Meta(reason="saved before a pull")
+            meta = Meta(reason=SAVED)
             report = unite(repository, writer, heads, meta, on_conflict=on_conflict, progress=progress)
         version, warnings = drop_from_head(repository, writer)
         if version is not None:
@@ -89,7 +93,11 @@ def _of_finished(repository: Repository, ours: VersionId | None) -> PullReport:
     changes = tuple(PulledChange(path, _kind(Step(path, old, new))) for path, old, new in finished.steps)
     sides = [path for path, change in changes if change == ChangeKind.ADD and is_side_file(path)]
     notes = [f"{path} is one side of a conflict: keep what is right, delete it and commit" for path in sides]
-    return PullReport("success", ours, notes=(told, *notes), warnings=warnings, changes=changes)
+    before = finished.before
+    saved = before if before is not None and repository.version(before).reason == SAVED else None
+    return PullReport(
+        "success", ours, notes=(told, *notes), warnings=warnings, changes=changes, saved_first=saved
+    )
 
 
 def _without_forgotten(repository: Repository, writer: Writer) -> list[str]:
@@ -117,7 +125,11 @@ def unite(
     log_archived(repository, saved.version)
     ours = repository.head()
     known = [*heads] if ours is None else [ours, *heads]
-    joined = merge(repository, writer, known, ours=ours, on_conflict=on_conflict)
+    first = None if saved.version is None else saved.version.id
+    try:
+        joined = merge(repository, writer, known, ours=ours, on_conflict=on_conflict)
+    except Conflict as error:
+        raise error if first is None else _with_saved(error, first) from None
     changes, warnings = forward(repository, writer, joined.version, progress)
     return PullReport(
         "conflict" if joined.clashes else "success",
@@ -127,7 +139,18 @@ def unite(
         notes=(*joined.notes, *_others_conflicts(changes, joined)),
         warnings=(*saved.warnings, *joined.warnings, *warnings),
         changes=tuple(changes),
+        saved_first=first,
     )
+
+
+def _with_saved(error: Conflict, saved: VersionId) -> Conflict:
+    """The same, for who would otherwise find a version in the log that nobody told of."""
+    told = Conflict(
+        f"{error.message}; what was not committed here was committed first, as version {str(saved)[:12]}",
+        hint=error.hint,
+    )
+    told.paths, told.saved_first = error.paths, saved
+    return told
 
 
 def _others_conflicts(changes: Sequence[PulledChange], joined: Joined) -> list[str]:

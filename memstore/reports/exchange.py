@@ -36,6 +36,8 @@ class PullReport(NamedTuple):
     warnings: tuple[str, ...] = ()
     changes: tuple[PulledChange, ...] = ()
     """What is otherwise in `Data/` now, merged paths and side files included, in path order."""
+    saved_first: VersionId | None = None
+    """The version that holds what was not committed."""
 
     def as_json(self) -> dict[str, object]:
         return {
@@ -44,6 +46,7 @@ class PullReport(NamedTuple):
             "changes": [change.as_json() for change in self.changes],
             "merged": list(self.merged),
             "conflicts": [{"path": row.path, "kept_as": row.kept_as} for row in self.conflicts],
+            "saved_first": id_text(self.saved_first),
             "notes": list(self.notes),
             "warnings": list(self.warnings),
         }

@@ -28,11 +28,11 @@ from memsync.verb import verb
 def command(call: Invocation, *, on_conflict: str) -> int | None:
     """Fetch new versions from the remote and merge them into Data/.
 
-    What is not committed is committed first. Where this machine and another have versions that were made
-    apart, they are merged: text by line, JSON by key. Where both changed the same, both are kept: the later
-    side's has the name, the other lies beside it as 'Rules (from laptop 2025-04-23T14-02-00Z).txt', and the
-    exit code is 1. 'ours' or 'theirs' take this machine's or the remote's side there, and the other stays in
-    history; 'fail' merges nothing then, with exit code 3.
+    What is not committed is committed first, and the answer names that version. Where this machine and
+    another have versions that were made apart, they are merged: text by line, JSON by key. Where both
+    changed the same, both are kept: the later side's has the name, the other lies beside it as 'Rules
+    (from laptop 2025-04-23T14-02-00Z).txt', and the exit code is 1. 'ours' or 'theirs' take this machine's
+    or the remote's side there, and the other stays in history; 'fail' merges nothing then, with exit code 3.
     """
     with call.store() as store:
         try:
@@ -42,7 +42,7 @@ def command(call: Invocation, *, on_conflict: str) -> int | None:
                 raise
             if isinstance(error, Conflict):
                 apart = tuple(PullConflict(path, None) for path in error.paths)
-                failed = PullReport("conflict", store.head(), conflicts=apart)
+                failed = PullReport("conflict", store.head(), conflicts=apart, saved_first=error.saved_first)
             else:
                 failed = PullReport("fail", store.head())
             call.answer({**failed.as_json(), "error": error.as_json()})
