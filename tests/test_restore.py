@@ -390,6 +390,35 @@ def test_to_writes_a_folder_with_its_paths(memory: Memory, three: list[Version],
     assert tree(tmp_path / "out") == {"Core/Rules.txt": b"rules 1\n", "Core/Tone.txt": b"tone 1\n"}
 
 
+@pytest.mark.parametrize(
+    ("asked", "to", "place", "files"),
+    [
+        (["Core"], "new", "new/Core", {"Core/Rules.txt", "Core/Tone.txt"}),
+        (["Core"], "there", "there/Core", {"Core/Rules.txt", "Core/Tone.txt"}),
+        (["Core/Rules.txt"], "new.txt", "new.txt", set()),
+        (["Core/Rules.txt"], "there", "there/Rules.txt", {"Rules.txt"}),
+        (["."], "new", "new", {"Core/Rules.txt", "Core/Tone.txt"}),
+        (["Core/Rules.txt", "Core/Tone.txt"], "new", "new", {"Core/Rules.txt", "Core/Tone.txt"}),
+    ],
+)
+def test_the_command_says_where_what_it_wrote_lies(
+    memory: Memory,
+    three: list[Version],
+    monkeypatch: pytest.MonkeyPatch,
+    asked: list[str],
+    to: str,
+    place: str,
+    files: set[str],
+) -> None:
+    monkeypatch.chdir(memory.root)
+    (memory.root / "there").mkdir()
+    for _ in range(2):  # the second time all of it is there already
+        done = run("restore", *asked, "--at", str(three[0].id), "--to", to)
+        assert re.search(rf"^wrote \d files? to {place}$", done.stdout, re.MULTILINE), done.output
+    assert (memory.root / place).exists()
+    assert set(tree(memory.root / to) if files else ()) == files
+
+
 def test_to_replaces_nothing(memory: Memory, three: list[Version], tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine\n")
     with pytest.raises(BadInput):
