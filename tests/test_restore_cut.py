@@ -74,6 +74,33 @@ def test_a_restore_cut_at_any_step_is_finished_by_the_next_command(tmp_path: Pat
     assert cut_at_every_step(tmp_path, work, then) > 15
 
 
+def test_an_undo_cut_at_any_step_and_given_again_is_done_once(tmp_path: Path) -> None:
+    """Also where work that is not committed must be saved first. One that was through but for its answer is the
+    exception: it is done, and given again it is taken back."""
+    taken_up = []
+
+    def work(memory: Memory, first: Version) -> None:
+        memory.write("in/mine.txt", "not committed\n")
+        memory.store.undo()
+
+    def then(memory: Memory, first: Version, through: bool) -> None:
+        was_open = (memory.state / "checkout").exists()
+        store = memory.reopen()
+        if store.repository.finished is None and store.version("HEAD").reason == "undo":
+            assert through or was_open is False
+        else:
+            store.undo()
+            taken_up.append(was_open)
+        assert (
+            memory.tree() == memory.manifest() == memory.manifest(first) | {"in/mine.txt": b"not committed\n"}
+        )
+        assert [version.reason for version in memory.versions()] == ["", "", "saved before an undo", "undo"]
+        assert store.verify().ok
+
+    assert cut_at_every_step(tmp_path, work, then) > 15
+    assert taken_up.count(True) > 5 and taken_up.count(False) > 2
+
+
 def test_what_a_person_writes_into_a_restore_that_was_cut_is_committed_first(tmp_path: Path) -> None:
     """In a file that it restores, in one that it removes, and in one that is none of its business."""
 
