@@ -232,6 +232,10 @@ def test_refuse_records_nothing_at_all_and_says_where(refusing: Memory) -> None:
     assert "MEMSYNC_COMMIT_SECRETS=warn" in caught.value.hint
     assert SECRET not in str(caught.value.as_json())
     refusing.reopen()
+    (row,) = refusing.store.status().left_out
+    assert row.path == "keys.txt" and row.reason.startswith("line 2 looks like a credential (test-key)")
+    assert "MEMSYNC_COMMIT_SECRETS=warn" in row.hint and SECRET not in str(row)
+    assert [change.path for change in refusing.store.status().changes] == ["note.txt"]
     assert refusing.store.head() == before
     assert SECRET.encode() not in stored(refusing)
     (refusing.data / "keys.txt").unlink()

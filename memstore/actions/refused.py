@@ -3,32 +3,43 @@ such a file. What decides is what a commit asks itself (`Writer.forgotten`, `Wit
 
 from __future__ import annotations
 
+import contextlib
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from memstore import files
+from memstore.actions import secrets
 from memstore.actions.here import content_at
-from memstore.errors import BadInput, DiskTrouble
+from memstore.errors import BadInput, DamagedData, DiskTrouble
 from memstore.ids import ContentId
 from memstore.manifest.removed import any_forgotten
-from memstore.manifest.version import Kind
+from memstore.manifest.version import ChangeKind, Kind
+from memstore.objects.record import PIECE_LIMIT, RecordKind
 from memstore.withheld import LARGEST_SHAPE, Withheld, client_of
 from memstore.worktree import found as worktree
 from memstore.worktree.ignore import FILE_NAME, Ignore
 from memstore.worktree.names import shown
 
 if TYPE_CHECKING:
+    from memstore.actions.pending import Pending
     from memstore.repository import Repository
+
+
+TAKE_IT_OUT: Final = (
+    "take it out; if it is none, let it through once: MEMSYNC_COMMIT_SECRETS=warn memsync commit"
+)
 
 
 class Refusals:
     """What commits of this workspace leave out for their bytes. It costs something only where something was forgotten,
-    or the workspace has sign-in files."""
+    the workspace has sign-in files, or `commit.secrets` is "refuse"."""
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
         self._forgotten = any_forgotten(repository.catalogue)
         self._withheld = Withheld(repository.workspace)
+        config = repository.workspace.config
+        self._looking = config.commit_secrets == secrets.REFUSE and secrets.wanted(config)
 
     def reason(self, path: str, kind: Kind, content: ContentId, size: int) -> str | None:
         """Why a file of `Data/` that has this content, in `size` bytes, is left out; None if it is not."""
@@ -45,6 +56,34 @@ class Refusals:
             except (OSError, DiskTrouble):  # gone since, and then nothing of it is committed either
                 return None
         return self._withheld.reason(content, size, client)
+
+    def suspect(self, row: Pending) -> str | None:
+        """Why nothing is committed while a file is as it is: a line that is new in it looks like a credential."""
+        new, old = row.new, row.old
+        if not self._looking or new is None or new.kind == Kind.SYMLINK or new.size > PIECE_LIMIT:
+            return None
+        if any(
+            form.kind != RecordKind.TOMBSTONE for form in self._repository.catalogue.locations(new.content)
+        ):
+            return None
+        from memstore.suspects import look, not_in
+
+        try:
+            raw = files.read(os.path.join(self._repository.workspace.data, row.path))
+        except (OSError, DiskTrouble):
+            return None
+        appended = row.change == ChangeKind.APPEND
+        found = look(raw, old.size if appended and old is not None else 0)
+        if found and old is not None and not appended and old.size <= PIECE_LIMIT:
+            with contextlib.suppress(DamagedData):
+                found = not_in(found, self._repository.read(old.content))
+        for suspect in found:
+            if suspect.line:
+                return (
+                    f"line {suspect.line} looks like a credential ({suspect.kind}), and with commit.secrets = "
+                    '"refuse" nothing is committed while it is there'
+                )
+        return None
 
 
 def deleting(repository: Repository, path: str) -> str:

@@ -70,25 +70,31 @@ def _without_refused(
     """What a commit would record, and what it would leave out for its bytes."""
     if not any(row.new for row in rows):
         return list(rows), ()
-    from memstore.actions.refused import Refusals, deleting  # what is unchanged is to be told quickly
+    from memstore.actions.refused import (
+        TAKE_IT_OUT,
+        Refusals,
+        deleting,
+    )  # what is unchanged is to be told quickly
 
     refusals = Refusals(repository)
     left: list[LeftOut] = []
     others: list[Pending] = []
     for row in rows:
         new, old = row.new, row.old
-        reason = None
+        reason = suspect = None
         if new is not None and (old is None or old.content != new.content):
             reason = refusals.reason(row.path, new.kind, new.content, new.size)
-        if reason is None:
+            suspect = refusals.suspect(row) if reason is None else None
+        if suspect is not None:
+            left.append(LeftOut(row.path, suspect, TAKE_IT_OUT))
+        elif reason is None:
             others.append(row)
+        elif old is not None:
+            hint = f"'memsync restore {row.path}' brings HEAD's content back"
+            left.append(LeftOut(row.path, reason, hint))
         else:
-            mend = (
-                f"'memsync restore {row.path}' brings HEAD's content back"
-                if old is not None
-                else f"delete it yourself: {deleting(repository, row.path)}"
-            )
-            left.append(LeftOut(row.path, reason, mend))
+            hint = f"delete it yourself: {deleting(repository, row.path)}"
+            left.append(LeftOut(row.path, reason, hint))
     return others, tuple(left)
 
 
