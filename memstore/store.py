@@ -281,8 +281,9 @@ class Store:
 
     def undo(self, *, actor: str = "") -> UndoReport:
         """Back out the last commit, restore, undo, pull or merge as a new version: each path that it changed gets
-        what this device had there before. What is not committed is committed first. Raises `BadInput` where there
-        is no version yet."""
+        what this device had there before. What is not committed is committed first. An undo that was cut off, and
+        that opening this store finished, is reported and nothing else is done. Raises `BadInput` where there is no
+        version yet."""
         from memstore.actions.undo import undo
 
         return undo(self.repository, actor=actor, progress=self.progress)
