@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 LOCK_NAME: Final = "lock"
 CHECKOUT_NAME: Final = "checkout"
+TORN_NAME: Final = "torn"
 BEHIND_NAME: Final = "behind"
 """Of the checkout record in `.memsync/`: what is being written into `Data/`."""
 

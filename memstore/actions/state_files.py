@@ -22,12 +22,12 @@ from memstore.objects.pack import MAGIC as PACK_MAGIC
 from memstore.objects.segment import MAGIC as SEGMENT_MAGIC
 from memstore.reflog import LOST, REFLOG_NAME
 from memstore.reports import Mended, Problem
-from memstore.repository import BEHIND_NAME, CHECKOUT_NAME
+from memstore.repository import BEHIND_NAME, CHECKOUT_NAME, TORN_NAME
 
 if TYPE_CHECKING:
     from memstore.repository import Repository
 
-TORN: Final = "torn"
+TORN: Final = TORN_NAME
 _REFLOG_LINE: Final = re.compile(r"[0-9a-f]{64} \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ \w+( -| [0-9a-f]{64})?")
 _MEND: Final = "run 'memsync repair'"
 

@@ -12,9 +12,9 @@ import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from memstore import files
-from memstore.actions.state_files import TORN
 from memstore.progress import SILENT, Progress
 from memstore.reports import counted
+from memstore.repository import TORN_NAME
 
 if TYPE_CHECKING:
     from memstore.repository import Repository
@@ -37,7 +37,7 @@ class Lying(NamedTuple):
 
 def lying(repository: Repository) -> list[Lying]:
     """Every file there; mostly there is not even the folder."""
-    folder = os.path.join(repository.state, TORN)
+    folder = os.path.join(repository.state, TORN_NAME)
     found = []
     for name in files.names(folder):
         path = os.path.join(folder, name)
@@ -52,9 +52,10 @@ def told(repository: Repository) -> list[str]:
     size = sum(file.size for file in lying(repository))
     if size < LARGE:
         return []
+    folder = os.path.join(repository.state, TORN_NAME)
     return [
-        f"{size / 1e6:,.0f} MB lie in {os.path.join(repository.state, TORN)}, left by commits that were cut off or by "
-        f"a repair: 'memsync gc' removes what is older than {KEPT_DAYS} days"
+        f"{size / 1e6:,.0f} MB lie in {folder}, left by commits that were cut off or by a repair: "
+        f"'memsync gc' removes what is older than {KEPT_DAYS} days"
     ]
 
 
