@@ -44,10 +44,11 @@ def stretches(
     """A known piece that was met again: where it ends is certain once the next is met as well."""
     offset, searching = 0, False
     while offset < size:
-        buffer = memoryview(read_at(offset, min(PIECE_LIMIT, size - offset)))
+        window = min(PIECE_LIMIT if searching else known.ahead() or PIECE_LIMIT, size - offset)
+        buffer = memoryview(read_at(offset, window))
         if not buffer:
             break
-        last = offset + len(buffer) >= size
+        last = offset + len(buffer) >= size or len(buffer) < window
         found: list[tuple[ContentId, memoryview]] = []
         start = 0
         while start < len(buffer):
@@ -71,7 +72,8 @@ def stretches(
             length = next(iter(cutter.cut_buf(rest))).length
             # This cut is where the buffer ended, not where the content says, unless the file ends there too or the
             # piece is as long as a piece may be.
-            if length == len(rest) and start and not last:
+            if length == len(rest) < PIECE_LIMIT and not last:
+                searching = True
                 break
             found.append((ContentId.of(rest[:length]), rest[:length]))
             known.meet(found[-1][0])
@@ -92,6 +94,15 @@ class _Known:
         self._pieces = [piece for piece in pieces[:-1] if piece[1] >= MIN]
         self._numbers = {id: number for number, (id, _) in enumerate(self._pieces)}
         self._next = 0
+
+    def ahead(self) -> int:
+        """Bytes of those that are expected next and fit into one read: then none is read twice."""
+        length = 0
+        for _, more in self._pieces[self._next :]:
+            if length + more > PIECE_LIMIT:
+                break
+            length += more
+        return length
 
     @property
     def length(self) -> int:
