@@ -8,6 +8,7 @@ import os
 import random
 import re
 import sqlite3
+import struct
 from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
@@ -104,6 +105,17 @@ def test_names_of_files_that_flipped_in_the_catalogue_are_found_or_built_anew(da
     assert len(places) > len(names), "in the table, and in its index"
     for place in places:
         try_catalogue(damaged, Harm(path, 8 * place + 1, False))
+
+
+def test_an_object_that_the_catalogue_has_out_of_its_order_is_found_and_built_anew(damaged: Damaged) -> None:
+    damaged.reset()
+    (path,) = (path for path in damaged.paths(HERE + "catalogue.sqlite") if "-" not in path)
+    with contextlib.closing(sqlite3.connect(damaged.base / path)) as db:
+        rows = db.execute("SELECT short FROM objects WHERE inner < 0 AND short NOT BETWEEN -9e6 AND 9e6")
+        shorts = [struct.pack(">i", row[0]) for row in rows]
+    data = damaged.file(path)
+    places = [found.start() for short in shorts[:5] for found in re.finditer(re.escape(short), data)]
+    assert "found" in {try_catalogue(damaged, Harm(path, 8 * place + 1, False)) for place in places}
 
 
 def test_a_catalogue_that_takes_a_pack_for_a_segment_is_found_and_built_anew(damaged: Damaged) -> None:

@@ -41,6 +41,7 @@ class Sound:
         in pieces) is to be looked at by itself, and so is what `failed`. Raises `FileNotFoundError` where a file has
         moved."""
         catalogue = self._repository.catalogue
+        sound: dict[ContentId, int] = {}
         hidden = forgotten(catalogue, self._repository.reader, lenient=True)
         for place, _, _ in catalogue.places().values():
             for raw_id, row in catalogue.objects_in(place):
@@ -56,10 +57,13 @@ class Sound:
                     self.failed[id] = row.raw
                     continue
                 self._keep(row, data)
-                if id in named and id not in hidden:
-                    named.remove(id)
-                    self.size += row.raw
+                if id in named and id not in hidden and id not in sound:
+                    sound[id] = row.raw
                     advance(1)
+        # A record that lies where it must may be out of reach all the same: where the catalogue's order is damaged.
+        for id in catalogue.within_reach(sound):
+            named.remove(id)
+            self.size += sound[id]
 
     def _decoded(self, row: Location) -> bytes:
         reader = self._repository.reader

@@ -29,13 +29,19 @@ def pieces(
     one of its pieces is held. Ends early if the file turns out to be shorter.
     """
     for stretch in stretches(read_at, size, old):
-        yield from stretch
+        yield from map(identified, stretch)
+
+
+def identified(piece: tuple[ContentId | None, memoryview]) -> tuple[ContentId, memoryview]:
+    """A piece with its id, which may not be known yet."""
+    id, data = piece
+    return (ContentId.of(data) if id is None else id), data
 
 
 def stretches(
     read_at: Callable[[int, int], bytes], size: int, old: Sequence[Piece] = ()
-) -> Iterator[list[tuple[ContentId, memoryview]]]:
-    """The same, those together that are read at a time."""
+) -> Iterator[list[tuple[ContentId | None, memoryview]]]:
+    """The same, those together that are read at a time; without `old` their ids are left to the caller."""
     from pyfastcdc import FastCDC
 
     cutter = FastCDC(AVERAGE, min_size=MIN, max_size=PIECE_LIMIT)
@@ -49,7 +55,7 @@ def stretches(
         if not buffer:
             break
         last = offset + len(buffer) >= size or len(buffer) < window
-        found: list[tuple[ContentId, memoryview]] = []
+        found: list[tuple[ContentId | None, memoryview]] = []
         start = 0
         while start < len(buffer):
             rest = buffer[start:]
@@ -75,8 +81,7 @@ def stretches(
             if length == len(rest) < PIECE_LIMIT and not last:
                 searching = True
                 break
-            found.append((ContentId.of(rest[:length]), rest[:length]))
-            known.meet(found[-1][0])
+            found.append((known.meet(rest[:length]) if old else None, rest[:length]))
             start += length
             searching = False
         yield found
@@ -124,6 +129,9 @@ class _Known:
         """The last one that was there again is to be cut anew."""
         self._next -= 1
 
-    def meet(self, id: ContentId) -> None:
-        """A piece was cut: most likely in the place of the one that was expected, or it is another that is known."""
+    def meet(self, data: memoryview) -> ContentId:
+        """The id of a piece that was cut: most likely in the place of the one that was expected, or it is another that
+        is known."""
+        id = ContentId.of(data)
         self._next = self._numbers.get(id, self._next) + 1
+        return id

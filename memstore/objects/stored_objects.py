@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 from array import array
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from itertools import chain
+from itertools import chain, islice
 from typing import Final, NamedTuple
 
 from memstore.errors import DamagedData, MissingBase
+from memstore.ids import ContentId
 from memstore.objects.connection import Connection
 from memstore.objects.places import PlaceFiles, PlaceKind
 from memstore.objects.record import Encoding, RecordKind
@@ -117,6 +118,13 @@ class StoredObjects:
             if self.db.execute(query, some).fetchone()[0] < len(some):
                 return False
         return True
+
+    def within_reach(self, ids: Iterable[ContentId]) -> Iterator[ContentId]:
+        """Those of the ids under which a look-up finds something."""
+        coming = iter(ids)
+        while some := list(islice(coming, _AT_ONCE)):
+            found = self.maybe_stored(map(key_of, some))
+            yield from (id for id in some if key_of(id) in found)
 
     def may_lie_in(self, id: bytes) -> set[int]:
         """The places outside of which nothing of that id is stored."""
