@@ -69,4 +69,4 @@ def test_two_of_the_same_last_name_are_both_named(place: Place) -> None:
 
 def test_a_version_in_the_place_of_a_path_is_told_where_it_goes(place: Place) -> None:
     told = run("-C", str(place.root), "restore", "Core/Rules.txt", "HEAD~1").stderr
-    assert "memsync restore PATH --at HEAD~1" in told
+    assert "memsync restore Core/Rules.txt --at HEAD~1" in told
