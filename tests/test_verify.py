@@ -321,3 +321,30 @@ def test_status_goes_on_saying_that_versions_are_lost_until_they_are_back(tmp_pa
     with place.open() as store:
         assert store.repair().ok
         assert store.status().warnings == ()
+
+
+def test_a_pull_that_was_cut_off_between_two_packs_is_no_damage_and_the_next_one_finishes_it(
+    tmp_path: Path,
+) -> None:
+    place = Place(tmp_path)
+    place.commit({"a.txt": b"one\n"})
+    place.push()
+    desk = tmp_path / "desk"
+    Store.clone(str(place.remote), desk, environ={"MEMSYNC_DEVICE": "desk"}).close()
+    packs = place.remote / ".memsync/packs"
+    before = set(packs.iterdir())
+    for text in (b"two\n", b"three\n"):
+        place.commit({"a.txt": text})
+        place.push()
+        last = {*packs.iterdir()} - before
+        before |= last
+    (pack,) = last
+    (desk / ".memsync/packs" / f"{pack.name}.pack").write_bytes(pack.read_bytes())
+    with Store.open(desk, environ={"MEMSYNC_DEVICE": "desk"}) as store:
+        report = store.verify()
+        assert report.ok
+        assert any("'memsync pull' fetches the rest" in note for note in report.notes)
+        store.pull()
+        whole = store.verify()
+        assert (whole.ok, whole.versions, whole.notes) == (True, 3, ())
+        assert store.read("a.txt") == b"three\n"

@@ -75,6 +75,15 @@ def _verify(repository: Repository, *, quick: bool, progress: Progress, alone: b
     problems += _check_segments(repository)
     problems += state_files.check(repository)
     problems += _check_versions(repository)
+    strays = _strays(repository)
+    if strays and repository.head_seq() is not None:
+        # All that HEAD comes from is here: these are of others, and a pull was cut off between two packs.
+        what = counted(len(strays), "version")
+        found_already.append(
+            f"{what} of other devices came without what is before: 'memsync pull' fetches the rest"
+        )
+    else:
+        problems += strays
     count = size = 0
     if not quick:
         try:
@@ -237,15 +246,18 @@ def _check_versions(repository: Repository) -> Iterator[Problem]:
     tree = (row[:5] for row in repository.catalogue.tree())
     if wrong or not _is_manifest(repository, head, tree):
         yield _catalogue_damaged(wrong)
-    for (id,) in db.execute("SELECT id FROM strays").fetchall():
-        yield Problem(
-            "missing_version", str(VersionId(id)), (), f"an earlier version of it is missing; {MEND}"
-        )
 
 
 def _catalogue_damaged(versions: Sequence[str] = ()) -> Problem:
     hint = "it says other things than packs and segments do; 'memsync repair' builds it anew"
     return Problem("damaged_catalogue", "catalogue.sqlite", (), hint, tuple(versions[:PATHS_SHOWN]))
+
+
+def _strays(repository: Repository) -> list[Problem]:
+    """Versions of which an earlier one is not here."""
+    rows = repository.catalogue.db.execute("SELECT id FROM strays").fetchall()
+    hint = f"an earlier version of it is missing; {MEND}"
+    return [Problem("missing_version", str(VersionId(id)), (), hint) for (id,) in rows]
 
 
 def _is_as_recorded(repository: Repository, seq: int, version: Version, changes: int) -> bool:
