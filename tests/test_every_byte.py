@@ -107,6 +107,15 @@ def test_names_of_files_that_flipped_in_the_catalogue_are_found_or_built_anew(da
         try_catalogue(damaged, Harm(path, 8 * place + 1, False))
 
 
+@pytest.mark.parametrize("text", [b"CREATE TABLE places", b"UNIQUE, end", b"Core/a.txt"])
+def test_texts_of_the_catalogue_that_are_no_utf_8_are_damage_to_it(damaged: Damaged, text: bytes) -> None:
+    (path,) = (path for path in damaged.paths(HERE + "catalogue.sqlite") if "-" not in path)
+    places = [found.start() for found in re.finditer(text, damaged.file(path))]
+    assert places
+    for place in places:
+        try_catalogue(damaged, Harm(path, 8 * place + 7, False))  # the highest bit of its first byte
+
+
 def test_an_object_that_the_catalogue_has_out_of_its_order_is_found_and_built_anew(damaged: Damaged) -> None:
     damaged.reset()
     (path,) = (path for path in damaged.paths(HERE + "catalogue.sqlite") if "-" not in path)

@@ -65,29 +65,33 @@ class Connection(sqlite3.Connection):
                 isolation_level=None,
                 check_same_thread=False,
             )
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             raise self._trouble(error) from error
 
     def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
         try:
             return super().execute(sql, parameters)
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             raise self._trouble(error) from error
 
     def executemany(self, sql: str, parameters: Iterable[Any], /) -> sqlite3.Cursor:
         try:
             return super().executemany(sql, parameters)
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             raise self._trouble(error) from error
 
     def cursor(self, factory: Any = None) -> Any:
         return super().cursor(factory or _Cursor)
 
-    def _trouble(self, error: sqlite3.DatabaseError) -> MemsyncError | sqlite3.DatabaseError:
+    def _trouble(
+        self, error: sqlite3.DatabaseError | UnicodeDecodeError
+    ) -> MemsyncError | sqlite3.DatabaseError | UnicodeDecodeError:
         """What to raise in the error's place; itself, where it is a mistake of ours."""
         extended = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
         number = extended & 0xFF
-        if number in _DAMAGED or extended in _DAMAGED_READS:
+        # All texts here are UTF-8, and so is what SQLite says of its own tables.
+        undecoded = isinstance(error, UnicodeDecodeError) or "decode to UTF-8" in str(error)
+        if number in _DAMAGED or extended in _DAMAGED_READS or undecoded:
             with contextlib.suppress(OSError):
                 files.touch(self._damaged)
             return CatalogueDamaged(f"the catalogue {self._path} is damaged: {error}")
@@ -120,16 +124,18 @@ class _Cursor(sqlite3.Cursor):
     def fetchone(self) -> Any:
         try:
             return super().fetchone()
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             raise self._trouble(error) from error
 
     def fetchall(self) -> list[Any]:
         try:
             return super().fetchall()
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             raise self._trouble(error) from error
 
-    def _trouble(self, error: sqlite3.DatabaseError) -> MemsyncError | sqlite3.DatabaseError:
+    def _trouble(
+        self, error: sqlite3.DatabaseError | UnicodeDecodeError
+    ) -> MemsyncError | sqlite3.DatabaseError | UnicodeDecodeError:
         assert isinstance(self.connection, Connection)
         return self.connection._trouble(error)
 
