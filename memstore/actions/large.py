@@ -123,13 +123,13 @@ def identified(
     stretches = chunker.stretches(file.read_at, file.size, before)
     if pool is None:
         for stretch in stretches:
-            yield from map(chunker.identified, stretch)
+            yield from stretch
         return
     coming = pool.submit(next, stretches, None)
     try:
         while (found := coming.result()) is not None:
             coming = pool.submit(next, stretches, None)
-            yield from pool.map(chunker.identified, found)
+            yield from found
     finally:
         coming.exception()
 

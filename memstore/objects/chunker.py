@@ -29,19 +29,13 @@ def pieces(
     one of its pieces is held. Ends early if the file turns out to be shorter.
     """
     for stretch in stretches(read_at, size, old):
-        yield from map(identified, stretch)
-
-
-def identified(piece: tuple[ContentId | None, memoryview]) -> tuple[ContentId, memoryview]:
-    """A piece with its id, which may not be known yet."""
-    id, data = piece
-    return (ContentId.of(data) if id is None else id), data
+        yield from stretch
 
 
 def stretches(
     read_at: Callable[[int, int], bytes], size: int, old: Sequence[Piece] = ()
-) -> Iterator[list[tuple[ContentId | None, memoryview]]]:
-    """The same, those together that are read at a time; without `old` their ids are left to the caller."""
+) -> Iterator[list[tuple[ContentId, memoryview]]]:
+    """The same, those together that are read at a time."""
     from pyfastcdc import FastCDC
 
     cutter = FastCDC(AVERAGE, min_size=MIN, max_size=PIECE_LIMIT)
@@ -55,7 +49,7 @@ def stretches(
         if not buffer:
             break
         last = offset + len(buffer) >= size or len(buffer) < window
-        found: list[tuple[ContentId | None, memoryview]] = []
+        found: list[tuple[ContentId, memoryview]] = []
         start = 0
         while start < len(buffer):
             rest = buffer[start:]
@@ -81,7 +75,8 @@ def stretches(
             if length == len(rest) < PIECE_LIMIT and not last:
                 searching = True
                 break
-            found.append((known.meet(rest[:length]) if old else None, rest[:length]))
+            found.append((ContentId.of(rest[:length]), rest[:length]))
+            known.meet(found[-1][0])
             start += length
             searching = False
         yield found
@@ -129,9 +124,6 @@ class _Known:
         """The last one that was there again is to be cut anew."""
         self._next -= 1
 
-    def meet(self, data: memoryview) -> ContentId:
-        """The id of a piece that was cut: most likely in the place of the one that was expected, or it is another that
-        is known."""
-        id = ContentId.of(data)
+    def meet(self, id: ContentId) -> None:
+        """A piece was cut: most likely in the place of the one that was expected, or it is another that is known."""
         self._next = self._numbers.get(id, self._next) + 1
-        return id
