@@ -70,11 +70,8 @@ def _without_refused(
     """What a commit would record, and what it would leave out for its bytes."""
     if not any(row.new for row in rows):
         return list(rows), ()
-    from memstore.actions.refused import (
-        TAKE_IT_OUT,
-        Refusals,
-        deleting,
-    )  # what is unchanged is to be told quickly
+    # Here: what is unchanged is to be told quickly.
+    from memstore.actions.refused import TAKE_IT_OUT, Refusals, deleting
 
     refusals = Refusals(repository)
     left: list[LeftOut] = []
