@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from memstore.errors import MemsyncError, NotLoggedIn, RemoteMissing, RemoteTrouble
 from memstore.remotes.base import BytesSource
+from memstore.remotes.drive.layout import Layout
 from tests.drive_emulator import SCOPE_FULL
 from tests.drive_emulator.wire import Request
 from tests.drive_place import DrivePlace
@@ -202,6 +204,26 @@ def test_many_that_begin_at_once_make_each_folder_once(place: DrivePlace, machin
     if machines == 1:
         assert place.emulator.tree()["MemoryVDB/New/Deep/note.txt"] == b"note"
     assert [row.name for row in place.open().list("packs/")] == [PACK]
+
+
+def test_a_folder_that_another_process_made_since_the_look_has_no_twin(
+    place: DrivePlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started(place, "laptop")
+    late, early = (place.open(place.workspace("laptop")) for _ in range(2))
+    make_folder = Layout.make_folder
+    begun: list[str] = []
+
+    def meanwhile(layout: Layout, key: str, *rest: Any) -> Any:
+        if not begun:
+            begun.append(key)
+            early.put("New/early.txt", BytesSource(b"early"), {}, 0)
+        return make_folder(layout, key, *rest)
+
+    monkeypatch.setattr(Layout, "make_folder", meanwhile)
+    late.put("New/late.txt", BytesSource(b"late"), {}, 0)
+    assert begun == ["folder:New"]
+    assert folders(place) == [*OURS, "MemoryVDB/New"]
 
 
 def test_processes_of_one_workspace_that_make_the_root_at_once_make_one(place: DrivePlace) -> None:

@@ -73,15 +73,12 @@ class MirrorFolders:
             key = f"folder:{path}"
             for _ in range(3):
                 parent = self.make(posixpath.dirname(path))
-                self._layout.reserve_for(key)
-                known = self._journal.folder(path)
-                if known is not None:
-                    self._journal.forget(key)  # another process made it between our look and our id
-                    return known
                 row, made = self._layout.make_folder(key, parent, posixpath.basename(path))
                 if not row.get("trashed"):
                     self._journal.set_folder(path, row["id"])
-                    self._journal.forget(key)
+                    # Done, and not forgotten: another process that did not find the folder either, and asks
+                    # for its id only now, is given this one and makes no twin.
+                    self._journal.done(key)
                     return str(row["id"])
                 # A person threw it away since an earlier try, or the folder above it: look at all anew.
                 if made:
@@ -147,6 +144,7 @@ class MirrorFolders:
             for path, identity in self._journal.folders().items():
                 if identity not in there:
                     self._journal.set_folder(path, None)
+                    self._journal.forget(f"folder:{path}")
 
     def _reachable(self) -> set[str]:
         """Ids of all folders of the mirror, level by level; of none if one vanishes meanwhile."""
