@@ -58,7 +58,7 @@ def _first_commits(bench: Bench, *, cold: bool) -> dict[str, float]:
             tool.begin()
             if cold:
                 measure.drop_caches()
-            else:  # each time: borg gives up the cache of what it has read
+            else:
                 _read_all(place.data)
             found[name].append(bench.time(name, tool.save()))
     bench.saw_first(place)
@@ -138,6 +138,7 @@ def first_index(bench: Bench) -> list[Outcome]:
     for _ in bench.turns():
         for name, tool in place.tools.items():
             tool.begin()
+            _read_all(place.data)
             found[name].append(bench.time(name, tool.save()))
     place.remove()
     return [Outcome(medians(found))]
@@ -154,6 +155,7 @@ def _grown(bench: Bench, layout: str) -> Outcome:
     for turn in bench.turns():
         write_index(os.path.join(place.data, INDEX), index, turn + 1)
         for name, tool in place.tools.items():
+            _read_all(place.data)
             found[name].append(bench.time(name, tool.save_path(INDEX)))
     place.remove()
     return Outcome(medians(found), what=layout)
@@ -261,6 +263,8 @@ def _ms(found: dict[str, list[float]]) -> dict[str, float]:
 
 
 def _read_all(folder: str) -> None:
+    """All of it is in the page cache then. Before each tool: borg gives up the cache of what it has read, and
+    whoever came next would read it from the disk."""
     for path in measure.sizes(folder):
         with open(path, "rb", buffering=0) as file:
             while file.read(1 << 20):
