@@ -113,6 +113,25 @@ def open_read(path: str) -> int:
         raise disk_error(error, "could not read", path) from error
 
 
+def read_into(descriptor: int, offset: int, room: memoryview) -> int:
+    """Fill `room` from `offset`, as `read_at` reads; how many bytes there were."""
+    filled = 0
+    while filled < len(room):
+        try:
+            if POSIX:
+                part = os.preadv(descriptor, [room[filled:]], offset + filled)
+            else:
+                data = read_at(descriptor, offset + filled, len(room) - filled)
+                room[filled : filled + len(data)] = data
+                part = len(data)
+        except OSError as error:
+            raise disk_error(error, "could not read", _path_of(descriptor)) from error
+        if not part:
+            break
+        filled += part
+    return filled
+
+
 def read_at(descriptor: int, offset: int, length: int) -> bytes:
     """Up to `length` bytes from `offset`; short only at the end of the file. Safe from several threads.
     Raises `DiskTrouble`."""

@@ -173,8 +173,8 @@ def after_each_read(patch: pytest.MonkeyPatch, path: Path, act: Callable[[], obj
     """Something happens to the file between a read of it and the look that follows."""
     identity = path.stat().st_ino
 
-    def acting(read: Callable[..., bytes]) -> Callable[..., bytes]:
-        def call(descriptor: int, *args: int) -> bytes:
+    def acting(read: Callable[..., Any]) -> Callable[..., Any]:
+        def call(descriptor: int, *args: Any) -> Any:
             data = read(descriptor, *args)
             if os.fstat(descriptor).st_ino == identity:
                 act()
@@ -182,7 +182,7 @@ def after_each_read(patch: pytest.MonkeyPatch, path: Path, act: Callable[[], obj
 
         return call
 
-    patch.setattr(files, "read_at", acting(files.read_at))
+    patch.setattr(files, "read_into", acting(files.read_into))
     patch.setattr(os, "read", acting(os.read))
 
 

@@ -361,6 +361,7 @@ def test_a_share_that_takes_no_sync_is_listed_all_the_same(folder: FolderRemote)
     ("call", "attempt"),
     [
         ("pread", lambda place: files.read_at(os.open(place, os.O_RDONLY), 0, 9)),
+        ("preadv", lambda place: files.read_into(os.open(place, os.O_RDONLY), 0, memoryview(bytearray(9)))),
         ("open", files.open_read),
         ("open", lambda place: files.clock_of(os.path.dirname(place))),
         ("open", lambda place: files.append_line(place, b"line\n")),

@@ -178,7 +178,11 @@ def test_a_read_at_a_place_is_short_only_at_the_end(
     place = tmp_path / "file"
     place.write_bytes(data)
     descriptor = files.open_read(str(place))
-    assert files.read_at(descriptor, offset, length) == data[offset : offset + length]
+    there = data[offset : offset + length]
+    assert files.read_at(descriptor, offset, length) == there
+    room = bytearray(length)
+    assert files.read_into(descriptor, offset, memoryview(room)) == len(there)
+    assert room == there + bytes(length - len(there))
     os.close(descriptor)
     assert files.read(str(place)) == data
 

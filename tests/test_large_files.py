@@ -15,7 +15,7 @@ from memstore import files
 from memstore.actions.large import identified
 from memstore.errors import DiskTrouble
 from memstore.objects import chunker
-from memstore.worktree.reading import StableFile
+from memstore.worktree.reading import Recycled, StableFile
 from tests.conftest import Memory
 
 SIZE = 40 << 20
@@ -36,16 +36,16 @@ def place(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> Path:
 def test_pieces_that_are_read_ahead_are_the_same_and_none_is_read_once_they_are_closed(
     place: Path, content: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reading, calls, real = Event(), [0], files.read_at
+    reading, calls, real = Event(), [0], files.read_into
 
-    def slowly(descriptor: int, offset: int, length: int) -> bytes:
+    def slowly(descriptor: int, offset: int, room: memoryview) -> int:
         calls[0] += 1
         reading.set()
         time.sleep(0.01)
         reading.clear()
-        return real(descriptor, offset, length)
+        return real(descriptor, offset, room)
 
-    monkeypatch.setattr(files, "read_at", slowly)
+    monkeypatch.setattr(files, "read_into", slowly)
     cut = list(chunker.pieces(lambda offset, length: content[offset : offset + length], SIZE))
     with StableFile(str(place)) as file, ThreadPoolExecutor(2) as pool:
         assert list(identified(file, [], pool)) == cut
@@ -60,14 +60,14 @@ def test_pieces_that_are_read_ahead_are_the_same_and_none_is_read_once_they_are_
 def test_trouble_in_reading_ahead_comes_to_whoever_takes_the_pieces(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = files.read_at
+    real = files.read_into
 
-    def broken(descriptor: int, offset: int, length: int) -> bytes:
+    def broken(descriptor: int, offset: int, room: memoryview) -> int:
         if offset:
             raise OSError("the disk is gone")
-        return real(descriptor, offset, length)
+        return real(descriptor, offset, room)
 
-    monkeypatch.setattr(files, "read_at", broken)
+    monkeypatch.setattr(files, "read_into", broken)
     with (
         StableFile(str(place)) as file,
         ThreadPoolExecutor(1) as pool,
@@ -76,20 +76,37 @@ def test_trouble_in_reading_ahead_comes_to_whoever_takes_the_pieces(
         list(identified(file, [], pool))
 
 
+def test_memory_is_used_again_once_nobody_looks_at_it_and_not_before(place: Path, content: bytes) -> None:
+    rng = random.Random(3)
+    with StableFile(str(place)) as file:
+        recycled = Recycled(file, 1 << 20)
+        held: list[tuple[int, memoryview]] = []
+        buffers, most = set(), 0
+        for _ in range(400):
+            offset, skipped = rng.randrange(SIZE + 1000), rng.choice((0, 1000))
+            held.append((offset + skipped, recycled.read_at(offset, rng.randrange(1, 1 << 20))[skipped:]))
+            buffers.add(id(held[-1][1].obj))
+            most = max(most, len(held))
+            while len(held) > rng.randrange(4):
+                del held[rng.randrange(len(held))]
+            assert all(content[start : start + len(view)] == view for start, view in held)
+        assert len(buffers) <= most == 4
+
+
 def test_a_large_file_that_can_not_be_read_to_its_end_is_left_out(
     memory: Memory, content: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (memory.data / "index.faiss").write_bytes(content)
     (memory.data / "note.txt").write_text("a note\n")
-    real = files.read_at
+    real = files.read_into
 
-    def broken(descriptor: int, offset: int, length: int) -> bytes:
+    def broken(descriptor: int, offset: int, room: memoryview) -> int:
         if offset > 1 << 24:
             raise OSError("the disk is gone")
-        return real(descriptor, offset, length)
+        return real(descriptor, offset, room)
 
     with monkeypatch.context() as patch:
-        patch.setattr(files, "read_at", broken)
+        patch.setattr(files, "read_into", broken)
         report = memory.store.commit_report()
     assert report.version is not None
     assert [change.path for change in report.version.changes] == ["note.txt"]

@@ -21,7 +21,7 @@ from memstore.ids import ContentId
 from memstore.manifest.version import Kind
 from memstore.objects import chunker, encoding
 from memstore.objects.encoding import Base, Encoded, own_cost
-from memstore.objects.record import Piece, RecordKind
+from memstore.objects.record import PIECE_LIMIT, Piece, RecordKind
 from memstore.objects.tombstone import ANY_FORGOTTEN
 from memstore.worktree import reading
 
@@ -80,7 +80,9 @@ def _stream(
 ) -> Ingested:
     """One pass over a large file: its pieces into the store, then the recipe."""
     found, old = candidate
-    whole = blake3(max_threads=blake3.AUTO)
+    # By one thread: the processors have the pieces to do meanwhile, and threads of its own that wait for the next
+    # piece would take them away (docs/performance.md).
+    whole = blake3()
     prefix = Prefix(old)
     before = _old_pieces(repository, old)
     stretch = _Stretch(before)
@@ -120,7 +122,8 @@ def identified(
 ) -> Generator[tuple[ContentId, memoryview]]:
     """The pieces with their ids, `before` being those of its earlier content. With a pool, the next are read, cut and
     hashed there while these are in use: so it is to be closed before the file is."""
-    stretches = chunker.stretches(file.read_at, file.size, before)
+    recycled = reading.Recycled(file, min(file.size, PIECE_LIMIT))
+    stretches = chunker.stretches(recycled.read_at, file.size, before)
     if pool is None:
         for stretch in stretches:
             yield from stretch
@@ -169,7 +172,7 @@ class Prefix:
     def __init__(self, old: Old | None) -> None:
         self._left = old.size if old is not None and old.kind != Kind.SYMLINK else -1
         self._content = old.content if old is not None else None
-        self._hash = blake3(max_threads=blake3.AUTO)
+        self._hash = blake3()
 
     def update(self, data: bytes | memoryview) -> None:
         if self._left > 0:

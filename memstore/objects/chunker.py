@@ -20,7 +20,7 @@ AVERAGE: Final = 4 << 20
 
 
 def pieces(
-    read_at: Callable[[int, int], bytes], size: int, old: Sequence[Piece] = ()
+    read_at: Callable[[int, int], bytes | memoryview], size: int, old: Sequence[Piece] = ()
 ) -> Iterator[tuple[ContentId, memoryview]]:
     """The pieces of a file of `size` bytes, in order, with their ids; `read_at(offset, length)` gives its bytes.
 
@@ -33,7 +33,7 @@ def pieces(
 
 
 def stretches(
-    read_at: Callable[[int, int], bytes], size: int, old: Sequence[Piece] = ()
+    read_at: Callable[[int, int], bytes | memoryview], size: int, old: Sequence[Piece] = ()
 ) -> Iterator[list[tuple[ContentId, memoryview]]]:
     """The same, those together that are read at a time."""
     from pyfastcdc import FastCDC

@@ -104,6 +104,13 @@ class StableFile(contextlib.AbstractContextManager["StableFile"]):
         except OSError as error:
             raise files.disk_error(error, "could not read", self.place) from error
 
+    def read_into(self, offset: int, room: memoryview) -> int:
+        """Fill `room` from `offset`: how many bytes that were; fewer only at the end of the file."""
+        try:
+            return files.read_into(self._descriptor, offset, room)
+        except OSError as error:
+            raise files.disk_error(error, "could not read", self.place) from error
+
     def pieces(self, length: int = 1 << 20) -> Iterator[bytes]:
         """The file from its start to the size it was opened with, in pieces of `length` bytes."""
         for offset in range(0, self.size, length):
@@ -152,3 +159,36 @@ def _open(place: str) -> tuple[int, os.stat_result]:
         os.close(descriptor)
         raise changed(place)
     return descriptor, facts
+
+
+class Recycled:
+    """Reads a file into memory that is used again as soon as nobody has a view of it.
+
+    A page that the system gives anew has to be cleared and mapped, which may take several times as long as filling it
+    (docs/performance.md); and what a thread lets go of goes back to the system.
+    """
+
+    def __init__(self, file: StableFile, room: int) -> None:
+        """`room`: the most bytes of one read."""
+        self._file = file
+        self._room = room
+        self._buffers: list[bytearray] = []
+
+    def read_at(self, offset: int, length: int) -> memoryview:
+        """As `StableFile.read_at`; by one thread at a time."""
+        buffer = next((one for one in self._buffers if not _is_viewed(one)), None)
+        if buffer is None:
+            buffer = bytearray(self._room)
+            self._buffers.append(buffer)
+        view = memoryview(buffer)
+        return view[: self._file.read_into(offset, view[:length])]
+
+
+def _is_viewed(buffer: bytearray) -> bool:
+    """Python refuses to resize a bytearray that somebody has a view of."""
+    try:
+        buffer.append(0)
+    except BufferError:
+        return True
+    del buffer[-1]
+    return False

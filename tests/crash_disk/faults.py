@@ -27,7 +27,17 @@ from tests.crash_disk.world import Mark, Scene, Versions, World, contents_of, da
 
 _FILLS: Final = frozenset(("open", "write", "mkdir", "link", "symlink"))
 """Calls that need room."""
-_FAILS: Final = _FILLS | {"pread", "read", "fsync", "fdatasync", "ftruncate", "replace", "rename", "unlink"}
+_FAILS: Final = _FILLS | {
+    "pread",
+    "preadv",
+    "read",
+    "fsync",
+    "fdatasync",
+    "ftruncate",
+    "replace",
+    "rename",
+    "unlink",
+}
 
 
 class Fault(NamedTuple):
