@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyfastcdc
@@ -41,8 +41,15 @@ def cut(data: bytes) -> list[memoryview]:
     return [piece for _, piece in found(data)]
 
 
-def found(data: bytes, old: Sequence[Piece] = ()) -> list[tuple[ContentId, memoryview]]:
-    return list(chunker.pieces(lambda offset, length: data[offset : offset + length], len(data), old))
+def found(
+    data: bytes, old: Sequence[Piece] = (), edges: Mapping[ContentId, chunker.Edges] | None = None
+) -> list[tuple[ContentId, memoryview]]:
+    def read_at(offset: int, length: int) -> bytes:
+        return data[offset : offset + length]
+
+    if edges is None:
+        return list(chunker.pieces(read_at, len(data), old))
+    return [piece for stretch in chunker.stretches(read_at, len(data), old, edges) for piece in stretch]
 
 
 def test_the_boundaries_of_a_fixed_stream_never_move(stream: bytes) -> None:
@@ -75,6 +82,10 @@ def pieces_of(data: bytes) -> list[Piece]:
     return [(id, len(piece)) for id, piece in found(data)]
 
 
+def edges_of(data: bytes) -> dict[ContentId, chunker.Edges]:
+    return {id: (bytes(piece[: chunker.EDGE]), bytes(piece[-chunker.EDGE :])) for id, piece in found(data)}
+
+
 EDITS: dict[str, Callable[[bytes], bytes]] = {
     "nothing": lambda data: data,
     "appended": lambda data: data + b"a line" * 1000,
@@ -98,8 +109,41 @@ EDITS: dict[str, Callable[[bytes], bytes]] = {
 
 @pytest.mark.parametrize("edit", EDITS)
 def test_pieces_that_are_known_make_no_difference_to_boundaries(stream: bytes, edit: str) -> None:
+    changed, old = EDITS[edit](stream), pieces_of(stream)
+    cuts = found(changed)
+    assert found(changed, old) == cuts
+    edges = edges_of(stream)
+    assert found(changed, old, edges) == cuts
+    assert found(changed, old, {id: edges[id] for id in list(edges)[::2]}) == cuts
+
+
+@pytest.mark.parametrize("edit", ["nothing", "inserted", "changed in several"])
+def test_edges_that_are_wrong_lose_no_byte(stream: bytes, edit: str) -> None:
+    """Such as a damaged store may give."""
     changed = EDITS[edit](stream)
-    assert found(changed, pieces_of(stream)) == found(changed)
+    edges = [*edges_of(stream).values()]
+    wrong = dict(zip(edges_of(stream), edges[1:] + edges[:1], strict=True))
+    assert b"".join(piece for _, piece in found(changed, pieces_of(stream), wrong)) == changed
+
+
+def test_with_the_edges_of_known_pieces_only_what_changed_is_hashed_or_searched_twice(
+    stream: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed, old, edges = EDITS["inserted"](stream), pieces_of(stream), edges_of(stream)
+    hashed: list[int] = []
+    of = ContentId.of
+
+    def counting(content: bytes | bytearray | memoryview) -> ContentId:
+        hashed.append(len(content))
+        return of(content)
+
+    monkeypatch.setattr(ContentId, "of", counting)
+    found(changed, old, edges)
+    assert sum(hashed) == len(changed)
+    without = len(hashed)
+    hashed.clear()
+    found(changed, old)
+    assert len(hashed) > without
 
 
 @pytest.mark.parametrize("edit", ["nothing", "inserted", "appended"])

@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from blake3 import blake3
@@ -96,7 +97,7 @@ def _stream(
             if not writer.has(id):
                 writer.add(RecordKind.CONTENT, id, length, form.result() if pool else form())
 
-    with contextlib.closing(identified(file, before, pool)) as coming:
+    with contextlib.closing(identified(file, before, pool, repository.reader.edges(before))) as coming:
         for piece, data in coming:
             whole.update(data)
             # Where bytes were only appended all old pieces but the last come again: content decides where they end.
@@ -118,12 +119,15 @@ def _stream(
 
 
 def identified(
-    file: reading.StableFile, before: Sequence[Piece], pool: ThreadPoolExecutor | None
+    file: reading.StableFile,
+    before: Sequence[Piece],
+    pool: ThreadPoolExecutor | None,
+    edges: Mapping[ContentId, chunker.Edges] = MappingProxyType({}),
 ) -> Generator[tuple[ContentId, memoryview]]:
-    """The pieces with their ids, `before` being those of its earlier content. With a pool, the next are read, cut and
-    hashed there while these are in use: so it is to be closed before the file is."""
+    """The pieces with their ids, `before` being those of its earlier content (see `chunker.stretches`). With a pool,
+    the next are read, cut and hashed there while these are in use: so it is to be closed before the file is."""
     recycled = reading.Recycled(file, min(file.size, PIECE_LIMIT))
-    stretches = chunker.stretches(recycled.read_at, file.size, before)
+    stretches = chunker.stretches(recycled.read_at, file.size, before, edges)
     if pool is None:
         for stretch in stretches:
             yield from stretch

@@ -7,7 +7,8 @@ they stand in the store's `format` file, and a test pins the boundaries of a fix
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 from memstore.ids import ContentId
@@ -17,6 +18,9 @@ NAME: Final = "fastcdc-2020"
 MIN: Final = 1 << 20
 AVERAGE: Final = 4 << 20
 """Bytes, as the library takes them; the pieces of random data come out at 5 MiB on average."""
+EDGE: Final = 64
+Edges = tuple[bytes, bytes]
+"""The first and the last `EDGE` bytes of a piece."""
 
 
 def pieces(
@@ -33,66 +37,107 @@ def pieces(
 
 
 def stretches(
-    read_at: Callable[[int, int], bytes | memoryview], size: int, old: Sequence[Piece] = ()
+    read_at: Callable[[int, int], bytes | memoryview],
+    size: int,
+    old: Sequence[Piece] = (),
+    edges: Mapping[ContentId, Edges] = MappingProxyType({}),
 ) -> Iterator[list[tuple[ContentId, memoryview]]]:
-    """The same, those together that are read at a time."""
-    from pyfastcdc import FastCDC
-
-    cutter = FastCDC(AVERAGE, min_size=MIN, max_size=PIECE_LIMIT)
-    known = _Known(old)
-    held: tuple[ContentId, memoryview] | None = None
-    """A known piece that was met again: where it ends is certain once the next is met as well."""
-    offset, searching = 0, False
+    """The same, those together that are read at a time. `edges` of old pieces, as far as they are known, spare most
+    of the work where one did change."""
+    finder = _Finder(old, edges)
+    offset = 0
     while offset < size:
-        window = min(PIECE_LIMIT if searching else known.ahead() or PIECE_LIMIT, size - offset)
+        window = min(finder.window, size - offset)
         buffer = memoryview(read_at(offset, window))
         if not buffer:
             break
         last = offset + len(buffer) >= size or len(buffer) < window
+        found, used = finder.pieces(buffer, offset, last=last)
+        yield found
+        offset += used
+    yield finder.end()
+
+
+class _Finder:
+    """Finds the pieces of a file, in one stretch of its bytes after the other."""
+
+    def __init__(self, old: Sequence[Piece], edges: Mapping[ContentId, Edges]) -> None:
+        from pyfastcdc import FastCDC
+
+        self._cutter = FastCDC(AVERAGE, min_size=MIN, max_size=PIECE_LIMIT)
+        self._known = _Known(old, edges)
+        self._held: list[tuple[ContentId, memoryview]] = []
+        """A known piece that was met again: where it ends is certain once the next is met as well."""
+        self._searching = False
+        """Whether a cut is to be found, whatever is expected."""
+        self._refuted = -1
+        """Where the expected piece was not met: it need not be tried there once more."""
+
+    @property
+    def window(self) -> int:
+        """Bytes that the next stretch is to have, unless the file ends before."""
+        return PIECE_LIMIT if self._searching else self._known.ahead() or PIECE_LIMIT
+
+    def pieces(
+        self, buffer: memoryview, offset: int, *, last: bool
+    ) -> tuple[list[tuple[ContentId, memoryview]], int]:
+        """The pieces of a stretch that lies at `offset`, and where in it the next one has to begin: before it, if a
+        piece that was held has to be cut after all. `last`: the file ends with it."""
         found: list[tuple[ContentId, memoryview]] = []
         start = 0
         while start < len(buffer):
             rest = buffer[start:]
-            if not searching and start and not last and known.length > len(rest):
+            if not self._searching and start and not last and self._known.length > len(rest):
                 break
-            again = None if searching else known.again(rest)
+            again = self._again(rest, offset + start)
+            if again is not None or self._known.begins(rest):
+                found += self.end()
             if again is not None:
-                if held is not None:
-                    found.append(held)
-                held = again
+                self._held.append(again)
                 start += len(again[1])
                 continue
-            if held is not None:
-                start -= len(held[1])
-                held, searching = None, True
-                known.doubt()
-                if start < 0:  # it lies before this buffer
+            if self._held:
+                start -= len(self._held.pop()[1])
+                self._searching = True
+                self._known.doubt()
+                if start < 0:
                     break
                 continue
-            length = next(iter(cutter.cut_buf(rest))).length
+            length = next(iter(self._cutter.cut_buf(rest))).length
             # This cut is where the buffer ended, not where the content says, unless the file ends there too or the
             # piece is as long as a piece may be.
             if length == len(rest) < PIECE_LIMIT and not last:
-                searching = True
+                self._searching = True
                 break
             found.append((ContentId.of(rest[:length]), rest[:length]))
-            known.meet(found[-1][0])
+            self._known.meet(found[-1][0])
             start += length
-            searching = False
-        yield found
-        offset += start
-    if held is not None:
-        yield [held]
+            self._searching = False
+        return found, start
+
+    def end(self) -> list[tuple[ContentId, memoryview]]:
+        """The piece that was held, whose end is certain now."""
+        held, self._held = self._held, []
+        return held
+
+    def _again(self, rest: memoryview, here: int) -> tuple[ContentId, memoryview] | None:
+        if self._searching or here == self._refuted:
+            return None
+        again = self._known.again(rest)
+        if again is None:
+            self._refuted = here
+        return again
 
 
 class _Known:
     """The pieces of an earlier content. A cut depends on the bytes of its piece and one or two after it: where a piece
     is there again, and so is the next, it ends where it did."""
 
-    def __init__(self, pieces: Sequence[Piece]) -> None:
+    def __init__(self, pieces: Sequence[Piece], edges: Mapping[ContentId, Edges]) -> None:
         # The last one ended with its file. What is shorter than a piece can be, nobody cut.
         self._pieces = [piece for piece in pieces[:-1] if piece[1] >= MIN]
         self._numbers = {id: number for number, (id, _) in enumerate(self._pieces)}
+        self._edges = [edges.get(id) for id, _ in (*self._pieces, *pieces[-1:])]
         self._next = 0
 
     def ahead(self) -> int:
@@ -114,11 +159,20 @@ class _Known:
         if not 0 < self.length <= len(rest):
             return None
         found = rest[: self.length]
+        edges = self._edges[self._next]
+        # An insertion moves what follows it: most pieces that changed need not be hashed to see that they did.
+        if edges is not None and not (found[:EDGE] == edges[0] and found[-EDGE:] == edges[1]):
+            return None
         id = ContentId.of(found)
         if id != self._pieces[self._next][0]:
             return None
         self._next += 1
         return id, found
+
+    def begins(self, rest: memoryview) -> bool:
+        """Whether `rest` is known to begin as the expected piece does: then the one before it ends where it did."""
+        edges = self._edges[self._next] if self._next < len(self._edges) else None
+        return edges is not None and rest[:EDGE] == edges[0]
 
     def doubt(self) -> None:
         """The last one that was there again is to be cut anew."""

@@ -6,7 +6,7 @@ import contextlib
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from blake3 import blake3
@@ -15,6 +15,7 @@ from memstore.errors import DamagedData
 from memstore.ids import ID_BYTES, ContentId, Id, ManifestId, VersionId
 from memstore.objects import encoding
 from memstore.objects.catalogue import Catalogue, Location
+from memstore.objects.chunker import EDGE, Edges
 from memstore.objects.record import PIECE_LIMIT, Encoding, Piece, RecordKind
 from memstore.objects.tombstone import FORGOTTEN, Tombstone
 
@@ -287,6 +288,24 @@ class ObjectReader:
         first = plan[0]
         header = self._catalogue.files.header(first.place, first.offset, first.inner)
         return self.load(ContentId(header.id), [plan])
+
+    def edges(self, pieces: Iterable[Piece]) -> dict[ContentId, Edges]:
+        """Those of the pieces that are stored as they are; not compared with their ids."""
+        found = {}
+        for id, length in pieces:
+            for location in self._catalogue.locations(id):
+                if (
+                    location.encoding == Encoding.RAW
+                    and location.inner < 0
+                    and location.raw == length >= EDGE
+                ):
+                    begin = location.offset + location.header
+                    with contextlib.suppress(DamagedData, FileNotFoundError):
+                        found[id] = (
+                            self.record(location.place, begin, EDGE),
+                            self.record(location.place, begin + length - EDGE, EDGE),
+                        )
+        return found
 
     # -- by place ------------------------------------------------------------------------------------------
 
