@@ -14,6 +14,7 @@ import pytest
 from memstore import files
 from memstore.actions.large import identified
 from memstore.errors import DiskTrouble
+from memstore.ids import ContentId
 from memstore.objects import chunker
 from memstore.worktree.reading import Recycled, StableFile
 from tests.conftest import Memory
@@ -132,3 +133,20 @@ def test_what_was_done_to_a_large_file_is_told_by_its_bytes(memory: Memory, cont
         kinds.append(version.changes[0].change.word)
         assert memory.store.read("index.faiss") == data
     assert kinds == ["add", "append", "replace", "replace", "append", "replace", "replace"]
+
+
+def test_a_store_gives_the_edges_of_pieces_that_it_keeps_as_they_are(memory: Memory, content: bytes) -> None:
+    reader = memory.repository.reader
+    (memory.data / "index.faiss").write_bytes(content)
+    (memory.data / "text.txt").write_text("a line that comes again\n" * (1 << 20))
+    memory.commit()
+    random, text = (
+        reader.recipe(ContentId.of((memory.data / name).read_bytes())) for name in ("index.faiss", "text.txt")
+    )
+    assert random is not None
+    assert text is not None
+    offset, edges = 0, {}
+    for id, length in random:
+        edges[id] = content[offset : offset + chunker.EDGE], content[: offset + length][-chunker.EDGE :]
+        offset += length
+    assert reader.edges([*random, *text]) == edges
