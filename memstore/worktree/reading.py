@@ -187,8 +187,7 @@ class Recycled:
 def _is_viewed(buffer: bytearray) -> bool:
     """Python refuses to resize a bytearray that somebody has a view of."""
     try:
-        buffer.append(0)
+        buffer.append(buffer.pop())
     except BufferError:
         return True
-    del buffer[-1]
     return False
