@@ -27,12 +27,22 @@ def place(tmp_path: Path) -> Place:
         ("Rules.txt", "Core/Rules.txt"),
         ("Old/plan.md", "Meta/plan.md"),
         ("Core/gon.txt", "Core/gone.txt"),
+        ("rules", "Core/Rules.txt"),
+        ("Rulez", "Core/Rules.txt"),
+        ("Rulez.txt", "Core/Rules.txt"),
+        ("Core/Rule", "Core/Rules.txt"),
     ],
 )
 @pytest.mark.parametrize("verb", ["restore", "log", "commit"])
 def test_a_path_that_is_like_it_is_named(place: Place, verb: str, typed: str, meant: str) -> None:
     result = run("-C", str(place.root), verb, typed)
     assert (result.exit_code, f"hint: did you mean {meant}?" in result.stderr) == (8, True)
+
+
+def test_of_several_that_are_like_it_two_are_named_the_nearest_first(place: Place) -> None:
+    place.commit({"Core/Rules 2.txt": b"others\n", "Core/Rules (old).txt": b"former\n"})
+    said = run("-C", str(place.root), "restore", "Rules").stderr
+    assert "did you mean Core/Rules.txt or Core/Rules 2.txt?" in said
 
 
 def test_what_is_like_nothing_gets_no_guess(place: Place) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -29,5 +30,12 @@ def similar(repository: Repository, path: str) -> list[str]:
         return [row[0] for row in rows]
     from difflib import get_close_matches
 
-    known = {row[0].casefold(): row[0] for row in db.execute("SELECT name FROM paths")}
-    return [known[found] for found in get_close_matches(path.casefold(), known, n=1, cutoff=_ALIKE)]
+    known: dict[str, str] = {}
+    for (there,) in db.execute("SELECT name FROM paths"):
+        form = there.casefold()  # of which what was left out when typing is left out
+        if "/" not in path:
+            form = form.rpartition("/")[2]
+        if "." not in name:
+            form = os.path.splitext(form)[0]
+        known.setdefault(form, there)
+    return [known[found] for found in get_close_matches(path.casefold(), known, n=2, cutoff=_ALIKE)]
