@@ -243,6 +243,22 @@ def test_an_output_that_is_full_is_not_the_stores_disk(root: Path, options: list
     assert done.stderr.startswith("memsync: could not write to the output: ")
 
 
+@pytest.mark.skipif(os.name != "posix", reason="closes the streams by a shell's means")
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_commit_whose_streams_were_closed_by_whoever_starts_it_is_one_like_any_other(
+    root: Path, closed: str
+) -> None:
+    (root / "Data" / "new.txt").write_bytes(b"new\n")
+    line = f'exec "$0" -m memsync commit -m unheard {closed}'
+    done = subprocess.run(
+        ["sh", "-c", line, sys.executable], cwd=root, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    with Store.open(root) as store:
+        assert (store.version("HEAD").note, store.read("new.txt")) == ("unheard", b"new\n")
+        assert store.verify().ok
+
+
 def test_the_demo_kept_is_a_workspace_to_play_with(tmp_path: Path) -> None:
     out = memsync(
         "demo", "--keep", cwd=tmp_path, TMPDIR=str(tmp_path), TEMP=str(tmp_path), TMP=str(tmp_path)

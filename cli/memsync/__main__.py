@@ -16,6 +16,7 @@ def main() -> None:
     # A start makes tens of thousands of objects that live to the end: looking for cycles among them again and again
     # is a twentieth of a short command. A long one still does it, now and then.
     gc.set_threshold(50_000)
+    _with_streams()
     code = 0
     try:
         from memsync import invocation
@@ -35,6 +36,14 @@ def main() -> None:
     except KeyboardInterrupt:  # all is done but the last lines
         code = code or 130
     os._exit(code)
+
+
+def _with_streams() -> None:
+    """Whoever starts us may have closed some of the three. Then a file of the store would be opened in its place, and
+    there is nothing to print to."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))
 
 
 def _stopped() -> int:
