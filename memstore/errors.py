@@ -13,6 +13,19 @@ if TYPE_CHECKING:
     from memstore.ids import VersionId
 
 
+def typed(text: str) -> str:
+    """A path as one word of a command line that a hint gives: as a POSIX shell reads it, in double quotes where they
+    do, as the command itself often stands in single ones."""
+    import re  # for what went wrong only, as shlex
+    import shlex
+
+    if text.startswith("-"):
+        text = f"./{text}"  # else it were an option
+    if re.fullmatch(r"(?!~)[\w@%+=:,./~-]+", text):
+        return text
+    return shlex.quote(text) if not text or set(text) & set('"$`!\\') else f'"{text}"'
+
+
 class MemsyncError(Exception):
     """The root: everything memsync raises for the caller to see."""
 

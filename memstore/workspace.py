@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 
 from memstore import files
 from memstore.config import Config
-from memstore.errors import BadInput, NoWorkspace
+from memstore.errors import BadInput, NoWorkspace, typed
 
 PATHS_NAME: Final = "paths.json"
 STATE_NAME: Final = ".memsync"
@@ -198,7 +198,8 @@ class Workspace:
         if paths is None:
             raise BadInput(
                 f"{os.path.join(root, PATHS_NAME)} is missing, although {STATE_NAME}/ is there",
-                hint="'memsync init' writes it again" + ("" if root == start else f": memsync init {root}"),
+                hint="'memsync init' writes it again"
+                + ("" if root == start else f": memsync init {typed(root)}"),
             )
         return cls(root, paths, Config.load(root, environ, flags))
 
@@ -243,7 +244,7 @@ class Workspace:
         if _is_remote(os.path.join(root, STATE_NAME)):
             raise BadInput(
                 f"{root} is the remote of a memsync store, not a workspace",
-                hint=f"run 'memsync clone {root} DIR' to make a workspace from it",
+                hint=f"run 'memsync clone {typed(root)} DIR' to make a workspace from it",
             )
         workspace = cls(root, _load_paths(root) or Paths(), Config.load(root, environ, flags))
         for path in (root, workspace.state, workspace.data):
@@ -342,5 +343,5 @@ def _short(value: object) -> str:
 
 
 def _mistake(path: str, what: str) -> BadInput:
-    again = f"'memsync init {os.path.dirname(path)}' write a new one"
+    again = f"'memsync init {typed(os.path.dirname(path))}' write a new one"
     return BadInput(path + what, hint=f"correct it, or move it away and let {again}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from memstore.errors import BadInput
+from memstore.errors import BadInput, typed
 from memstore.progress import SILENT, Progress
 from memsync import render
 
@@ -82,7 +82,7 @@ class Invocation:
             if store.holds_references(text):
                 raise BadInput(
                     f"{render.name(text)} is a folder of archive references, not of files",
-                    hint=f"'memsync ls {text}' lists them: name the one you mean",
+                    hint=f"'memsync ls {typed(text)}' lists them: name the one you mean",
                 ) from None
             hint = self._other_meaning(text)
             if not hint and (meant := store.similar(text)):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 
+from memstore.errors import typed
 from memsync.revision import means_version
 
 TAKES_ONE = frozenset({"restore", "diff", "ls", "show", "cat", "log"})
@@ -34,7 +34,7 @@ def hint(verb: str, arguments: Sequence[str]) -> str:
 
 def line(verb: str, at: str, paths: Sequence[str]) -> str:
     """The command line with that version in its place, and what is said of it."""
-    version, named = _quoted(at), " ".join(map(_quoted, paths))
+    version, named = typed(at), " ".join(map(typed, paths))
     if verb == "restore":
         return f"a version goes behind --at: memsync restore {named or 'PATH'} --at {version}"
     if verb in {"diff", "ls"}:
@@ -46,17 +46,8 @@ def line(verb: str, at: str, paths: Sequence[str]) -> str:
         return f"a time goes behind --since and --until: {asked}"
     if not paths and verb == "show":
         return f"a version stands by itself: memsync show {version}"
-    whole = _quoted(f"{at}:{paths[0] if paths else 'PATH'}")
+    whole = typed(f"{at}:{paths[0] if paths else 'PATH'}")
     return f"a version goes before the PATH and a colon: memsync {verb} {whole}"
-
-
-def _quoted(text: str) -> str:
-    """For the shell; a `~` means something to it only where a word begins."""
-    return (
-        text
-        if text[:1] != "~" and shlex.quote(text.replace("~", "-")) == text.replace("~", "-")
-        else shlex.quote(text)
-    )
 
 
 def _is_time(text: str) -> bool:

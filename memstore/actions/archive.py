@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from memstore.actions import checkout, select, taken_up
 from memstore.actions.checkout import Step
 from memstore.actions.record import log_archived, record
-from memstore.errors import BadInput
+from memstore.errors import BadInput, typed
 from memstore.ids import ContentId
 from memstore.manifest.references import References
 from memstore.manifest.version import Change, ChangeKind, Entry, Kind, Meta
@@ -99,5 +99,5 @@ def _of_finished(repository: Repository, finished: taken_up.Finished) -> CommitR
 def _not_there(path: str) -> BadInput:
     return BadInput(
         f"{path or '.'} is not in Data/, so there is nothing to archive",
-        hint=f"'memsync log {path}' shows what became of it",
+        hint=f"'memsync log {typed(path)}' shows what became of it",
     )

@@ -17,7 +17,7 @@ from memstore.actions import behind
 from memstore.actions.here import content_at, same
 from memstore.actions.record import log_archived, record
 from memstore.actions.sealed import UNREADABLE, opened, packed, sealed, unpacked
-from memstore.errors import BadInput, Conflict, DamagedData, DiskTrouble
+from memstore.errors import BadInput, Conflict, DamagedData, DiskTrouble, typed
 from memstore.ids import ContentId, VersionId
 from memstore.manifest.references import References
 from memstore.manifest.version import Change, ChangeKind, Entry, Kind, Meta
@@ -192,10 +192,11 @@ def _catch_up(repository: Repository, writer: Writer) -> list[str]:
 
 
 def _overtaken(path: str, head: VersionId) -> str:
+    brought = typed(f"{str(head)[:12]}:{shown(path)}")
     return (
         f"{shown(path)} was changed here while what a pull or restore had brought could not be written: your change "
-        f"becomes the newest version, and 'memsync cat {str(head)[:12]}:{shown(path)}' shows what it replaces; bring "
-        "both together where both are wanted"
+        f"becomes the newest version, and 'memsync cat {brought}' shows what it replaces; bring both together where "
+        "both are wanted"
     )
 
 
@@ -256,7 +257,9 @@ def settle(
             changes.append(Change(step.path, ChangeKind.DELETE, None))
         elif (now.content, now.kind) != (step.new.content, step.new.kind):
             changes.append(Change(step.path, ChangeKind.REPLACE, step.new))
-        notes.append(f"{step.path} was written to meanwhile; 'memsync log {step.path}' shows that content")
+        notes.append(
+            f"{step.path} was written to meanwhile; 'memsync log {typed(step.path)}' shows that content"
+        )
     if changes:
         add_with_references(repository, writer, changes, Meta(reason=reason))
     return [step._replace(old=standing.get(step.path, step.old)) for step in steps], notes

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from memstore.errors import DamagedData
+from memstore.errors import DamagedData, typed
 from memstore.ids import VersionId
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ def told(repository: Repository, path: str, version: VersionId) -> str | None:
     if found is None:
         return None
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(found.changed_ms // 1000))
-    name = shlex.quote(path or ".")
+    name = typed(path or ".")
     return (
         f"version {str(found.changed)[:12]} of {when} changed {path or 'something'} last; 'memsync restore {name} --at "
         f"{str(found.earlier)[:12]}' brings back what was there before"

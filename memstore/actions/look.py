@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from memstore.actions import select
 from memstore.actions.select import At
-from memstore.errors import BadInput
+from memstore.errors import BadInput, typed
 from memstore.manifest import history, references
 from memstore.manifest.outline import Outline
 from memstore.manifest.version import Version
@@ -101,13 +101,13 @@ def read_stream(repository: Repository, path: str, at: At | None = None) -> Iter
             return
         below = next(iter(repository.entries(version, path)), None)
         if below is not None:
-            raise BadInput(f"{path or '.'} is a folder", hint=f"'memsync ls {path}' lists its files")
+            raise BadInput(f"{path or '.'} is a folder", hint=f"'memsync ls {typed(path)}' lists its files")
         raise select.not_found(
             repository,
             path,
             BadInput(
                 f"{path} is not in version {str(version)[:12]}",
-                hint=f"'memsync log {path}' shows which versions have it",
+                hint=f"'memsync log {typed(path)}' shows which versions have it",
             ),
         )
     select.require_known(repository, path, version, entry)

@@ -18,7 +18,7 @@ from memstore.actions.expunge import drop_from_head, expunge, left_data
 from memstore.actions.merge import ON_CONFLICT, Joined, merge
 from memstore.actions.record import log_archived, record
 from memstore.actions.remote_state import RemoteState
-from memstore.errors import BadInput, Conflict, DamagedData, RemoteMissing, UsageError
+from memstore.errors import BadInput, Conflict, DamagedData, RemoteMissing, UsageError, typed
 from memstore.identity import StoreFormat
 from memstore.ids import ContentId, VersionId
 from memstore.manifest import history
@@ -206,7 +206,7 @@ def _fetch(
         if theirs.store != repository.format.store:
             raise BadInput(
                 f"{remote.url} belongs to another store",
-                hint=f"choose another folder, or bring that store here: memsync clone {remote.url} DIR",
+                hint=f"choose another folder, or bring that store here: memsync clone {typed(remote.url)} DIR",
                 code="other_store",
             )
         state = replace(state, store=theirs.store.hex())

@@ -19,7 +19,7 @@ from memstore.actions.publish import publish
 from memstore.actions.remote_state import MEND, RemoteState
 from memstore.actions.seal import seal
 from memstore.actions.settle import settle
-from memstore.errors import BadInput, MemsyncError, RemoteMissing, RemoteTrouble, StoreLocked
+from memstore.errors import BadInput, MemsyncError, RemoteMissing, RemoteTrouble, StoreLocked, typed
 from memstore.identity import StoreFormat
 from memstore.mirror import apply as mirror_apply
 from memstore.mirror import known as mirror_known
@@ -355,7 +355,7 @@ def _require_ours(repository: Repository, remote: OpenRemote) -> None:
         raise BadInput(
             f"{remote.url} belongs to another store",
             hint="choose another folder with 'memsync remote set URL', or bring that store here: "
-            f"memsync clone {remote.url} DIR",
+            f"memsync clone {typed(remote.url)} DIR",
             code="other_store",
         )
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from memstore import files
 from memstore.actions import secrets
 from memstore.actions.here import content_at
-from memstore.errors import BadInput, DamagedData, DiskTrouble
+from memstore.errors import BadInput, DamagedData, DiskTrouble, typed
 from memstore.ids import ContentId
 from memstore.manifest.removed import any_forgotten
 from memstore.manifest.version import ChangeKind, Kind
@@ -88,9 +88,7 @@ class Refusals:
 
 def deleting(repository: Repository, path: str) -> str:
     """The command by which a person deletes a file of `Data/`."""
-    from shlex import quote
-
-    return f"rm {quote(os.path.join(repository.workspace.data, path))}"
+    return f"rm {typed(os.path.join(repository.workspace.data, path))}"
 
 
 def never_committed(repository: Repository, path: str) -> BadInput | None:
@@ -110,13 +108,20 @@ def _why(repository: Repository, path: str, is_folder: bool) -> tuple[str, str]:
     ignore = Ignore.load(repository.workspace.data)
     if ignore.covers(path, is_folder):
         if ignore.own_rule(path, is_folder):
-            return f"a rule of {FILE_NAME} leaves it out", f"take that rule out, then 'memsync commit {path}'"
+            return (
+                f"a rule of {FILE_NAME} leaves it out",
+                f"take that rule out, then 'memsync commit {typed(path)}'",
+            )
         return (
             "its name is one that is left out as noise",
-            f"to have it in all the same, put the line '!{path}' into Data/{FILE_NAME}, then 'memsync commit {path}'",
+            f"to have it in all the same, put the line '!{path}' into Data/{FILE_NAME}, then "
+            f"'memsync commit {typed(path)}'",
         )
     if is_folder:
-        return "no file of it was ever committed", f"'memsync commit {path}' does, or says what it leaves out"
+        return (
+            "no file of it was ever committed",
+            f"'memsync commit {typed(path)}' does, or says what it leaves out",
+        )
     try:
         here = content_at(repository, path)
     except DiskTrouble as error:
@@ -126,4 +131,4 @@ def _why(repository: Repository, path: str, is_folder: bool) -> tuple[str, str]:
         reason = Refusals(repository).reason(path, here.kind, here.content, item.size)
         if reason is not None:
             return reason, f"delete it yourself: {deleting(repository, path)}"
-    return "it was never committed", f"'memsync commit {path}' records it, or says why not"
+    return "it was never committed", f"'memsync commit {typed(path)}' records it, or says why not"

@@ -13,7 +13,7 @@ from memstore.actions import select
 from memstore.actions.checkout import Step
 from memstore.actions.here import content_at
 from memstore.actions.select import Chosen
-from memstore.errors import BadInput, DamagedData, DiskTrouble
+from memstore.errors import BadInput, DamagedData, DiskTrouble, typed
 from memstore.manifest.version import Entry
 from memstore.objects.reader import Removed
 from memstore.worktree.names import shown
@@ -57,7 +57,8 @@ def _with_path(error: Removed, path: str) -> Removed:
     """What holds a content that was removed, and what can be done about it."""
     return Removed(
         f"{path} can't be brought back: {error.message}",
-        hint=f"'memsync log {path}' shows its other versions, 'memsync restore {path} --at ID' brings one of them back",
+        hint=f"'memsync log {typed(path)}' shows its other versions, "
+        f"'memsync restore {typed(path)} --at ID' brings one of them back",
     )
 
 

@@ -15,7 +15,7 @@ from memstore.actions import checkout, held_before, restorable, secrets, select,
 from memstore.actions.checkout import Step
 from memstore.actions.record import check_data_folder, log_archived, record
 from memstore.actions.select import At, Chosen
-from memstore.errors import BadInput
+from memstore.errors import BadInput, typed
 from memstore.ids import ContentId, VersionId
 from memstore.manifest.references import References
 from memstore.manifest.version import Change, ChangeKind, Entry, Kind, Meta
@@ -331,14 +331,14 @@ def _note(
 def _already(repository: Repository, paths: Sequence[str], at: At | None) -> tuple[str, ...]:
     """That there was nothing to do, and what may have been meant: what was there before that."""
     what = ", ".join(path or "." for path in paths)
+    asks = typed(paths[0] or ".") if len(paths) == 1 else "PATH"
     version = select.head_or_refuse(repository) if at is None else select.version_id(repository, at)
     asked = [path.rstrip("/") for path in paths if select.one_reference(repository, path) is None]
     earlier = [told for path in asked[:3] if (told := held_before.told(repository, path, version))]
     if at is not None:
         return (f"Data/ has that version of {what} already", *earlier)
     return (
-        f"Data/ has the last version of {what} already; 'memsync log {what}' shows earlier ones to restore "
-        "with --at",
+        f"Data/ has the last version of {what} already; 'memsync log {asks}' shows earlier ones to restore with --at",
         *earlier,
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from memstore.errors import BadInput
+from memstore.errors import BadInput, typed
 from memstore.worktree.names import shown
 
 if TYPE_CHECKING:
@@ -73,8 +73,8 @@ def weighed(config: Config, found: Sequence[Suspected]) -> list[str]:
             code=REFUSED,
         )
     told = [
-        f"{line}; it is committed all the same. If it is one: 'memsync forget {path} --everywhere' takes all that the "
-        "file held out of every version and copy, best before the next push"
+        f"{line}; it is committed all the same. If it is one: 'memsync forget {typed(path)} --everywhere' takes all "
+        "that the file held out of every version and copy, best before the next push"
         for path, line in lines[:TOLD]
     ]
     if len(lines) > TOLD:

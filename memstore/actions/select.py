@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from memstore.errors import BadInput, DamagedData
+from memstore.errors import BadInput, DamagedData, typed
 from memstore.ids import VersionId
 from memstore.manifest import references
 from memstore.manifest.version import Entry, Version
@@ -108,7 +108,7 @@ def files_at(repository: Repository, path: str, at: At | None) -> Iterator[Chose
         path,
         BadInput(
             f"{path} is not in version {str(version)[:12]}",
-            hint=f"'memsync log {path}' shows which versions have it; "
+            hint=f"'memsync log {typed(path)}' shows which versions have it; "
             f"'memsync ls {str(version)[:12]}' what this one has",
         ),
     )
@@ -131,7 +131,7 @@ def require_known(repository: Repository, path: str, version: VersionId, entry: 
             return
     raise DamagedData(
         f"what {path} held in version {str(version)[:12]} is not known: version {str(lost)[:12]}, before it, is lost",
-        hint=f"'memsync repair' may bring it back; 'memsync log {path}' shows versions whose content is known",
+        hint=f"'memsync repair' may bring it back; 'memsync log {typed(path)}' shows versions whose content is known",
     )
 
 
@@ -144,7 +144,8 @@ def one_reference(repository: Repository, name: str) -> Chosen | None:
         ids = ", ".join(str(reference.version)[:12] for reference in found)
         raise BadInput(
             f"{name} names several contents, recorded by versions {ids}",
-            hint=f"restore the one you mean: memsync restore {found[0].path} --at ID, with the version before it",
+            hint=f"restore the one you mean: memsync restore {typed(found[0].path)} --at ID, with the version before "
+            "it",
         )
     reference = found[0]
     seq = repository.seq(reference.version)

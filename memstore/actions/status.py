@@ -11,6 +11,7 @@ from memstore import files, reflog
 from memstore.actions import pending as pending_changes
 from memstore.actions import torn
 from memstore.actions.unfinished import FINISH_FORGETTING, FORGETTING
+from memstore.errors import typed
 from memstore.manifest.version import ChangeKind
 from memstore.merging.names import is_side_file
 from memstore.reports import counted
@@ -87,7 +88,7 @@ def _without_refused(
         elif reason is None:
             others.append(row)
         elif old is not None:
-            hint = f"'memsync restore {row.path}' brings HEAD's content back"
+            hint = f"'memsync restore {typed(row.path)}' brings HEAD's content back"
             left.append(LeftOut(row.path, reason, hint))
         else:
             hint = f"delete it yourself: {deleting(repository, row.path)}"

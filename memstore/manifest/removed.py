@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from memstore.errors import DamagedData
+from memstore.errors import DamagedData, typed
 from memstore.ids import ContentId, VersionId
 from memstore.manifest.held import held, with_ancestors
 from memstore.objects.catalogue import Catalogue
@@ -51,7 +51,7 @@ def later_form(path: str) -> str:
     """The warning for a path whose content was made from one that was forgotten: other bytes, which nobody named."""
     return (
         f"{shown(path)} was changed from what was forgotten, and the change stays: it may hold it still. Copy what "
-        f"you want of it elsewhere, and run 'memsync forget {shown(path)} --everywhere'"
+        f"you want of it elsewhere, and run 'memsync forget {typed(shown(path))} --everywhere'"
     )
 
 

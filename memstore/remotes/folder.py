@@ -28,6 +28,7 @@ from memstore.errors import (
     RemoteFull,
     RemoteMissing,
     RemoteTrouble,
+    typed,
 )
 from memstore.remotes.base import MirrorFile, RemoteFile, Source, check_name
 from memstore.remotes.folder_paths import entry, real_folder, stamp_of
@@ -296,7 +297,7 @@ class FolderRemote:
             raise RemoteMissing(
                 f"the remote folder {self.root} is not there",
                 hint="mount the disk or share it is on; where it is to be made (anew): "
-                f"'memsync remote set {self.root}', then 'memsync push'",
+                f"'memsync remote set {typed(self.root)}', then 'memsync push'",
             )
 
     def _expect_store(self) -> None:
@@ -305,7 +306,7 @@ class FolderRemote:
             raise RemoteMissing(
                 f"there is no memsync store in {self.root}",
                 hint="check that the right disk or share is mounted there; if it is a new, empty one: "
-                f"'memsync remote set {self.root}', then 'memsync push' fills it",
+                f"'memsync remote set {typed(self.root)}', then 'memsync push' fills it",
             )
 
     def _names(self, folder: str) -> Sequence[str]:

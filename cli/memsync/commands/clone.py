@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import shlex
 from typing import TYPE_CHECKING
 
 import click
 
+from memstore.errors import typed
 from memsync import render
 from memsync.invocation import Invocation
 from memsync.merge_report import show_pull
@@ -64,7 +64,7 @@ def command(call: Invocation, *, url: str, folder: str) -> int | None:
         if joined is not None:
             page.line("joined with the files that were there:")
             show_pull(page, joined)
-        there = "" if root == os.path.abspath(call.cwd) else f"cd {shlex.quote(folder)} && "
+        there = "" if root == os.path.abspath(call.cwd) else f"cd {typed(folder)} && "
         page.line(f"next: {there}memsync {'status' if joined is None else 'push'}")
     return max(_code(call, joined), call.warn(store.lacking))
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
 
-from memstore.errors import BadInput
+from memstore.errors import BadInput, typed
 from memsync import render
 from memsync.failure import Interrupted
 from memsync.invocation import Invocation
@@ -59,7 +58,7 @@ def command(
         except KeyboardInterrupt:
             if meant is None or to is not None:
                 raise
-            again = shlex.join(["memsync", "restore", *paths, "--at", meant] + ["--exact"] * exact)
+            again = " ".join(["memsync restore", *map(typed, paths), "--at", meant] + ["--exact"] * exact)
             raise Interrupted(hint=f"run '{again}': it goes on where it stopped") from None
         if call.json:
             call.answer(report.as_json())

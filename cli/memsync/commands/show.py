@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from memstore.errors import BadInput
+from memstore.errors import BadInput, typed
 from memstore.manifest.version import ChangeKind
 from memsync import render
 from memsync.difference import show_difference, text_difference
@@ -152,7 +152,7 @@ def _show_file(call: Invocation, store: Store, at: str | None, path: str) -> Non
     if text is None:
         click.echo(
             f"{render.name(found)}: {render.size(len(content))}, not text"
-            f" ('memsync cat {str(version.id)[:12]}:{found} > FILE' writes it)"
+            f" ('memsync cat {typed(f'{str(version.id)[:12]}:{found}')} > FILE' writes it)"
         )
         return
     click.echo(render.visible(text), nl=not text.endswith("\n"))
