@@ -26,6 +26,7 @@ SELDOM = (
     "filelock",
     "tomllib",
     "memstore.recovery",
+    "memstore.entering",
 )
 """What a look into history has no use for."""
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from blake3 import blake3
 
-from memstore import files, recovery, superseded
+from memstore import entering, files, superseded
 from memstore.actions.seal import Sealed, write_packs
 from memstore.errors import DamagedData
 from memstore.ids import ContentId, Id, PackId, VersionId
@@ -120,16 +120,16 @@ def swap(repository: Repository, packs: Collection[str], made: Rewritten) -> Non
     try:
         found = list(made.found)
         for pack in made.packs:
-            tail = recovery.tail_of(repository.state, pack.name)
+            tail = entering.tail_of(repository.state, pack.name)
             if pack.name in places:  # of a compaction that was cut off here: it came out the same
-                found += recovery.versions_in_tail(places[pack.name][0], tail)
+                found += entering.versions_in_tail(places[pack.name][0], tail)
             else:
-                found += recovery.enter_tail(catalogue, pack.name, tail)
+                found += entering.enter_tail(catalogue, pack.name, tail)
         old = {name for name in packs if name in places} - {pack.name for pack in made.packs}
         for name in old:
             catalogue.drop_place(places[name][0])
-        recovery.settle_costs(catalogue)
-        recovery.enter_versions(catalogue, found)
+        entering.settle_costs(catalogue)
+        entering.enter_versions(catalogue, found)
     except BaseException:
         catalogue.db.execute("ROLLBACK")
         raise
@@ -253,7 +253,7 @@ class _Work:
         staying = self._versions_that_stay()
         versions: set[VersionId] = set()
         for name in self._old_names:
-            for record in recovery.tail_of(self._repository.state, name).metadata:
+            for record in entering.tail_of(self._repository.state, name).metadata:
                 header = record.header
                 if header.kind == RecordKind.VERSION:
                     raw = encoding.decode(header.encoding, record.payload, header.raw)
@@ -282,8 +282,8 @@ class _Work:
         return {
             item.version.id: item
             for name in self._kept_names
-            for item in recovery.versions_in_tail(
-                self._places[name], recovery.tail_of(self._repository.state, name)
+            for item in entering.versions_in_tail(
+                self._places[name], entering.tail_of(self._repository.state, name)
             )
         }
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from memstore import files, recovery
+from memstore import files
 from memstore.actions import collection, compact, fetch, push, remote_state, torn
 from memstore.actions.leaving import (
     incomplete,
@@ -21,6 +21,7 @@ from memstore.actions.leaving import (
 from memstore.actions.remote_state import RemoteState
 from memstore.actions.seal import seal
 from memstore.actions.settle import at_hand, compacted, versions_at_hand
+from memstore.current import pack_names
 from memstore.errors import MemsyncError
 from memstore.ids import ContentId
 from memstore.manifest import held, history, retention
@@ -176,7 +177,7 @@ def _plan(repository: Repository, rules: Rules, keep_archived: bool) -> _Plan:
 def _sizes(repository: Repository) -> list[tuple[str, int]]:
     return [
         (name, files.size(path_of(repository.state, name, PlaceKind.PACK)))
-        for name in recovery.pack_names(repository.state)
+        for name in pack_names(repository.state)
     ]
 
 
@@ -231,7 +232,7 @@ def _on_the_remote(
             trimmed = 0
             if repository.workspace.config.mirror_enabled:
                 trimmed = trim(repository, remote, removed.keys() - at_hand(repository), progress)
-            if not fossils.isdisjoint(recovery.pack_names(repository.state)):
+            if not fossils.isdisjoint(pack_names(repository.state)):
                 notes.append(
                     "a version that was pushed at the same moment needs what was marked: it is sent again by the "
                     "next push, and nothing is deleted before"

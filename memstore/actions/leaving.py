@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from memstore.actions.dictionaries import no_longer_needed
+from memstore.current import pack_names
 from memstore.errors import DamagedData
 from memstore.ids import ContentId
 from memstore.manifest import held, history
@@ -101,13 +102,12 @@ def stored_size(repository: Repository, objects: Iterable[ContentId]) -> int:
 
 def require_whole_history(repository: Repository) -> None:
     """Raises `DamagedData` where a pack or version can't be read: what it names is not known, and might go."""
-    from memstore import recovery
 
     db = repository.catalogue.db
     lost = db.execute("SELECT 1 FROM versions WHERE place = ? LIMIT 1", (history.NOWHERE,)).fetchone()
     stray = db.execute("SELECT 1 FROM strays LIMIT 1").fetchone()
     places = repository.catalogue.places()
-    unread = [name for name in recovery.pack_names(repository.state) if name not in places]
+    unread = [name for name in pack_names(repository.state) if name not in places]
     if lost or stray or unread:
         raise DamagedData(
             "part of the history cannot be read, so nothing is collected: what it needs is not known",

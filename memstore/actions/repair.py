@@ -15,7 +15,7 @@ import sqlite3
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from memstore import files, recovery, reflog
+from memstore import files, reflog
 from memstore.actions import remote_state, repair_remote, state_files
 from memstore.actions.expunge import erase_torn, expunge
 from memstore.actions.fetch import HEADER_SPACE
@@ -24,6 +24,7 @@ from memstore.actions.seal import seal
 from memstore.actions.unfinished import FORGETTING
 from memstore.actions.verify import MEND, hash_pack, paths_in, verify
 from memstore.actions.verify_remote import Found
+from memstore.current import pack_names
 from memstore.errors import DamagedData, MemsyncError
 from memstore.ids import VersionId
 from memstore.manifest import removed
@@ -205,7 +206,7 @@ def _verified(repository: Repository, mended: list[Mended], progress: Progress) 
 
 def damaged_packs(repository: Repository) -> list[str]:
     """Names of packs whose bytes are not what the name says, or that are no packs."""
-    return [name for name in recovery.pack_names(repository.state) if not _is_whole(repository, name)]
+    return [name for name in pack_names(repository.state) if not _is_whole(repository, name)]
 
 
 def _is_whole(repository: Repository, name: str) -> bool:

@@ -11,7 +11,8 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from memstore import files, recovery, reflog, salvage
+from memstore import entering, files, reflog, salvage
+from memstore.current import segment_names
 from memstore.errors import DamagedData
 from memstore.ids import VersionId
 from memstore.objects import encoding
@@ -67,7 +68,7 @@ def _to_known_end(scan: Scan, known: tuple[int, int, int] | None) -> Scan:
 
 def _open_all(repository: Repository) -> list[Segment]:
     opened = []
-    for name in recovery.segment_names(repository.state):
+    for name in segment_names(repository.state):
         try:
             segment = Segment(os.path.join(repository.state, "segments", name + ".seg"))
         except DamagedData:
@@ -196,8 +197,8 @@ def _swap(
         found = []
         for pack in packs:
             if pack.name not in places:
-                found += recovery.enter_tail(
-                    catalogue, pack.name, recovery.tail_of(repository.state, pack.name)
+                found += entering.enter_tail(
+                    catalogue, pack.name, entering.tail_of(repository.state, pack.name)
                 )
         new_segment = repository.new_segment()
         for segment, _ in scans:
@@ -205,7 +206,7 @@ def _swap(
             if place is not None:
                 catalogue.drop_place(place[0])
                 catalogue.db.execute("DELETE FROM facts WHERE name = ?", ("head of " + segment.name,))
-        recovery.enter_versions(catalogue, found)
+        entering.enter_versions(catalogue, found)
         salvage.note_lost(catalogue)
     except BaseException:
         catalogue.db.execute("ROLLBACK")

@@ -11,10 +11,10 @@ from dataclasses import replace
 from itertools import combinations
 from typing import TYPE_CHECKING, NamedTuple
 
-from memstore import recovery
 from memstore.actions import collection, compact, remote_state
 from memstore.actions.leaving import Leaving, leaving
 from memstore.actions.remote_state import RemoteState
+from memstore.current import pack_names
 from memstore.ids import ContentId
 from memstore.manifest.held import held
 from memstore.manifest.removed import in_force
@@ -52,7 +52,7 @@ def settle(
 
     fossils = remote_state.fossils(state)
     new = state.collections.keys() - set(state.settled)
-    here = recovery.pack_names(repository.state)
+    here = pack_names(repository.state)
     if not collection.must_settle(bool(new) or newcomer, here, fossils):
         return state
     there = [file.name.rpartition("/")[2] for file in remote.list("packs/")]
@@ -62,14 +62,14 @@ def settle(
         counting = set(fetch.fetch_what_counts(repository, state, remote, progress))
     if gone:
         with repository.writing():
-            here = recovery.pack_names(repository.state)
+            here = pack_names(repository.state)
             gone = collection.no_longer_there(here, fossils.union(state.sent), counting)
             removed = in_force(repository.catalogue, repository.reader)
             # What was forgotten leaves next (`expunge`), which sees to it that it leaves the remote as well.
             unwanted = {id for id, stone in removed.items() if stone.why != FORGOTTEN} - at_hand(repository)
             state = compacted(repository, state, gone, unwanted, tombstones=False).state or state
     sent = {name for name in state.sent if name in counting}
-    sent.update(counting.intersection(recovery.pack_names(repository.state)))
+    sent.update(counting.intersection(pack_names(repository.state)))
     settled = tuple(sorted(state.collections))
     return remote_state.save(repository, replace(state, sent=tuple(sorted(sent)), settled=settled))
 

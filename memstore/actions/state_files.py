@@ -11,8 +11,9 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from memstore import files, recovery
+from memstore import files
 from memstore.actions import behind, checkout, remote_state
+from memstore.current import pack_names, segment_names
 from memstore.errors import DamagedData
 from memstore.identity import FORMAT_NAME, StoreFormat, load_format
 from memstore.ids import VersionId
@@ -133,9 +134,9 @@ def format_of(state: str) -> StoreFormat:
 
 
 def _files(state: str) -> Iterator[tuple[str, bytes]]:
-    for name in recovery.pack_names(state):
+    for name in pack_names(state):
         yield path_of(state, name, PlaceKind.PACK), PACK_MAGIC
-    for name in recovery.segment_names(state):
+    for name in segment_names(state):
         yield path_of(state, name, PlaceKind.SEGMENT), SEGMENT_MAGIC
 
 

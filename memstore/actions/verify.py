@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from blake3 import blake3
 
-from memstore import files, recovery, salvage
+from memstore import files, salvage
 from memstore.actions import state_files
 from memstore.actions.sound import Sound
 from memstore.actions.unfinished import FINISH_FORGETTING, FORGETTING
+from memstore.current import pack_names, segment_names
 from memstore.errors import DamagedData, DiskTrouble, MissingBase
 from memstore.ids import ContentId, PackId, VersionId
 from memstore.manifest import history
@@ -62,7 +63,7 @@ def verify(repository: Repository, *, quick: bool = False, progress: Progress = 
 
 
 def _files(repository: Repository) -> list[str]:
-    return [*recovery.pack_names(repository.state), *recovery.segment_names(repository.state)]
+    return [*pack_names(repository.state), *segment_names(repository.state)]
 
 
 def _verify(repository: Repository, *, quick: bool, progress: Progress, alone: bool = False) -> VerifyReport:
@@ -107,7 +108,7 @@ def _verify(repository: Repository, *, quick: bool, progress: Progress, alone: b
 
 
 def _check_packs(repository: Repository, progress: Progress) -> Iterator[Problem]:
-    names = recovery.pack_names(repository.state)
+    names = pack_names(repository.state)
     known = repository.catalogue.places()
     sizes = dict.fromkeys(names, 0)
     for name in names:
@@ -131,7 +132,7 @@ def _check_packs(repository: Repository, progress: Progress) -> Iterator[Problem
                 yield Problem("unread_pack", name, (), "run 'memsync status', which reads it in")
     finally:
         progress.end()
-    on_disk = set(names) | set(recovery.segment_names(repository.state))
+    on_disk = set(names) | set(segment_names(repository.state))
     lost: dict[int, list[str]] = {}
     for place, id in repository.catalogue.db.execute(
         "SELECT versions.place, id FROM versions LEFT JOIN places USING (place) "
@@ -176,7 +177,7 @@ def _read_pack(path: str, name: str) -> None:
 
 def _check_segments(repository: Repository) -> Iterator[Problem]:
     places = repository.catalogue.places()  # before any is read: meanwhile others go on appending
-    for name in recovery.segment_names(repository.state):
+    for name in segment_names(repository.state):
         try:
             segment = Segment(path_of(repository.state, name, PlaceKind.SEGMENT), writable=False)
         except DamagedData as error:
