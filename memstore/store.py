@@ -471,10 +471,10 @@ class Store:
 
     def is_on_remote(self, path: str) -> bool:
         """Whether the remote has HEAD's content of a path, and its mirror too where the path is mirrored."""
-        from memstore.actions import push
+        from memstore.actions.unsent import has_content
 
         self.repository.refresh()
-        return push.has_content(self.repository, self._remote_state(), _clean(path))
+        return has_content(self.repository, self._remote_state(), _clean(path))
 
     def pull(self, *, on_conflict: str = "keep-both") -> PullReport:
         """Fetch what the remote has, merge it with what is here where both were made apart, and bring HEAD and

@@ -21,6 +21,7 @@ from memstore.actions.leaving import (
 from memstore.actions.remote_state import RemoteState
 from memstore.actions.seal import seal
 from memstore.actions.settle import at_hand, compacted, versions_at_hand
+from memstore.actions.unsent import unsent_packs
 from memstore.current import pack_names
 from memstore.errors import MemsyncError
 from memstore.ids import ContentId
@@ -224,7 +225,7 @@ def _on_the_remote(
                 return _There(0, 0, collection.Swept(0, 0, 0))
             state = remote_state.save(repository, remote_state.with_sent(state, counting))
             marked = 0
-            if not push.unsent_packs(repository, state):
+            if not unsent_packs(repository, state):
                 state, marked = collection.mark(repository, state, remote, told)
             fossils = remote_state.fossils(state)
             removed = in_force(repository.catalogue, repository.reader)

@@ -15,21 +15,20 @@ from typing import TYPE_CHECKING, Final
 
 from memstore import logs
 from memstore.actions import carried, collection, remote_state
+from memstore.actions.contact import contact
 from memstore.actions.publish import publish
-from memstore.actions.remote_state import MEND, RemoteState
+from memstore.actions.remote_state import RemoteState
 from memstore.actions.seal import seal
-from memstore.actions.settle import settle
-from memstore.errors import BadInput, MemsyncError, RemoteMissing, RemoteTrouble, StoreLocked, typed
-from memstore.identity import StoreFormat
+from memstore.actions.unsent import nothing_to_do, unsent_packs
+from memstore.errors import MemsyncError, StoreLocked
 from memstore.mirror import apply as mirror_apply
 from memstore.mirror import known as mirror_known
 from memstore.mirror import plan as mirror_plan
 from memstore.mirror.apply import Outcome
 from memstore.mirror.erase import erase_foreign, erase_ours
 from memstore.mirror.others import learn_of_others
-from memstore.objects.catalogue import PlaceKind, path_of
 from memstore.progress import SILENT, Progress
-from memstore.remotes.base import BytesSource, FileSource, OpenRemote, ToldSource
+from memstore.remotes.base import FileSource, OpenRemote, ToldSource
 from memstore.reports import PushReport, counted
 
 if TYPE_CHECKING:
@@ -90,7 +89,7 @@ def push(
         try:
             if repository.head() is None and state.store is None:
                 return PushReport("nothing")
-            if _is_drive(state) and _nothing_to_do(repository, state, paths, mirror):
+            if _is_drive(state) and nothing_to_do(repository, state, paths, mirror):
                 return PushReport("nothing")
             remote = open_remote()
             _begin(repository, remote)
@@ -125,21 +124,6 @@ def push(
     if warning is not None:
         report = report._replace(warnings=(*report.warnings, warning))
     return report
-
-
-def has_content(repository: Repository, state: RemoteState, path: str) -> bool:
-    """Whether a pack that was sent holds HEAD's version of a path, and the mirror has it where it should."""
-    head = repository.head()
-    if head is None or repository.entry(path, head) is None or not state.heads:
-        return False
-    catalogue = repository.catalogue
-    seq = catalogue.last_change(repository.seq(head), path)
-    place = None if seq is None else catalogue.place_name(catalogue.where(seq)[1])
-    if place is None or place[0] not in remote_state.published(state):
-        return False
-    if not repository.workspace.config.mirror_enabled:
-        return True
-    return next(mirror_plan.steps(repository, [path]), None) is None
 
 
 def _is_drive(state: RemoteState) -> bool:
@@ -183,38 +167,6 @@ def _begin(repository: Repository, remote: OpenRemote) -> None:
         catalogue.set_fact(_LEFT_BEHIND, None)
 
 
-def _nothing_to_do(
-    repository: Repository, state: RemoteState, paths: Sequence[str] | None, mirror: bool
-) -> bool:
-    """Known without asking: every version is there, one head, the mirror finished. Costs no request."""
-    if state.store is None or repository.head() is None:
-        return repository.head() is None
-    if not _all_is_sent(repository, state):
-        return False
-    return not mirror or (
-        paths is None and _mirror_is_done(repository, state)
-    )  # what is named is looked at there
-
-
-def _all_is_sent(repository: Repository, state: RemoteState) -> bool:
-    heads = {str(head) for head in repository.catalogue.heads()}
-    if remote_state.unpushed(repository, state)[0] or set(state.heads) != heads or state.erase:
-        return False
-    return not unsent_packs(repository, state)
-
-
-def _mirror_is_done(repository: Repository, state: RemoteState) -> bool:
-    """Whether nothing of it waits for us; while there are several heads, it waits for their merge."""
-    if len(repository.catalogue.heads()) > 1:
-        return True
-    if remote_state.others_pushed(repository):
-        return False
-    if mirror_plan.is_current(repository, state.mirrored):
-        return True
-    known = repository.catalogue.fact(mirror_plan.KNOWN)
-    return bool(known) and not any(True for _ in mirror_plan.steps(repository))
-
-
 # -- versions ----------------------------------------------------------------------------------------------
 
 
@@ -222,7 +174,7 @@ def _send(
     repository: Repository, state: RemoteState, remote: OpenRemote, work: _Work, progress: Progress
 ) -> RemoteState:
     """Packs, then heads. Returns the state as it was saved."""
-    state, listed, notes = _contact(repository, state, remote, progress)
+    state, listed, notes = contact(repository, state, remote, progress)
     with repository.writing() as writer:
         state = _without_forgotten(repository, writer, state, work)
         seal(repository, writer)
@@ -287,107 +239,6 @@ def _sent_by_others(repository: Repository, state: RemoteState, remote: OpenRemo
     listed = {file.name.rpartition("/")[2] for file in remote.list("packs/")}
     there = collection.live(listed, remote_state.fossils(state))
     return remote_state.save(repository, remote_state.with_sent(state, sorted(there.intersection(ours))))
-
-
-def _contact(
-    repository: Repository, state: RemoteState, remote: OpenRemote, progress: Progress
-) -> tuple[RemoteState, list[str], collection.Notes]:
-    """Find the remote, make sure that it is ours, list its heads (before its packs: invariant 2), and see what
-    collections have taken."""
-    remote.prepare(create=state.store is None)
-    if state.store is None:
-        state = _first_contact(repository, state, remote)
-    elif remote.listing_is_free:
-        _require_format(repository, remote)  # another disk may be mounted at that very place
-    newcomer = not state.registered
-    state = collection.register(repository, state, remote)
-    listed = [file.name for file in remote.list("heads/")]
-    heads = remote_state.head_ids(listed)
-    remote_state.note_listed(repository, state, heads)
-    if not heads and state.sent:
-        there = {file.name.rpartition("/")[2] for file in remote.list("packs/")}
-        # A first push that was cut off before its head leaves packs, all of them of this device.
-        if there and (state.heads or there - repository.catalogue.places().keys()):
-            raise RemoteTrouble(
-                f"{remote.url} shows packs but no heads: its listing lags, or its heads were removed",
-                hint=f"try again in a minute; if it stays so, {MEND}",
-            )
-        # An emptied remote is filled again, which loses nothing; only one that lost some must be looked at.
-        if not there:
-            _require_format(repository, remote)
-            state = remote_state.save(repository, remote_state.emptied(state))
-            repository.catalogue.db.execute("DELETE FROM mirror")
-    state, notes = collection.learn(state, remote, listed)
-    if heads:
-        state = settle(repository, state, remote, newcomer=newcomer, progress=progress)
-        if remote.listing_is_free and state.sent:
-            there = {file.name.rpartition("/")[2] for file in remote.list("packs/")}
-            state = replace(state, sent=tuple(name for name in state.sent if name in there))
-    return state, listed, notes
-
-
-def _first_contact(repository: Repository, state: RemoteState, remote: OpenRemote) -> RemoteState:
-    """Read or write the format file; learn which packs lie there already."""
-    try:
-        _require_ours(repository, remote)
-    except RemoteMissing:
-        if remote.list("heads/") or remote.list("packs/"):
-            raise RemoteTrouble(
-                f"{remote.url} has packs but no format file",
-                hint=MEND,
-            ) from None
-        remote.create("format", BytesSource(repository.format.encoded()))
-        state = replace(state, registered=True)
-        repository.catalogue.db.execute("DELETE FROM mirror")  # of a store that lay there before
-    there = [file.name.rpartition("/")[2] for file in remote.list("packs/")]
-    # Where nothing lies nobody can have collected yet: ours, too, if an earlier push was cut off at its format.
-    registered = state.registered or not (there or remote.list("heads/"))
-    return remote_state.save(
-        repository,
-        replace(state, store=repository.format.store.hex(), sent=tuple(there), registered=registered),
-    )
-
-
-def _require_ours(repository: Repository, remote: OpenRemote) -> None:
-    """Raises `BadInput` for the remote of another store or of a newer memsync, `RemoteMissing` for none."""
-    theirs = StoreFormat.parse(remote.read("format"), remote.url)
-    if theirs.store != repository.format.store:
-        raise BadInput(
-            f"{remote.url} belongs to another store",
-            hint="choose another folder with 'memsync remote set URL', or bring that store here: "
-            f"memsync clone {typed(remote.url)} DIR",
-            code="other_store",
-        )
-
-
-def _require_format(repository: Repository, remote: OpenRemote) -> None:
-    try:
-        _require_ours(repository, remote)
-    except RemoteMissing:
-        remote.prepare(create=True)
-        remote.create("format", BytesSource(repository.format.encoded()))
-
-
-def unsent_packs(repository: Repository, state: RemoteState) -> list[tuple[str, str, int, int]]:
-    """(name, path, bytes, data records) of packs the remote lacks, in the order in which they were made: a
-    version's objects may lie in earlier ones."""
-    sent = set(state.sent)
-    unsent = [
-        (place, name, size)
-        for name, (place, kind, size) in repository.catalogue.places().items()
-        if kind == PlaceKind.PACK and name not in sent
-    ]
-    if not unsent:
-        return []
-    objects = dict(
-        repository.catalogue.db.execute(
-            "SELECT place, count(*) FROM objects WHERE inner < 0 GROUP BY place"
-        ).fetchall()
-    )
-    return [
-        (name, path_of(repository.state, name, PlaceKind.PACK), size, objects.get(place, 0))
-        for place, name, size in sorted(unsent)
-    ]
 
 
 # -- the mirror --------------------------------------------------------------------------------------------
