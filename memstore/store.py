@@ -411,18 +411,8 @@ class Store:
         """Where to push. Nothing is asked of it yet; a folder that holds no store (any more) is filled by the next
         push. Raises `BadInput` for what memsync does not understand."""
         from memstore.actions import remote_state
-        from memstore.remotes.url import parse_url
-        from memstore.workspace import STATE_NAME
 
-        place = parse_url(url, self.workspace)
-        normalised = place.normalised
-        state = remote_state.load_or_none(self.repository)
-        gone = place.path is not None and not os.path.isdir(os.path.join(place.path, STATE_NAME))
-        if (
-            state is None or state.url != normalised or gone
-        ):  # what was sent to a store that is gone counts no more
-            state = remote_state.save(self.repository, remote_state.RemoteState(normalised))
-        return state.status()
+        return remote_state.point_at(self.repository, url).status()
 
     def remote(self) -> RemoteStatus | None:
         """What is known of the remote here; None where none is set."""

@@ -164,6 +164,20 @@ def save(repository: Repository, state: RemoteState) -> RemoteState:
     return state
 
 
+def point_at(repository: Repository, url: str) -> RemoteState:
+    """Where to push from now on. What was sent elsewhere, or to a store that is gone, counts no more. Raises
+    `BadInput` for a URL that is none."""
+    from memstore.remotes.url import parse_url
+    from memstore.workspace import STATE_NAME as STORE_FOLDER
+
+    place = parse_url(url, repository.workspace)
+    state = load_or_none(repository)
+    gone = place.path is not None and not os.path.isdir(os.path.join(place.path, STORE_FOLDER))
+    if state is None or state.url != place.normalised or gone:
+        state = save(repository, RemoteState(place.normalised))
+    return state
+
+
 def take_back(repository: Repository) -> None:
     """Forget an address that nobody chose and at which nothing was ever reached."""
     state = load(repository)
