@@ -146,6 +146,19 @@ class MirrorFolders:
                     self._journal.set_folder(path, None)
                     self._journal.forget(f"folder:{path}")
 
+    def expect_root_there(self, last: bool) -> None:
+        """A folder is gone. Raises what `Layout.missing` says if it is the root, `RemoteTrouble` if this was the
+        `last` try."""
+        row = None
+        try:
+            row = self._layout.get("looking for the root folder", self._layout.id("root"))
+        except RemoteMissing:
+            pass
+        if row is None or row.get("trashed"):
+            raise self._layout.missing()
+        if last:
+            raise RemoteTrouble("a folder of the mirror vanished twice", hint="run the command again")
+
     def _reachable(self) -> set[str]:
         """Ids of all folders of the mirror, level by level; of none if one vanishes meanwhile."""
         found: set[str] = set()
