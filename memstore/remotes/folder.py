@@ -11,12 +11,11 @@ saw a moment ago further than the file system can hold it to.
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Final
 
 from memstore import files
@@ -25,23 +24,18 @@ from memstore.errors import (
     Conflict,
     DamagedData,
     DiskTrouble,
-    RemoteFull,
     RemoteMissing,
     RemoteTrouble,
     typed,
 )
 from memstore.remotes.base import MirrorFile, RemoteFile, Source, check_name
-from memstore.remotes.folder_paths import entry, real_folder, stamp_of
+from memstore.remotes.folder_paths import PIECE, entry, holds, names_in, real_folder, seen_as
+from memstore.remotes.folder_trouble import expect_root, is_absence, trouble
 from memstore.worktree.names import check_path
 
 STORE: Final = ".memsync"
 STALE_SECONDS: Final = 3600
 """Age from which on a half-written file is nobody's any more."""
-PIECE: Final = 1 << 20
-"""Bytes copied at a time."""
-
-_FULL = (errno.ENOSPC, errno.EDQUOT)
-_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class FolderRemote:
@@ -67,7 +61,7 @@ class FolderRemote:
     # -- the store's half ----------------------------------------------------------------------------------
 
     def prepare(self, *, create: bool) -> None:
-        with self._trouble("could not prepare"):
+        with trouble(self.root, "could not prepare"):
             if create:
                 above = os.path.dirname(self.root)
                 if not os.path.isdir(above):
@@ -81,11 +75,11 @@ class FolderRemote:
 
     def list(self, prefix: str) -> Sequence[RemoteFile]:
         folder, _, start = prefix.rpartition("/")
-        with self._trouble("could not list"):
+        with trouble(self.root, "could not list"):
             self._expect_store()
             found = []
             self._settle(os.path.join(self._store, folder))
-            for name in self._names(os.path.join(self._store, folder)):
+            for name in names_in(os.path.join(self._store, folder)):
                 full = f"{folder}/{name}" if folder else name
                 if not name.startswith(start) or not _is_name(full):
                     continue
@@ -95,7 +89,7 @@ class FolderRemote:
             return found
 
     def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
-        with self._trouble("could not read"):
+        with trouble(self.root, "could not read"):
             descriptor = self._open(name)
             try:
                 there = os.fstat(descriptor).st_size
@@ -104,12 +98,12 @@ class FolderRemote:
                 os.close(descriptor)
 
     def read_stream(self, name: str) -> Iterator[bytes]:
-        with self._trouble("could not read"):
+        with trouble(self.root, "could not read"):
             descriptor = self._open(name)
         try:
             offset = 0
             while True:
-                with self._trouble("could not read"):
+                with trouble(self.root, "could not read"):
                     piece = files.read_at(descriptor, offset, PIECE)
                 if not piece:
                     return
@@ -121,7 +115,7 @@ class FolderRemote:
     def create(self, name: str, source: Source, notes: Mapping[str, str] | None = None) -> None:  # noqa: ARG002
         """`notes` are not kept: whoever needs one reads the file's body, which says it all."""
         path = self._path(name)
-        with self._trouble("could not store"):
+        with trouble(self.root, "could not store"):
             self._expect_store()
             self._make_folder(os.path.dirname(path))
             if not real_folder(self._store, os.path.dirname(name)):
@@ -137,7 +131,7 @@ class FolderRemote:
 
     def delete(self, name: str) -> None:
         path = self._path(name)
-        with self._trouble("could not remove"):
+        with trouble(self.root, "could not remove"):
             self._expect_store()
             if entry(path) is not None:
                 files.remove(path)
@@ -147,36 +141,36 @@ class FolderRemote:
 
     def look(self, files: Sequence[tuple[str, str | None]]) -> Sequence[MirrorFile | None]:
         """A folder's handle is the path where memsync last saw the file."""
-        with self._trouble("could not look at"):
-            self._expect_root()
+        with trouble(self.root, "could not look at"):
+            expect_root(self.root)
             return [self._look(path if handle is None else handle) for path, handle in files]
 
     def walk(self, below: str = "", *, trashed: bool = False) -> Iterator[MirrorFile]:  # noqa: ARG002 - no trash
         """Paths come as the file system has them, unchecked. Symlinks are neither shown nor followed."""
-        with self._trouble("could not list"):
-            self._expect_root()
+        with trouble(self.root, "could not list"):
+            expect_root(self.root)
             folders = [below] if real_folder(self.root, below) else []
         while folders:
             folder = folders.pop()
-            with self._trouble("could not list"):
-                names = self._names(os.path.join(self.root, folder))
+            with trouble(self.root, "could not list"):
+                names = names_in(os.path.join(self.root, folder))
             deeper = []
             for name in names:
                 if name.startswith(files.TEMPORARY_PREFIX) or name.casefold() == STORE:
                     continue
                 path = f"{folder}/{name}" if folder else name
-                with self._trouble("could not look at"):
+                with trouble(self.root, "could not look at"):
                     facts = entry(os.path.join(self.root, path))
                 if facts is not None and stat.S_ISREG(facts.st_mode):
-                    yield _seen(path, facts)
+                    yield seen_as(path, facts)
                 elif facts is not None and stat.S_ISDIR(facts.st_mode):
                     deeper.append(path)
             folders += reversed(deeper)
 
     def fetch(self, handle: str) -> bytes:
         path = self._mirror_path(handle)
-        with self._trouble("could not read"):
-            self._expect_root()
+        with trouble(self.root, "could not read"):
+            expect_root(self.root)
             if self._look(handle) is None:
                 raise RemoteMissing(f"{path} is gone", hint="run the command again")
             # What is recognised will be noted as being there; whoever put it may have died before this.
@@ -197,8 +191,8 @@ class FolderRemote:
     ) -> MirrorFile:
         """Finding the same bytes there is success (a put that was cut off), and leaves the file as it is."""
         target = self._mirror_path(path)
-        with self._trouble("could not write"):
-            self._expect_root()
+        with trouble(self.root, "could not write"):
+            expect_root(self.root)
             there = self._look(path)
             if there is None:
                 try:
@@ -208,7 +202,7 @@ class FolderRemote:
                     return self._sure(path)
                 except FileExistsError:
                     there = self._look(path)
-            if there is None or not _holds(target, source):
+            if there is None or not holds(target, source):
                 raise Conflict(
                     f"another file is at {target} already",
                     hint="move it out of the way, or run 'memsync push' again to bring it home first",
@@ -229,7 +223,7 @@ class FolderRemote:
             self._expect_untouched(seen)
             files.rename(temporary, path)
 
-        with self._trouble("could not write"):
+        with trouble(self.root, "could not write"):
             self._expect_untouched(seen)
             self._write(target, source, replace, modified_ms)
             return self._sure(seen.handle)
@@ -237,7 +231,7 @@ class FolderRemote:
     def move(self, seen: MirrorFile, path: str, notes: Mapping[str, str]) -> MirrorFile:  # noqa: ARG002
         """A move that was cut off between link and unlink is finished."""
         source, target = self._mirror_path(seen.handle), self._mirror_path(path)
-        with self._trouble("could not move"):
+        with trouble(self.root, "could not move"):
             self._expect_untouched(seen)
             try:
                 self._into_folder(path, lambda: files.rename_new(source, target))
@@ -252,7 +246,7 @@ class FolderRemote:
             return moved
 
     def remove(self, seen: MirrorFile) -> None:
-        with self._trouble("could not remove"):
+        with trouble(self.root, "could not remove"):
             self._expect_untouched(seen)
             path = self._mirror_path(seen.handle)
             files.remove(path)
@@ -260,19 +254,19 @@ class FolderRemote:
             self._drop_empty(os.path.dirname(seen.handle))
 
     def erase(self, seen: MirrorFile) -> None:
-        with self._trouble("could not remove"):
-            self._expect_root()
+        with trouble(self.root, "could not remove"):
+            expect_root(self.root)
             if self._look(seen.handle) is not None:
                 self.remove(seen)
 
     def sweep(self) -> None:
         limit = time.time() - STALE_SECONDS
-        with self._trouble("could not tidy"):
-            self._expect_root()
+        with trouble(self.root, "could not tidy"):
+            expect_root(self.root)
             folders = [self.root]
             while folders:
                 folder = folders.pop()
-                for name in self._names(folder):
+                for name in names_in(folder):
                     path = os.path.join(folder, name)
                     facts = entry(path)
                     if facts is not None and stat.S_ISDIR(facts.st_mode):
@@ -292,28 +286,14 @@ class FolderRemote:
     def _mirror_path(self, path: str) -> str:
         return os.path.join(self.root, *check_path(path).split("/"))
 
-    def _expect_root(self) -> None:
-        if not os.path.isdir(self.root):
-            raise RemoteMissing(
-                f"the remote folder {self.root} is not there",
-                hint="mount the disk or share it is on; where it is to be made (anew): "
-                f"'memsync remote set {typed(self.root)}', then 'memsync push'",
-            )
-
     def _expect_store(self) -> None:
-        self._expect_root()
+        expect_root(self.root)
         if not real_folder(self.root, STORE):
             raise RemoteMissing(
                 f"there is no memsync store in {self.root}",
                 hint="check that the right disk or share is mounted there; if it is a new, empty one: "
                 f"'memsync remote set {typed(self.root)}', then 'memsync push' fills it",
             )
-
-    def _names(self, folder: str) -> Sequence[str]:
-        facts = entry(folder)
-        if facts is None or not stat.S_ISDIR(facts.st_mode):
-            return []
-        return files.names(folder)
 
     def _open(self, name: str) -> int:
         path = self._path(name)
@@ -328,7 +308,7 @@ class FolderRemote:
         facts = entry(path)
         if facts is None:
             return False
-        if not stat.S_ISREG(facts.st_mode) or not _holds(path, source):
+        if not stat.S_ISREG(facts.st_mode) or not holds(path, source):
             raise DamagedData(
                 f"{self._store} has other bytes under the name {name}", hint="run 'memsync verify --remote'"
             )
@@ -363,7 +343,7 @@ class FolderRemote:
             raise
 
     def _expect_arrived(self, temporary: str, path: str, source: Source) -> None:
-        if not _holds(temporary, source):
+        if not holds(temporary, source):
             raise RemoteTrouble(f"{path} did not arrive as it was sent", hint="run the command again")
 
     def _make_folder(self, place: str) -> None:
@@ -397,7 +377,7 @@ class FolderRemote:
                 work()
             except (FileNotFoundError, DiskTrouble) as error:
                 # Another device may have taken the folder away, empty as it was; once is chance.
-                if last or not _is_absence(error):
+                if last or not is_absence(error):
                     raise
             else:
                 return
@@ -411,7 +391,7 @@ class FolderRemote:
     def _look(self, path: str) -> MirrorFile | None:
         full = self._mirror_path(path)
         facts = entry(full) if real_folder(self.root, os.path.dirname(path)) else None
-        return _seen(path, facts) if facts is not None and stat.S_ISREG(facts.st_mode) else None
+        return seen_as(path, facts) if facts is not None and stat.S_ISREG(facts.st_mode) else None
 
     def _sure(self, path: str) -> MirrorFile:
         """What was just put there."""
@@ -423,7 +403,7 @@ class FolderRemote:
         return there
 
     def _expect_untouched(self, seen: MirrorFile) -> None:
-        self._expect_root()
+        expect_root(self.root)
         there = self._look(seen.handle)
         if there is None or there.stamp != seen.stamp:
             raise Conflict(
@@ -437,38 +417,6 @@ class FolderRemote:
             hint="move it out of the way; memsync follows no links in a remote",
         )
 
-    @contextmanager
-    def _trouble(self, doing: str) -> Iterator[None]:
-        """What the disk says, as trouble of the remote."""
-        try:
-            yield
-        except DiskTrouble as trouble:
-            cause = trouble.__cause__
-            number = cause.errno if isinstance(cause, OSError) else None
-            raise self._translated(number, trouble.message) from trouble
-        except (FileNotFoundError, NotADirectoryError) as error:
-            self._expect_root()
-            message = f"{doing} {error.filename or self.root}: {error.strerror or error}"
-            raise self._translated(error.errno, message) from error
-        except OSError as error:
-            message = f"{doing} {error.filename or self.root}: {error.strerror or error}"
-            raise self._translated(error.errno, message) from error
-
-    def _translated(self, number: int | None, message: str) -> RemoteTrouble | BadInput | Conflict:
-        if number in _FULL:
-            return RemoteFull(message, hint="free some space there and run the command again")
-        if number in files.BAD_NAME_ERRORS:
-            return BadInput(message, hint="that disk can't hold a file of this name; rename it in Data/")
-        if number in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
-            return Conflict(message, hint="a file stands where a folder is needed, or the other way round")
-        trouble = RemoteTrouble(
-            message, hint=f"check that {self.root} is mounted and answers, and run the command again"
-        )
-        if number in _REFUSED:
-            trouble.retryable = False
-            trouble.hint = f"{self.root} can't be written: check its permissions, or how it is mounted"
-        return trouble
-
 
 def _is_stale(name: str, facts: os.stat_result, limit: float) -> bool:
     return name.startswith(files.TEMPORARY_PREFIX) and stat.S_ISREG(facts.st_mode) and facts.st_mtime < limit
@@ -480,34 +428,3 @@ def _is_name(name: str) -> bool:
     except BadInput:
         return False
     return True
-
-
-def _is_absence(error: BaseException) -> bool:
-    cause = error.__cause__ if isinstance(error, DiskTrouble) else error
-    return isinstance(cause, FileNotFoundError)
-
-
-def _seen(path: str, facts: os.stat_result) -> MirrorFile:
-    return MirrorFile(
-        path=path,
-        handle=path,
-        size=facts.st_size,
-        md5=None,
-        stamp=stamp_of(facts),
-        modified_ms=facts.st_mtime_ns // 1_000_000,
-    )
-
-
-def _holds(path: str, source: Source) -> bool:
-    """Whether the file at `path` has the source's bytes, read back from there."""
-    descriptor = files.open_read(path)
-    try:
-        if os.fstat(descriptor).st_size != source.size:
-            return False
-        return all(
-            files.read_at(descriptor, offset, min(PIECE, source.size - offset))
-            == source.read_at(offset, min(PIECE, source.size - offset))
-            for offset in range(0, source.size, PIECE)
-        )
-    finally:
-        os.close(descriptor)
