@@ -25,6 +25,7 @@ from memstore import merging
 from memstore.errors import MemsyncError
 from memstore.ids import ContentId
 from memstore.remotes.base import OpenRemote
+from memstore.reports import PullReport
 from memstore.store import Store
 from tests.drive_emulator import SCOPE_FILE, Behaviour, DriveEmulator
 from tests.drive_memory import no_waiting
@@ -297,15 +298,15 @@ class Run:
             self._synced(machine, store, how)
 
     def _synced(self, machine: Machine, store: Store, how: str) -> None:
-        """What goes wrong is told with its mend; the next one goes on. A pull that moves HEAD has committed what
-        was there before."""
+        """What goes wrong is told with its mend; the next one goes on. A pull that brings something has committed
+        what was there before; one that only ends what an earlier one had begun has not, nor one with nothing to do."""
         before = {row[0] for row in machine.tree().values()}
         on_conflict = self.dice.choice(["keep-both"] * 8 + ["ours", "theirs", "fail"])
         try:
             if how == "pull":
                 pulled = store.pull(on_conflict=on_conflict)
                 self.conflicts += len(pulled.conflicts)
-                self.ever |= before if pulled.status != "nothing" else set()
+                self.ever |= before if _brought(pulled) else set()
                 self._note(f"  {pulled.status} {str(pulled.version)[:8]} {pulled.conflicts}")
                 return
             report = store.push(pull=how == "both")
@@ -319,7 +320,7 @@ class Run:
         assert report.exit_code in (0, 3, 5), report
         if report.pulled is not None:
             self.conflicts += len(report.pulled.conflicts)
-            self.ever |= before if report.pulled.status != "nothing" else set()
+            self.ever |= before if _brought(report.pulled) else set()
 
     @contextlib.contextmanager
     def _weather(self, machine: Machine) -> Iterator[None]:
@@ -452,6 +453,11 @@ class Run:
 
     def _note(self, line: str) -> None:
         self.said.append(line)
+
+
+def _brought(pulled: PullReport) -> bool:
+    ended = any(note.startswith("an interrupted pull ") for note in pulled.notes)
+    return pulled.status != "nothing" and not ended
 
 
 def play(base: Path, seed: int, **how: Any) -> Outcome:
