@@ -38,27 +38,29 @@ def publish(
     remote: Remote,
     listed: Sequence[str],
     heads: Sequence[VersionId],
+    head: VersionId | None,
 ) -> tuple[RemoteState, Published]:
-    """Create the markers of our heads, then delete those that they supersede."""
+    """Create the markers of our heads, then delete those that they supersede. `head`: HEAD as it was when they were
+    sealed; commits go on meanwhile."""
     catalogue = repository.catalogue
     there = set(remote_state.head_ids(listed))
     unknown = {head for head in there if catalogue.seq(head) is None}
-    ours = [head for head in heads if _is_ours(repository, state, head, there)]
+    ours = [other for other in heads if other == head or _is_ours(repository, state, other, there)]
     published = there - unknown
     created = 0
-    for head in ours:
+    for other in ours:
         # One that was there and is gone, with a head beside it that is not known here, was superseded by that.
-        if head not in there and not (unknown and str(head) in state.heads):
+        if other not in there and not (unknown and str(other) in state.heads):
             body = {"format": 1, "device": repository.device.name, "packs": list(state.unpublished)}
             notes = {"pack": state.unpublished[-1]} if state.unpublished else {}
-            remote.create(f"heads/{head}", BytesSource(json.dumps(body).encode()), notes)
+            remote.create(f"heads/{other}", BytesSource(json.dumps(body).encode()), notes)
             created += 1
-            published.add(head)
+            published.add(other)
     left = set(ancestry.newest(catalogue, published))
-    for head in sorted((there - unknown) - left):
-        remote.delete(f"heads/{head}")
+    for other in sorted((there - unknown) - left):
+        remote.delete(f"heads/{other}")
     left |= unknown
-    ahead = len(left) > 1 or repository.head() not in left
+    ahead = len(left) > 1 or head not in left
     warnings: tuple[str, ...] = ()
     if ahead:
         who = "another device has pushed" if unknown else "the remote has"
@@ -72,7 +74,7 @@ def publish(
             state,
             unpublished=(),
             unlogged=(*state.unlogged, *state.unpublished),
-            heads=tuple(sorted(str(head) for head in left)),
+            heads=tuple(sorted(map(str, left))),
             last_push_ms=time.time_ns() // 1_000_000,
             last_error=None,
             last_error_ms=None,
@@ -84,9 +86,9 @@ def publish(
 def _is_ours(
     repository: Repository, state: RemoteState, head: VersionId, there: Collection[VersionId]
 ) -> bool:
-    """Whether to publish a head: HEAD itself, and what else came from here. A version that was fetched without
+    """Whether to publish a head that is not HEAD: what came from here. A version that was fetched without
     its head belongs to a push that is under way, and may not be whole yet."""
-    if head == repository.head() or head in there:
+    if head in there:
         return True
     row = repository.catalogue.db.execute(
         "SELECT name FROM versions JOIN places USING (place) WHERE seq = ?", (repository.catalogue.seq(head),)

@@ -21,6 +21,7 @@ from memstore.actions.remote_state import RemoteState
 from memstore.actions.seal import seal
 from memstore.actions.unsent import nothing_to_do, unsent_packs
 from memstore.errors import MemsyncError, StoreLocked
+from memstore.ids import VersionId
 from memstore.mirror import apply as mirror_apply
 from memstore.mirror import known as mirror_known
 from memstore.mirror import plan as mirror_plan
@@ -42,7 +43,8 @@ _LEFT_BEHIND: Final = "push killed"
 SWEPT_AFTER: Final = 24 * 3600
 """Seconds after a push that was killed; no push takes so long."""
 ROUNDS: Final = 3
-"""What comes home from the mirror is pushed in another round; more than two would be a person typing along."""
+"""What comes home from the mirror, or is committed meanwhile, is pushed in another round; more than two would be a
+person typing along."""
 
 
 @dataclass(slots=True)
@@ -56,6 +58,8 @@ class _Work:
     erased: int = 0
     erased_files: int = 0
     ahead: bool = False
+    head: VersionId | None = None
+    """HEAD as it is on the remote: commits go on meanwhile."""
     outcome: Outcome = field(default_factory=Outcome)
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -84,6 +88,7 @@ def push(
     remote: OpenRemote | None = None
     with one_push(repository):
         repository.refresh()
+        state = remote_state.load(repository) or state  # another push may have had its turn since it was read
         state = carried.log_earlier(repository, state)
         work.carrying = carried.of_unsent(repository, state)
         try:
@@ -107,6 +112,10 @@ def push(
                     break
                 if not again:
                     break
+            else:
+                work.notes.append(
+                    "new versions came meanwhile: the rest of the mirror waits for the next push"
+                )
         except MemsyncError as trouble:
             error = trouble
         finally:
@@ -178,7 +187,7 @@ def _send(
     with repository.writing() as writer:
         state = _without_forgotten(repository, writer, state, work)
         seal(repository, writer)
-        heads = repository.catalogue.heads()
+        heads, work.head = repository.catalogue.heads(), repository.head()
     work.carrying = carried.of_unsent(repository, state)
     if not remote.listing_is_free and any(f"heads/{head}" in listed for head in heads):
         state = _sent_by_others(repository, state, remote)
@@ -195,7 +204,7 @@ def _send(
             work.objects += objects
     finally:
         progress.end()
-    state, published = publish(repository, state, remote, listed, heads)
+    state, published = publish(repository, state, remote, listed, heads, work.head)
     work.heads += published.markers
     work.ahead = published.ahead
     work.warnings += published.warnings
@@ -255,19 +264,7 @@ def _mirror(
     """One round on the mirror: (state, whether something came home and must be pushed)."""
     from memstore.actions.bring_home import bring_home
 
-    where = state.folder or remote.url
-    learned = not remote.listing_is_free and remote_state.others_pushed(repository)
-    if repository.catalogue.fact(mirror_plan.KNOWN) != where:
-        repository.catalogue.db.execute("DELETE FROM mirror")
-        if len(state.sent) > work.packs or state.mirrored is not None:
-            learned = not remote.listing_is_free
-            if not learned:
-                last = mirror_plan.finished_version(repository, state.mirrored)
-                mirror_known.relearn(repository, remote, last)
-        repository.catalogue.set_fact(mirror_plan.KNOWN, where)
-    elif remote.listing_is_free and remote_state.others_pushed(repository):
-        last = mirror_plan.finished_version(repository, state.mirrored)
-        mirror_known.learn_what_left(repository, remote, last)
+    learned = _look_at_others(repository, state, remote, work)
     back = 0 if paths is None else mirror_known.forget_removed(repository, remote, paths)
     if back:
         work.notes.append(
@@ -279,6 +276,10 @@ def _mirror(
         return state, False
     key = mirror_plan.current_key(repository)
     steps = mirror_plan.Plan(mirror_plan.steps(repository, paths))
+    if (
+        repository.head() != work.head
+    ):  # a commit came meanwhile: versions go before the mirror that shows them
+        return state, True
     # Who published this head may be at the same steps right now, and hears of nobody who publishes none: so the
     # next push looks at the mirror once more.
     remote_state.note_others(repository, learned and bool(steps) and not work.heads)
@@ -310,6 +311,25 @@ def _mirror(
     finished = outcome.error is None and not outcome.left and not outcome.failed
     state = replace(state, mirrored=key if finished and paths is None else None)
     return remote_state.save(repository, state), False
+
+
+def _look_at_others(repository: Repository, state: RemoteState, remote: OpenRemote, work: _Work) -> bool:
+    """Learn from a folder what others did to the mirror; whether a Drive is to be asked for that, which costs
+    requests."""
+    where = state.folder or remote.url
+    asked = not remote.listing_is_free and remote_state.others_pushed(repository)
+    if repository.catalogue.fact(mirror_plan.KNOWN) != where:
+        repository.catalogue.db.execute("DELETE FROM mirror")
+        if len(state.sent) > work.packs or state.mirrored is not None:
+            asked = not remote.listing_is_free
+            if not asked:
+                last = mirror_plan.finished_version(repository, state.mirrored)
+                mirror_known.relearn(repository, remote, last)
+        repository.catalogue.set_fact(mirror_plan.KNOWN, where)
+    elif remote.listing_is_free and remote_state.others_pushed(repository):
+        last = mirror_plan.finished_version(repository, state.mirrored)
+        mirror_known.learn_what_left(repository, remote, last)
+    return asked
 
 
 def _add(total: Outcome, more: Outcome) -> None:
