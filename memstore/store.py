@@ -4,8 +4,8 @@
     version = store.commit(["Meta/AI_Architecture.txt"], note="…", context_tags=["llama"])
     with store.saving(chat_name="GPT Memory Build") as turn: ...
 
-Paths are relative to `Data/`, `/` between parts. `at` takes a `Version`, an id or a unique prefix of 8 or
-more digits, or a time (`2025-04-23`, `2025-04-23T14:00Z`, `2 days ago`).
+Paths are relative to `Data/`, `/` between parts, or `Path` objects. `at` takes a `Version`, an id or a unique
+prefix of 8 or more digits, or a time (`2025-04-23`, `2025-04-23T14:00Z`, `2 days ago`, a `datetime`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
 from typing import TYPE_CHECKING
 
 from memstore.errors import BadInput
@@ -43,7 +44,9 @@ if TYPE_CHECKING:
     from memstore.repository import Repository
     from memstore.workspace import Workspace
 
-At = Version | VersionId | str
+At = Version | VersionId | date | str
+AnyPath = str | os.PathLike[str]
+Paths = AnyPath | Sequence[AnyPath]
 
 
 class Turn:
@@ -136,7 +139,7 @@ class Store:
     @classmethod
     def clone(
         cls,
-        url: str,
+        url: AnyPath,
         folder: str | os.PathLike[str],
         *,
         environ: Mapping[str, str] | None = None,
@@ -146,7 +149,7 @@ class Store:
         `Data/` already are committed and merged with it: `joined` says what came of them."""
         from memstore.actions.clone import clone
 
-        cloned = clone(url, os.fspath(folder), environ=environ, progress=progress)
+        cloned = clone(os.fspath(url), os.fspath(folder), environ=environ, progress=progress)
         store = cls(cloned.workspace, progress)
         store.joined = cloned.joined
         store.lacking = cloned.warnings
@@ -171,7 +174,7 @@ class Store:
 
     def commit(
         self,
-        paths: Sequence[str] | None = None,
+        paths: Paths | None = None,
         *,
         note: str = "",
         context_tags: Sequence[str] = (),
@@ -193,7 +196,7 @@ class Store:
 
     def commit_report(
         self,
-        paths: Sequence[str] | None = None,
+        paths: Paths | None = None,
         *,
         note: str = "",
         context_tags: Sequence[str] = (),
@@ -205,7 +208,7 @@ class Store:
         """As `commit`, with the warnings."""
         from memstore.actions.commit import commit
 
-        meta = Meta(note, tuple(_listed(context_tags)), chat_name, reason, actor)
+        meta = Meta(note, _tags(context_tags), chat_name, reason, actor)
         return commit(
             self.repository,
             None if paths is None else [_clean(path) for path in _listed(paths)],
@@ -223,11 +226,11 @@ class Store:
         chat_name: str = "",
         reason: str = "",
         actor: str = "",
-        paths: Sequence[str] | None = None,
+        paths: Paths | None = None,
     ) -> Iterator[Turn]:
         """One version at the end of a turn, also when the block raises: what was saved is saved. The note and
         tags may be added to on the way: `turn.note = "…"`, `turn.context_tags.append("…")`."""
-        turn = Turn(note, list(context_tags), chat_name, reason, actor)
+        turn = Turn(note, list(_tags(context_tags)), chat_name, reason, actor)
         try:
             yield turn
         finally:
@@ -242,7 +245,7 @@ class Store:
 
     def archive(
         self,
-        paths: Sequence[str],
+        paths: Paths,
         *,
         reason: str = "",
         note: str = "",
@@ -262,10 +265,10 @@ class Store:
 
     def restore(
         self,
-        paths: Sequence[str],
+        paths: Paths,
         *,
         at: At | None = None,
-        to: str | None = None,
+        to: AnyPath | None = None,
         exact: bool = False,
         actor: str = "",
     ) -> RestoreReport:
@@ -273,11 +276,11 @@ class Store:
         them to a place outside `Data/` instead and makes no version."""
         from memstore.actions.restore import restore, restore_to
 
-        paths = [_clean(path) for path in _listed(paths)]
+        cleaned = [_clean(path) for path in _listed(paths)]
         if to is not None:
             self.repository.refresh()
-            return restore_to(self.repository, paths, to, at=at)
-        return restore(self.repository, paths, at=at, exact=exact, actor=actor, progress=self.progress)
+            return restore_to(self.repository, cleaned, os.fspath(to), at=at)
+        return restore(self.repository, cleaned, at=at, exact=exact, actor=actor, progress=self.progress)
 
     def undo(self, *, actor: str = "") -> UndoReport:
         """Back out the last commit, restore, undo, pull or merge as a new version: each path that it changed gets
@@ -316,7 +319,7 @@ class Store:
         self.repository.refresh()
         return self.repository.version(select.version_id(self.repository, at))
 
-    def known(self, path: str) -> bool:
+    def known(self, path: AnyPath) -> bool:
         """Whether some version has the path, as a file or a folder, or an archive reference has that name."""
         from memstore.actions import select
 
@@ -330,7 +333,7 @@ class Store:
         self.repository.refresh()
         return references.any_under(self.repository.catalogue, _clean(folder))
 
-    def similar(self, path: str) -> list[str]:
+    def similar(self, path: AnyPath) -> list[str]:
         """Paths of history, two at most, that a mistyped one may have meant."""
         from memstore.actions.similar import similar
 
@@ -338,7 +341,7 @@ class Store:
 
     def history(
         self,
-        path: str | None = None,
+        path: AnyPath | None = None,
         *,
         limit: int | None = None,
         tag: str | None = None,
@@ -356,7 +359,7 @@ class Store:
 
     def outlines(
         self,
-        path: str | None = None,
+        path: AnyPath | None = None,
         *,
         limit: int | None = None,
         tag: str | None = None,
@@ -378,27 +381,25 @@ class Store:
         self.repository.refresh()
         return history.family(self.repository.catalogue)
 
-    def read(self, path: str, at: At | None = None) -> bytes:
+    def read(self, path: AnyPath, at: At | None = None) -> bytes:
         """The content of a path (or an archive reference) in a version, HEAD's by default."""
         return b"".join(self.read_stream(path, at))
 
-    def read_stream(self, path: str, at: At | None = None) -> Iterator[bytes]:
+    def read_stream(self, path: AnyPath, at: At | None = None) -> Iterator[bytes]:
         """The same in pieces of at most 16 MiB."""
         from memstore.actions import look
 
         self.repository.refresh()
         return look.read_stream(self.repository, _clean(path), at)
 
-    def ls(self, path: str = "", at: At | None = None) -> Iterator[ListedFile]:
+    def ls(self, path: AnyPath = "", at: At | None = None) -> Iterator[ListedFile]:
         """The files of a version under a folder, sorted; under `Archive/`, the references as well."""
         from memstore.actions.listing import listing
 
         self.repository.refresh()
         return listing(self.repository, _clean(path), at)
 
-    def diff(
-        self, a: At | None = None, b: At | None = None, paths: Sequence[str] = ()
-    ) -> Iterator[FileDifference]:
+    def diff(self, a: At | None = None, b: At | None = None, paths: Paths = ()) -> Iterator[FileDifference]:
         """Between two versions; without `b`, from `a` (HEAD by default) to what lies in `Data/` now."""
         from memstore.actions.differences import differences
 
@@ -407,12 +408,12 @@ class Store:
 
     # -- the remote ----------------------------------------------------------------------------------------
 
-    def set_remote(self, url: str) -> RemoteStatus:
+    def set_remote(self, url: AnyPath) -> RemoteStatus:
         """Where to push. Nothing is asked of it yet; a folder that holds no store (any more) is filled by the next
         push. Raises `BadInput` for what memsync does not understand."""
         from memstore.actions import remote_state
 
-        return remote_state.point_at(self.repository, url).status()
+        return remote_state.point_at(self.repository, os.fspath(url)).status()
 
     def remote(self) -> RemoteStatus | None:
         """What is known of the remote here; None where none is set."""
@@ -423,7 +424,7 @@ class Store:
 
     def push(
         self,
-        paths: Sequence[str] | None = None,
+        paths: Paths | None = None,
         *,
         mirror: bool = True,
         dry_run: bool = False,
@@ -459,7 +460,7 @@ class Store:
 
         return exchange(self.pull, send)
 
-    def is_on_remote(self, path: str) -> bool:
+    def is_on_remote(self, path: AnyPath) -> bool:
         """Whether the remote has HEAD's content of a path, and its mirror too where the path is mirrored."""
         from memstore.actions.unsent import has_content
 
@@ -568,7 +569,7 @@ class Store:
         )
 
     def forget(
-        self, targets: Sequence[str], *, at: At | None = None, reason: str = "", actor: str = ""
+        self, targets: Paths, *, at: At | None = None, reason: str = "", actor: str = ""
     ) -> ForgetReport:
         """Remove contents everywhere and for good: from all packs here and on the remote, from `Data/`, from the
         mirror, its `Archive/` and its revisions. A target is a path (all that it ever held; with `at`, what it held
@@ -590,7 +591,7 @@ class Store:
             progress=self.progress,
         )
 
-    def forget_dry_run(self, targets: Sequence[str], *, at: At | None = None) -> ForgetReport:
+    def forget_dry_run(self, targets: Paths, *, at: At | None = None) -> ForgetReport:
         """What `forget` would remove, as far as is known here."""
         from memstore.actions import remote_state
         from memstore.actions.forget import dry_run
@@ -621,12 +622,21 @@ class Store:
         )
 
 
-def _listed(texts: Sequence[str]) -> Sequence[str]:
-    """One text where several may be given is meant as one, not as its letters."""
-    return [texts] if isinstance(texts, str) else texts
+def _tags(given: Sequence[str] | None) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given or ())
 
 
-def _clean(path: str) -> str:
+def _listed(given: Paths) -> Sequence[AnyPath]:
+    """One path where several may be given is meant as one, not as its letters."""
+    return [given] if isinstance(given, str | os.PathLike) else given
+
+
+def _clean(given: AnyPath) -> str:
     """`Core/` and `Core` are one folder, `.` is all of `Data/`."""
+    path = given if isinstance(given, str) else os.fspath(given).replace(os.sep, "/")
     path = path.rstrip("/") if path != "/" else path
+    if not path.isascii():
+        from memstore.worktree.names import check_path
+
+        check_path(path, windows=False)
     return "" if path == "." else path

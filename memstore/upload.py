@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from memstore import logs
 from memstore.errors import BadInput, MemsyncError
+from memstore.manifest.version import as_text
 from memstore.worktree.names import shown
 
 if TYPE_CHECKING:
@@ -59,14 +60,14 @@ def _upload(store: Store, place: str, facts: Mapping[str, Any]) -> UploadResult:
     path = _relative(store, place)
     if os.path.isdir(place) and not os.path.islink(place):
         raise BadInput(f"{place} is a folder", hint="name a file; 'memsync push' sends everything")
-    tags, chat = _tags(facts.get("tags")), str(facts.get("chat_name") or "")
+    tags, chat = _tags(facts.get("tags")), as_text(facts.get("chat_name"))
     report = store.commit_report(
         [path],
-        note=str(facts.get("note") or ""),
+        note=as_text(facts.get("note")),
         context_tags=tags,
         chat_name=chat,
-        reason=str(facts.get("reason") or ""),
-        actor=str(facts.get("actor") or ""),
+        reason=as_text(facts.get("reason")),
+        actor=as_text(facts.get("actor")),
     )
     left_out = [warning for warning in report.warnings if f"'{shown(path)}'" in warning]
     if left_out:
@@ -153,13 +154,10 @@ def _tags(given: object) -> list[str]:
     """A list of tags; one text is one tag."""
     if not given:
         return []
-    return (
-        [given]
-        if isinstance(given, str)
-        else [str(tag) for tag in given]
-        if isinstance(given, Iterable)
-        else []
-    )
+    return [
+        as_text(tag)
+        for tag in ([given] if isinstance(given, str) or not isinstance(given, Iterable) else given)
+    ]
 
 
 def _failed(notes: str) -> UploadResult:

@@ -191,6 +191,7 @@ class Writer:
         that changed: see `history.remember_stat`. `announce` is told the id just before the version becomes
         durable. When this returns, the version survives a power cut.
         """
+        meta = meta.as_text()
         self._begin()
         catalogue, repository = self._catalogue, self.repository
         head = repository.head()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from datetime import date
 from typing import TYPE_CHECKING, NamedTuple
 
 from memstore.errors import BadInput, DamagedData, typed
@@ -15,7 +16,7 @@ from memstore.reports import counted
 if TYPE_CHECKING:
     from memstore.repository import Repository
 
-At = Version | VersionId | str
+At = Version | VersionId | date | str
 
 
 class Chosen(NamedTuple):
@@ -35,6 +36,8 @@ def version_id(repository: Repository, at: At, *, head: VersionId | None = None)
     if isinstance(at, VersionId):
         repository.seq(at)
         return at
+    if isinstance(at, date):  # a datetime is one, too
+        at = at.isoformat()
     name, back = steps_back(at)
     if name.upper() == "HEAD":
         return _before(repository, head or head_or_refuse(repository), back)

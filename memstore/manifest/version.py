@@ -82,6 +82,21 @@ class Meta(NamedTuple):
     reason: str = ""
     actor: str = ""
 
+    def as_text(self) -> Meta:
+        """As a version can hold it, whatever a program gave: what can't be read again must not be written."""
+        tags = tuple(map(as_text, self.context_tags or ()))
+        return Meta(
+            as_text(self.note), tags, as_text(self.chat_name), as_text(self.reason), as_text(self.actor)
+        )
+
+
+def as_text(given: object) -> str:
+    """None is nothing said. Half of a surrogate pair, which JSON can hold and UTF-8 can't, becomes U+FFFD."""
+    text = "" if given is None else str(given)
+    return (
+        text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    )
+
 
 NO_META: Final = Meta()
 
