@@ -7,13 +7,17 @@ import os
 import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from memstore import Store, suspects
 from memstore.manifest.version import Change, Version
 from memstore.repository import Repository
+
+if TYPE_CHECKING:
+    from tests.drive_emulator import DriveEmulator
+    from tests.emulator_wire import Wire
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # A job in the background ignores Ctrl-C, and so would the commands that tests start and interrupt.
@@ -175,3 +179,37 @@ def three(memory: Memory) -> list[Version]:
             memory.write("Core/Late.txt", "late\n")
         made.append(memory.commit())
     return made
+
+
+# -- the Drive emulator, for the tests of itself ---------------------------------------------------------------
+
+
+@pytest.fixture
+def emulator() -> Iterator[DriveEmulator]:
+    from tests.drive_emulator import DriveEmulator
+
+    with DriveEmulator() as running:
+        yield running
+
+
+@pytest.fixture
+def drive(emulator: DriveEmulator) -> Any:
+    """The client library under `drive.file`."""
+    from tests.drive_emulator import client
+
+    return client.service(emulator.url, emulator.token_info())
+
+
+@pytest.fixture
+def full(emulator: DriveEmulator) -> Any:
+    """The client library under the full scope."""
+    from tests.drive_emulator import SCOPE_FULL, client
+
+    return client.service(emulator.url, emulator.token_info(SCOPE_FULL))
+
+
+@pytest.fixture
+def wire(emulator: DriveEmulator) -> Wire:
+    from tests.emulator_wire import Wire
+
+    return Wire(emulator)
