@@ -10,8 +10,8 @@ import pytest
 from memstore.reports import ForgetReport
 from tests.drive_emulator import DriveEmulator
 from tests.drive_memory import DriveMemory, no_waiting
+from tests.forgetful_place import SECRET, keys, note, where
 from tests.naive_reader import NaiveStore, read_pack
-from tests.test_forget import SECRET, keys, note, where
 
 
 @pytest.fixture
