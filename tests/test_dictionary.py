@@ -4,62 +4,39 @@ from __future__ import annotations
 
 import os
 import random
-from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from blake3 import blake3
 
 from memstore import crew as crews
-from memstore.actions import compact, fill, ingest, training
+from memstore.actions import compact, fill, training
 from memstore.crew import Crew
 from memstore.errors import DamagedData, MemsyncError
-from memstore.manifest import history
-from memstore.manifest.retention import Rules
-from memstore.manifest.version import Change
 from memstore.objects import dictionary, encoding
-from memstore.objects.catalogue import Catalogue
 from memstore.objects.record import Encoding
 from memstore.repository import Repository
 from memstore.worktree.materialise import FreshTree
-from tests.folder_place import Place, without_waiting
-from tests.naive_reader import CONTENT, DELTA, NaiveStore, read_store
-from tests.traces import decoded
-
-NOTES = 300
-SECRET = b"the pass phrase is correct-horse-battery-staple, and nobody knows"
-WORDS = [
-    f"{word}{ending}"
-    for word in ["mem", "or", "y", "note", "sav", "turn", "plan", "tool"]
-    for ending in ("", "ing", "ed", "s")
-]
-
-
-def note(number: int) -> bytes:
-    """A text of some 400 bytes that has much in common with all the others."""
-    noise = random.Random(number)
-    head = b"---\ncreated: 2025-%02d-01\ntags: [memory, turn]\n---\n\n# A note\n\n" % (1 + number % 12)
-    said = " ".join(noise.choices(WORDS, k=40)).encode()
-    return head + b"The assistant was asked, and answered as follows: %b.\nSee also note %d.\n" % (
-        said,
-        number,
-    )
-
-
-def notes(count: int = NOTES) -> dict[str, bytes]:
-    return {f"Notes/{number // 50}/{number:04}.md": note(number) for number in range(count)}
+from tests.folder_place import Place
+from tests.naive_reader import CONTENT, read_store
+from tests.noted_place import (
+    NOTES,
+    collect,
+    dictionaries,
+    few_are_many,
+    leaning,
+    naive,
+    note,
+    notes,
+    whole,
+    with_secret,
+    without_remote,
+)
 
 
 @pytest.fixture(autouse=True)
 def _few_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A crew is called for 40 files already, and is nobody: its work is done here."""
-    without_waiting(monkeypatch)
-    monkeypatch.setattr(ingest, "MANY", 40)
-    monkeypatch.setattr(ingest, "JOB_FILES", 40)
-    monkeypatch.setattr(fill, "MANY", 40)
-    monkeypatch.setattr(fill, "JOB_FILES", 30)
-    monkeypatch.setattr(crews, "_processors", lambda: 0)
+    few_are_many(monkeypatch)
 
 
 @pytest.fixture
@@ -67,38 +44,11 @@ def place(tmp_path: Path) -> Place:
     return Place(tmp_path)
 
 
-def naive(place: Place) -> NaiveStore:
-    return decoded(place.root / ".memsync")
-
-
-def dictionaries(store: NaiveStore) -> dict[bytes, int]:
-    """id → how many copies there are."""
-    ids = {id for (_, id), plain in store.objects.items() if dictionary.is_dictionary(plain)}
-    return Counter(form.id for form in store.forms if form.id in ids)
-
-
-def leaning(store: NaiveStore) -> int:
-    """How many contents lean on a dictionary."""
-    keys = {id[:8] for id in dictionaries(store)}
-    return len({form.id for form in store.forms if form.encoding == DELTA and form.base in keys})
-
-
-def whole(place: Place, contents: dict[str, bytes]) -> None:
-    """What `Data/` holds is what the store holds, by its own word and by another's."""
-    with place.open() as store:
-        assert {path: store.read(path) for path in contents} == contents
-        report = store.verify(remote=place.remote.exists(), read_data=place.remote.exists())
-        assert report.ok, report.problems
-    stored = naive(place)
-    for content in contents.values():
-        assert stored.objects[CONTENT, blake3(content).digest()] == content
-
-
 def trained(texts: list[bytes], coming: int) -> bytes | None:
     return dictionary.trained([dictionary.Text(blake3(raw).digest()[:8], raw) for raw in texts], coming)
 
 
-# -- by itself -----------------------------------------------------------------------------------------------
+# -- by itself -------------------------------------------------------------------------------------------------
 
 
 def test_what_leans_on_a_dictionary_reads_as_any_delta_does() -> None:
@@ -151,7 +101,7 @@ def test_a_piece_of_eight_bytes_is_noticed() -> None:
     assert not dictionary.shares(units, b"")
 
 
-# -- a commit ------------------------------------------------------------------------------------------------
+# -- a commit --------------------------------------------------------------------------------------------------
 
 
 def test_a_large_commit_leans_on_a_dictionary_that_is_stored_twice(
@@ -322,240 +272,6 @@ def test_a_dictionary_stays_while_anything_leans_on_it_and_goes_with_the_last(
         blake3(kept[path]).digest() for path in [*kept][:20]
     }
     whole(place, {path: kept[path] for path in [*kept][:20]})
-
-
-def collect(place: Place) -> None:
-    with place.open() as store:
-        assert store.gc(Rules(last=1)).error is None
-
-
-def without_remote(base: Path) -> Place:
-    place = Place(base)
-    (place.root / ".memsync" / "remote.json").unlink()
-    return place
-
-
-# -- forget ----------------------------------------------------------------------------------------------------
-
-
-def windows(secret: bytes = SECRET) -> set[bytes]:
-    return {secret[at : at + 8] for at in range(len(secret) - 7)}
-
-
-def traces(place: Place) -> list[bytes]:
-    """The contents in which eight bytes of the secret stand, wherever the place keeps some."""
-    found = []
-    for folder in (place.root / ".memsync", place.remote / ".memsync"):
-        store = read_store(folder) if folder.exists() else None
-        for (_, id), plain in store.objects.items() if store is not None else ():
-            if any(window in plain for window in windows()):
-                found.append(id)
-    return found
-
-
-def with_secret() -> dict[str, bytes]:
-    contents = notes()
-    for number in range(3, 60, 6):
-        contents[f"Notes/{number // 50}/{number:04}.md"] += SECRET + b"\n"
-    return contents
-
-
-SECRETS = [f"Notes/{number // 50}/{number:04}.md" for number in range(3, 60, 6)]
-
-
-@pytest.mark.parametrize("pushed", [False, True])
-def test_what_was_forgotten_is_in_no_dictionary_anywhere(tmp_path: Path, pushed: bool) -> None:
-    place = Place(tmp_path)
-    contents = with_secret()
-    place.commit(contents)
-    (id,) = dictionaries(naive(place))
-    assert SECRET[:20] in naive(place).objects[CONTENT, id]
-    other = None
-    if pushed:
-        assert place.push().error is None
-        other = place.clone("desk")
-    with place.open() as store:
-        report = store.forget(SECRETS)
-        assert report.error is None and report.exit_code == 0
-    assert not traces(place)
-    assert id not in dictionaries(naive(place))
-    kept = {path: content for path, content in contents.items() if path not in SECRETS}
-    whole(place, kept)
-    if other is not None:
-        with other.open() as store:
-            store.pull()
-            store.push()
-        assert not traces(other)
-        whole(other, kept)
-
-
-@pytest.mark.parametrize("remote", [False, True])
-def test_what_left_by_retention_is_in_no_dictionary_once_it_is_forgotten(
-    tmp_path: Path, remote: bool
-) -> None:
-    """It can't be read any more, and pieces of it are in what others lean on."""
-    place = Place(tmp_path) if remote else without_remote(tmp_path)
-    contents = with_secret()
-    place.commit(contents)
-    place.commit(dict.fromkeys(SECRETS, b"harmless\n"))
-    collect(place)
-    assert traces(place)
-    with place.open() as store:
-        assert store.forget(SECRETS).error is None
-    assert not traces(place)
-    assert not dictionaries(naive(place))
-
-
-def test_a_dictionary_of_our_own_goes_when_another_device_forgets(place: Place) -> None:
-    """Both took in the same notes before they met; each made a dictionary of them."""
-    place.commit({"first.md": b"hello\n"})
-    assert place.push().error is None
-    other = place.clone("desk")
-    contents = with_secret()
-    place.commit(contents)
-    other.commit({**contents, "Notes/0/0001.md": b"another note than it was " * 20})
-    assert place.push().error is None
-    with place.open() as store:
-        assert store.forget(SECRETS).error is None
-    assert dictionaries(naive(other)).keys() not in (set(), dictionaries(naive(place)).keys())
-    with other.open() as store:
-        store.pull()
-        store.push()
-    with place.open() as store:
-        store.pull()
-    for one in (place, other):
-        assert not [id for id in traces(one) if dictionary.is_dictionary(naive(one).objects[CONTENT, id])]
-
-
-def test_forgetting_what_it_is_not_made_of_leaves_the_dictionary(place: Place) -> None:
-    contents = notes()
-    place.commit(contents)
-    before = naive(place)
-    with place.open() as store:
-        assert store.forget(["Notes/4/0222.md"]).error is None
-    del contents["Notes/4/0222.md"]
-    after = naive(place)
-    assert dictionaries(after).keys() == dictionaries(before).keys()
-    assert leaning(after) == leaning(before) - 1
-    whole(place, contents)
-
-
-def test_what_is_the_same_in_a_note_that_left_by_retention_is_in_no_dictionary_either(tmp_path: Path) -> None:
-    """The secret came into the dictionary from notes that are not here any more, and that nobody names."""
-    place = without_remote(tmp_path)
-    contents = with_secret()
-    contents["Notes/4/0222.md"] += SECRET
-    place.commit(contents)
-    place.commit(dict.fromkeys(SECRETS, b"harmless\n"))
-    collect(place)
-    with place.open() as store:
-        assert store.forget(["Notes/4/0222.md"]).error is None
-    assert not traces(place)
-    del contents["Notes/4/0222.md"]
-    whole(place, contents | dict.fromkeys(SECRETS, b"harmless\n"))
-
-
-# -- damage ----------------------------------------------------------------------------------------------------
-
-
-def copies(place: Place) -> list[tuple[Path, int, int]]:
-    """(file, where the payload begins, where it ends) of each copy of the dictionary."""
-    found = []
-    with place.open() as store:
-        catalogue = store.repository.catalogue
-        (id,) = dictionaries(naive(place))
-        for row in catalogue.locations(id):
-            name, kind = catalogue.place_name(row.place) or ("", 0)
-            path = (
-                place.root
-                / ".memsync"
-                / ("packs" if kind else "segments")
-                / (name + (".pack" if kind else ".seg"))
-            )
-            found.append((path, row.offset + row.header, row.offset + row.header + row.stored))
-    return sorted(found)
-
-
-def damage(spot: tuple[Path, int, int]) -> None:
-    path, start, end = spot
-    data = bytearray(path.read_bytes())
-    for at in range(start + 20, end, 50):
-        data[at] ^= 0x55
-    path.chmod(0o644)
-    path.write_bytes(data)
-
-
-@pytest.mark.parametrize("sealed", [False, True])
-@pytest.mark.parametrize("which", [0, 1])
-def test_one_damaged_copy_costs_nothing(place: Place, sealed: bool, which: int) -> None:
-    contents = notes()
-    place.commit(contents)
-    place.commit({"more.md": b"so that the first commit is not the last\n"})
-    if sealed:
-        with place.open() as store, store.repository.writing() as writer:
-            from memstore.actions.seal import seal
-
-            seal(store.repository, writer)
-    damage(copies(place)[which])
-    with place.open() as store:
-        assert {path: store.read(path) for path in contents} == contents
-        assert not store.verify().ok
-    for name in place.root.glob(".memsync/catalogue.sqlite*"):
-        name.unlink()
-    with place.open() as store:
-        assert {path: store.read(path) for path in contents} == contents
-        report = store.repair()
-        assert not report.problems, report.problems
-    whole(place, contents)
-
-
-def test_both_copies_damaged_what_is_in_data_is_encoded_anew(place: Place) -> None:
-    contents = notes(120)
-    place.commit(contents)
-    place.commit({"more.md": b"so that the first commit is not the last\n"})
-    for spot in copies(place):
-        damage(spot)
-    with place.open() as store:
-        assert not store.verify().ok
-        assert not store.repair().problems
-    whole(place, contents)
-
-
-def test_who_needs_very_many_damaged_contents_is_found_in_one_go(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    place.commit(notes(120))
-    place.commit({"more.md": b"so that the first commit is not the last\n"})
-    for spot in copies(place):
-        damage(spot)
-    with place.open() as store:
-        gone_through: list[int] = []
-        changes_of = history.changes_of
-
-        def noted(catalogue: Catalogue, seq: int) -> Iterator[Change]:
-            gone_through.append(seq)
-            return changes_of(catalogue, seq)
-
-        monkeypatch.setattr(history, "changes_of", noted)
-        problems = [row for row in store.verify().problems if row.kind == "damaged_object"]
-        assert len(problems) == 120 - 80
-        assert all(len(row.paths) == len(row.versions) == 1 for row in problems)
-        assert len(gone_through) <= 4
-
-
-def test_both_copies_damaged_and_data_gone_the_remote_still_has_it(place: Place) -> None:
-    contents = notes(120)
-    place.commit(contents)
-    assert place.push().error is None
-    for spot in copies(place):
-        damage(spot)
-    for path in contents:
-        (place.data / path).unlink()
-    with place.open() as store:
-        assert not store.verify().ok
-        assert not store.repair().problems
-        store.restore(["."])
-    whole(place, contents)
 
 
 # -- all of it -------------------------------------------------------------------------------------------------
