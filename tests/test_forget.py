@@ -328,6 +328,8 @@ def test_on_a_terminal_the_command_asks_and_takes_a_no(
     asked = ["forget", "Core/Keys.txt", "--everywhere"]
     no = CliRunner().invoke(app, asked, input="n\n")
     assert no.exit_code == 1 and "Core/Copy.txt" in no.stderr and "nothing was removed" in no.stderr
+    left = CliRunner().invoke(app, asked, input="")  # Ctrl-C at the question
+    assert left.exit_code == 130 and "stopped; nothing was removed" in left.stderr
     assert where(inside.root)
     yes = CliRunner().invoke(app, asked, input="y\n")
     assert yes.exit_code == 0 and "5 contents" in yes.stdout

@@ -10,6 +10,7 @@ import click
 
 from memstore.errors import BadInput
 from memsync import render
+from memsync.failure import Interrupted
 from memsync.invocation import Invocation
 from memsync.verb import verb
 
@@ -100,7 +101,10 @@ def _agreed(call: Invocation, plan: ForgetReport) -> bool:
         )
     for line in _lines(plan):
         click.echo(line, err=True)
-    return click.confirm(f"Remove {_total(plan.contents)} everywhere and for good?", err=True)
+    try:
+        return click.confirm(f"Remove {_total(plan.contents)} everywhere and for good?", err=True)
+    except click.Abort:
+        raise Interrupted("stopped; nothing was removed", hint="--dry-run only says what would go") from None
 
 
 def _on_a_terminal() -> bool:
