@@ -9,10 +9,12 @@ import socket
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from memstore import Store, files
+from memstore.actions.ingest import ingest
 from memstore.errors import BadInput, DiskTrouble
 from memstore.manifest.version import Kind
 from tests.conftest import Memory, reads_of, words
@@ -148,6 +150,43 @@ def test_an_unreadable_file_is_left_as_it_was_and_the_others_are_committed(memor
     assert "ermission" in report.warnings[0]
     assert memory.manifest() == {"a.txt": b"two\n", "b.txt": b"one\n"}
     assert words(memory.commit().changes) == {"b.txt": "replace", "c.txt": "add"}
+
+
+def gone_when_read(memory: Memory, monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """These files go when the scan has seen them, and none was read yet."""
+
+    def late(repository: Any, writer: Any, candidates: Any, progress: Any) -> Any:
+        seen = list(candidates)
+        for name in names:
+            (memory.data / name).unlink()
+        return ingest(repository, writer, seen, progress)
+
+    monkeypatch.setattr("memstore.actions.record.ingest", late)
+
+
+@pytest.mark.parametrize("size", [10, 17 << 20])
+def test_a_file_that_goes_before_it_is_read_is_no_warning_and_its_deletion_the_next_commits(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    memory.save("kept.txt", "one\n")
+    memory.save("going.bin", b"1" * size)
+    for name, content in (("going.bin", b"2" * size), ("brief.txt", b"3"), ("kept.txt", b"two\n")):
+        memory.write(name, content)
+    gone_when_read(memory, monkeypatch, "going.bin", "brief.txt")
+    report = memory.store.commit_report()
+    assert report.version is not None
+    assert (words(report.version.changes), report.warnings) == ({"kept.txt": "replace"}, ())
+    monkeypatch.undo()
+    assert words(memory.commit().changes) == {"going.bin": "delete"}
+
+
+def test_a_named_file_that_goes_before_it_is_read_is_told_of(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory.write("a.txt", "one\n")
+    gone_when_read(memory, monkeypatch, "a.txt")
+    (warning,) = memory.store.commit_report(["a.txt"]).warnings
+    assert "'a.txt' could not be read" in warning
 
 
 def test_a_folder_that_cannot_be_opened_is_not_taken_for_deleted(

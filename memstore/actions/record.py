@@ -78,7 +78,9 @@ def _record(
     # Of each file only what the version needs is kept: there may be a million of them.
     for item in ingest(repository, writer, comparison.candidates, progress):
         if isinstance(item, Unreadable):
-            unreadable.append(item.warning)
+            # What went while we looked was not left out; the next commit records that it is gone.
+            if paths is not None or os.path.lexists(os.path.join(repository.workspace.data, item.path)):
+                unreadable.append(item.warning)
             continue
         change = _change(item)
         if change is None:
