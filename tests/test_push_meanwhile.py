@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import pytest
 
 from memstore.actions import push, remote_state
 from memstore.actions.publish import publish
+from memstore.remotes.base import RemoteFile
+from memstore.remotes.folder import FolderRemote
 from tests.folder_place import Place, head_of, without_waiting
 
 
@@ -53,6 +56,42 @@ def test_while_commits_keep_coming_the_mirror_waits_for_the_versions_that_it_wou
     monkeypatch.undo()
     assert place.push().notes == ()
     assert (place.heads, place.mirror) == ([head_of(place)], {"a.txt": b"%d\n" % push.ROUNDS})
+
+
+def listed_before(remote: FolderRemote, heads: Sequence[RemoteFile]) -> Any:
+    """The remote, of whose heads one sees what lay there a moment ago."""
+
+    class Earlier:
+        def __getattr__(self, verb: str) -> Any:
+            return getattr(remote, verb)
+
+        def list(self, prefix: str) -> Sequence[RemoteFile]:
+            return heads if prefix == "heads/" else remote.list(prefix)
+
+    return Earlier()
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_head_that_another_device_publishes_at_the_same_moment_is_no_damage(
+    place: Place, damaged: bool
+) -> None:
+    place.push()
+    remote = FolderRemote(str(place.remote))
+    earlier = remote.list("heads/")
+    second = place.clone("second")
+    second.commit({"a.txt": b"of the second\n"})
+    second.push()
+    marker = place.remote / ".memsync/heads" / head_of(second)
+    if damaged:
+        marker.write_bytes(b"no marker")
+    body = marker.read_bytes()
+    with place.open() as store:
+        store.pull()
+        store._open_remote = lambda: listed_before(remote, earlier)  # type: ignore[method-assign]
+        report = store.push()
+    assert (report.error or {}).get("code") == ("damaged" if damaged else None)
+    assert marker.read_bytes() == body
+    assert place.heads == [head_of(second)]
 
 
 def test_a_push_that_waited_for_another_sends_nothing_again_and_logs_nothing_twice(place: Place) -> None:

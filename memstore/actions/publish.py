@@ -12,8 +12,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from memstore.actions import remote_state
+from memstore.actions import fetch, remote_state
 from memstore.actions.remote_state import RemoteState
+from memstore.errors import DamagedData
 from memstore.ids import VersionId
 from memstore.merging import ancestry
 from memstore.remotes.base import BytesSource, Remote
@@ -53,8 +54,13 @@ def publish(
         if other not in there and not (unknown and str(other) in state.heads):
             body = {"format": 1, "device": repository.device.name, "packs": list(state.unpublished)}
             notes = {"pack": state.unpublished[-1]} if state.unpublished else {}
-            remote.create(f"heads/{other}", BytesSource(json.dumps(body).encode()), notes)
-            created += 1
+            try:
+                remote.create(f"heads/{other}", BytesSource(json.dumps(body).encode()), notes)
+                created += 1
+            except DamagedData:
+                # Another device published the same version since we listed: its marker does as well.
+                if fetch.packs_named(remote, other) is None:
+                    raise
             published.add(other)
     left = set(ancestry.newest(catalogue, published))
     for other in sorted((there - unknown) - left):
