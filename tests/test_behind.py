@@ -7,6 +7,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,8 +16,10 @@ from pathlib import Path
 import pytest
 
 from memstore import files
-from memstore.actions import behind, fill
+from memstore.actions import behind, checkout, fill
+from memstore.actions.checkout import Step
 from memstore.errors import DiskTrouble
+from memstore.repository import Repository
 from memstore.worktree import materialise
 from tests.command_line import posix, run
 from tests.folder_place import Death, Place, head_of, put, tree, without_waiting
@@ -192,6 +195,29 @@ def test_a_change_to_what_lay_there_before_says_what_it_replaces(two: tuple[Plac
     )
     assert run("-C", str(second.root), "cat", f"{head}:a.txt").stdout == "a\nmore\n"
     assert not run("-C", str(second.root), "commit").stderr
+
+
+def test_what_is_written_to_just_before_a_pull_writes_it_stays_and_is_the_next_commits(
+    two: tuple[Place, Place], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = two
+    goes_on(first)
+    take = checkout._take
+
+    def late(repository: Repository, data: str, step: Step) -> object:
+        if step.path == "a.txt":
+            put(second.data, {"a.txt": b"a\nmine\n"})
+        return take(repository, data, step)
+
+    monkeypatch.setattr(checkout, "_take", late)
+    told = failing(1, "-C", str(second.root), "pull")
+    assert "a.txt was written to while memsync was about to write it; 'memsync commit' records that" in told
+    assert "leaves that path alone" not in told
+    monkeypatch.undo()
+    told = failing(1, "-C", str(second.root), "commit")
+    shows = re.search(r"'memsync (cat .*?)' shows what it replaces", told)
+    assert shows is not None and run("-C", str(second.root), *shows[1].split()).stdout == "a\nmore\n"
+    assert run("-C", str(second.root), "cat", "a.txt").stdout == "a\nmine\n"
 
 
 def test_a_pull_says_what_still_can_not_be_written(two: tuple[Place, Place]) -> None:

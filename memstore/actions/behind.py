@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from memstore.repository import Repository
 
 FORMAT: Final = 1
+WRITTEN_TO: Final = "written_to"
+"""The code of an error for a path that holds somebody's work by now: the next commit takes it."""
 
 
 def load(repository: Repository) -> dict[str, Entry | None]:
@@ -70,10 +72,10 @@ def note(
 
 def told(path: str, error: MemsyncError) -> str:
     """What a person should know of such a path."""
-    return (
-        f"{shown(path)} is left as it was: {error.message}; {error.hint}; later commands try it again, and until then "
-        "'memsync commit' leaves that path alone"
-    )
+    said = f"{shown(path)} is left as it was: {error.message}; {error.hint}"
+    if error.code == WRITTEN_TO:
+        return said
+    return f"{said}; later commands try it again, and until then 'memsync commit' leaves that path alone"
 
 
 def standing(repository: Repository) -> dict[str, Entry | None]:

@@ -302,7 +302,8 @@ def _take(repository: Repository, data: str, step: Step) -> _Taken:
     if here is not None and not same(here, step.old):
         raise BadInput(
             f"{step.path} was written to while memsync was about to write it",
-            hint="run 'memsync commit'",
+            hint="'memsync commit' records that, and says how to see what it replaces",
+            code=behind.WRITTEN_TO,
         )
     pieces = repository.stream(step.new.content)
     key = materialise.write_file(data, step.path, step.new.kind, pieces, step.new.modified_ms, durable=True)
