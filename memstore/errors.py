@@ -19,11 +19,12 @@ def typed(text: str) -> str:
     import re  # for what went wrong only, as shlex
     import shlex
 
+    text = text or "."  # all of `Data/`
     if text.startswith("-"):
         text = f"./{text}"  # else it were an option
     if re.fullmatch(r"(?!~)[\w@%+=:,./~-]+", text):
         return text
-    return shlex.quote(text) if not text or set(text) & set('"$`!\\') else f'"{text}"'
+    return shlex.quote(text) if set(text) & set('"$`!\\') else f'"{text}"'
 
 
 class MemsyncError(Exception):

@@ -29,9 +29,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     yield from surviving(tmp_path, monkeypatch)
 
 
-@pytest.mark.parametrize(
-    "text", ["a b", "a'b", 'a"b', "$a `b` \\ !c", "ä;b", "a\nb", "", "a~1", "~/a", "a'b\"c"]
-)
+@pytest.mark.parametrize("text", ["a b", "a'b", 'a"b', "$a `b` \\ !c", "ä;b", "a\nb", "a~1", "~/a", "a'b\"c"])
 def test_a_shell_reads_what_is_typed_as_that_one_word(text: str) -> None:
     assert shlex.split(typed(text)) == [text]
 
@@ -42,7 +40,7 @@ def test_what_needs_no_quotes_has_none_and_no_word_is_an_option() -> None:
         "HEAD~1",
         "Übersicht.md",
     ]
-    assert typed("-n") == "./-n"
+    assert (typed("-n"), typed("")) == ("./-n", ".")
 
 
 @pytest.mark.parametrize("name", NAMES)

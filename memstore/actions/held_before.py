@@ -59,7 +59,7 @@ def told(repository: Repository, path: str, version: VersionId) -> str | None:
     if found is None:
         return None
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(found.changed_ms // 1000))
-    name = typed(path or ".")
+    name = typed(path)
     return (
         f"version {str(found.changed)[:12]} of {when} changed {path or 'something'} last; 'memsync restore {name} --at "
         f"{str(found.earlier)[:12]}' brings back what was there before"

@@ -101,9 +101,7 @@ def read_stream(repository: Repository, path: str, at: At | None = None) -> Iter
             return
         below = next(iter(repository.entries(version, path)), None)
         if below is not None:
-            raise BadInput(
-                f"{path or '.'} is a folder", hint=f"'memsync ls {typed(path or '.')}' lists its files"
-            )
+            raise BadInput(f"{path or '.'} is a folder", hint=f"'memsync ls {typed(path)}' lists its files")
         raise select.not_found(
             repository,
             path,

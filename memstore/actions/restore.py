@@ -331,7 +331,7 @@ def _note(
 def _already(repository: Repository, paths: Sequence[str], at: At | None) -> tuple[str, ...]:
     """That there was nothing to do, and what may have been meant: what was there before that."""
     what = ", ".join(path or "." for path in paths)
-    asks = typed(paths[0] or ".") if len(paths) == 1 else "PATH"
+    asks = typed(paths[0]) if len(paths) == 1 else "PATH"
     version = select.head_or_refuse(repository) if at is None else select.version_id(repository, at)
     asked = [path.rstrip("/") for path in paths if select.one_reference(repository, path) is None]
     earlier = [told for path in asked[:3] if (told := held_before.told(repository, path, version))]
