@@ -110,7 +110,7 @@ def _append(
     except MemsyncError as error:
         return f"the log was not written: {error.message}"
     except (OSError, TimeoutError) as error:  # filelock's Timeout is a TimeoutError
-        return f"the log was not written: {path}: {error}"
+        return f"the log was not written: {path}: {getattr(error, 'strerror', None) or error}"
     return None
 
 

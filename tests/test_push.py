@@ -229,6 +229,19 @@ def test_a_push_that_fails_logs_each_file_it_tried_to_carry(place: Place) -> Non
         assert remote is not None and remote.last_error is None
 
 
+def test_what_could_not_be_logged_is_told_and_logged_by_the_next_push_that_can(place: Place) -> None:
+    (place.root / "upload_log.json").mkdir()
+    place.commit({"a.txt": b"1"})
+    for status in ("success", "nothing"):  # the second has nothing to send, and still nowhere to log
+        report = place.push()
+        assert report.status == status
+        (warning,) = report.warnings
+        assert warning.startswith("the log was not written: ")
+    (place.root / "upload_log.json").rmdir()
+    assert place.push().warnings == place.push().warnings == ()
+    assert [(line["file"], line["status"]) for line in upload_log(place)] == [("a.txt", "success")]
+
+
 def test_a_mirror_that_fails_does_not_make_the_upload_a_failure_in_the_log(place: Place) -> None:
     place.commit({"a.txt": b"a\n"})
     calls: list[tuple[str, str]] = []

@@ -39,15 +39,17 @@ def carries(repository: Repository, state: RemoteState, path: str) -> bool:
     return not of_unsent(repository, state).isdisjoint(row[0] for row in rows)
 
 
-def log_earlier(repository: Repository, state: RemoteState) -> RemoteState:
-    """What a push published and could not log, because it was killed in the mirror, is logged now."""
+def log_earlier(repository: Repository, state: RemoteState) -> tuple[RemoteState, str | None]:
+    """What a push published and could not log, because it was killed in the mirror or the log could not be written,
+    is logged now; a warning where it still can't be, and then it waits for the next push."""
     if not state.unlogged:
-        return state
+        return state, None
     done = _in(repository, [place for name, place in _places(repository) if name in state.unlogged])
     told = lines(repository, done, frozenset(), 1, None)
-    if logs.log_uploads(repository.workspace, told) is not None:
-        return state
-    return remote_state.save(repository, replace(state, unlogged=()))
+    warning = logs.log_uploads(repository.workspace, told)
+    if warning is not None:
+        return state, warning
+    return remote_state.save(repository, replace(state, unlogged=())), None
 
 
 def lines(

@@ -89,13 +89,14 @@ def push(
     with one_push(repository):
         repository.refresh()
         state = remote_state.load(repository) or state  # another push may have had its turn since it was read
-        state = carried.log_earlier(repository, state)
+        state, unlogged = carried.log_earlier(repository, state)
+        work.warnings += filter(None, [unlogged])
         work.carrying = carried.of_unsent(repository, state)
         try:
             if repository.head() is None and state.store is None:
-                return PushReport("nothing")
+                return PushReport("nothing", warnings=tuple(work.warnings))
             if _is_drive(state) and nothing_to_do(repository, state, paths, mirror):
-                return PushReport("nothing")
+                return PushReport("nothing", warnings=tuple(work.warnings))
             remote = open_remote()
             _begin(repository, remote)
             for _ in range(ROUNDS):
@@ -127,10 +128,11 @@ def push(
             repository.workspace,
             carried.lines(repository, work.carried, work.carrying, report.attempts, error),
         )
-        _note_result(repository, error, sent=report.status == "success", logged=warning is None)
+        logged = warning is None and unlogged is None
+        _note_result(repository, error, sent=report.status == "success", logged=logged)
         if remote is not None:
             repository.catalogue.set_fact(_BEGUN, None)
-    if warning is not None:
+    if warning is not None and warning != unlogged:
         report = report._replace(warnings=(*report.warnings, warning))
     return report
 
