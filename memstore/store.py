@@ -346,8 +346,8 @@ class Store:
         limit: int | None = None,
         tag: str | None = None,
         chat: str | None = None,
-        since: str | None = None,
-        until: str | None = None,
+        since: str | date | None = None,
+        until: str | date | None = None,
     ) -> Iterator[Version]:
         """Newest first. With `path` (a file or a folder), only versions that changed it, and of their
         `changes` only those rows."""
@@ -364,8 +364,8 @@ class Store:
         limit: int | None = None,
         tag: str | None = None,
         chat: str | None = None,
-        since: str | None = None,
-        until: str | None = None,
+        since: str | date | None = None,
+        until: str | date | None = None,
     ) -> Iterator[Outline]:
         """As `history`, in outline: without what the changes hold, which is quicker to read."""
         from memstore.actions import look

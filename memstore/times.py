@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 from memstore.errors import BadInput
@@ -57,7 +57,7 @@ def steps_back(text: str) -> tuple[str, int]:
     return name, int(steps or 1)
 
 
-def parse_time(text: str, *, now_ms: int, end: bool) -> int:
+def parse_time(given: str | date, *, now_ms: int, end: bool) -> int:
     """The instant meant, in milliseconds since the epoch, UTC.
 
     `now_ms` is the present, in the same measure. `end` takes the last instant of the year, month, day, minute,
@@ -65,6 +65,7 @@ def parse_time(text: str, *, now_ms: int, end: bool) -> int:
     name (`2025-04-23T14-02-00Z`) is a whole second. `now` and what is `ago` are instants. Raises `BadInput` for
     anything that is no time.
     """
+    text = given if isinstance(given, str) else given.isoformat()
     plain = " ".join(text.split()).lower()
     try:
         found = _parse(plain, now_ms, end)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -91,9 +92,13 @@ def test_a_time_may_be_a_datetime_or_a_date(memory: Memory) -> None:
     first, second = memory.save("a.txt", "one\n"), memory.save("a.txt", "two\n")
     store = memory.store
     assert store.version(second.time).id == second.id
-    assert store.version(second.time.date()).id == second.id
+    assert store.version(second.time.astimezone().date()).id == second.id
+    since_then = [
+        version.id for version in store.history(since=second.time, until=second.time.astimezone().date())
+    ]
+    assert since_then == [version.id for version in (second, first) if version.time >= second.time]
     with pytest.raises(BadInput, match="history begins"):
-        store.version(first.time.replace(year=2001))
+        store.version(first.time - timedelta(days=1))
 
 
 @pytest.mark.parametrize("path", ["\udcff.txt", "Core/\ud83d", "nope.txt", "", "../a.txt", "/etc/passwd"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from datetime import date
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -27,8 +28,8 @@ def versions(
     limit: int | None = None,
     tag: str | None = None,
     chat: str | None = None,
-    since: str | None = None,
-    until: str | None = None,
+    since: str | date | None = None,
+    until: str | date | None = None,
 ) -> Iterator[Version]:
     """Versions newest first; with `path`, those that changed it (or what lies below it), with these changes
     only. An archive reference stands for where it came from. Raises `BadInput` for a path no version ever had."""
@@ -43,8 +44,8 @@ def outlines(
     limit: int | None = None,
     tag: str | None = None,
     chat: str | None = None,
-    since: str | None = None,
-    until: str | None = None,
+    since: str | date | None = None,
+    until: str | date | None = None,
 ) -> Iterator[Outline]:
     """The same in outline."""
     return _asked_for(history.outlines_of, repository, path, limit, tag, chat, since, until)
@@ -57,8 +58,8 @@ def _asked_for(
     limit: int | None,
     tag: str | None,
     chat: str | None,
-    since: str | None,
-    until: str | None,
+    since: str | date | None,
+    until: str | date | None,
 ) -> Iterator[Told]:
     if path:
         path = path.rstrip("/")
