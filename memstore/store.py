@@ -635,8 +635,8 @@ def _clean(given: AnyPath) -> str:
     """`Core/` and `Core` are one folder, `.` is all of `Data/`."""
     path = given if isinstance(given, str) else os.fspath(given).replace(os.sep, "/")
     path = path.rstrip("/") if path != "/" else path
-    if not path.isascii():
+    if any("\ud800" <= sign <= "\udfff" for sign in path):  # an archive reference may break the other rules
         from memstore.worktree.names import check_path
 
-        check_path(path, windows=False)
+        check_path(path)
     return "" if path == "." else path

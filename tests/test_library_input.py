@@ -101,6 +101,14 @@ def test_a_time_may_be_a_datetime_or_a_date(memory: Memory) -> None:
         store.version(first.time - timedelta(days=1))
 
 
+def test_an_archive_reference_that_is_longer_than_a_file_name_may_be_is_read(memory: Memory) -> None:
+    name = "ü" * 126 + ".md"
+    memory.save(name, "one\n")
+    change = memory.save(name, "two\n").changes[0]
+    assert change.archived_as is not None and len(change.archived_as.encode()) > 255
+    assert memory.store.read(change.archived_as) == b"one\n"
+
+
 @pytest.mark.parametrize("path", ["\udcff.txt", "Core/\ud83d", "nope.txt", "", "../a.txt", "/etc/passwd"])
 def test_what_no_version_can_have_is_bad_input_with_its_mend(memory: Memory, path: str) -> None:
     memory.save("a.txt", "one\n")
