@@ -190,7 +190,7 @@ def test_files_that_came_while_a_clone_lay_cut_off_are_joined(place: Place) -> N
 def test_the_next_step_after_a_clone_begins_in_its_folder(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for folder, step in ((".", "memsync status"), ("my notes", "cd 'my notes' && memsync status")):
+    for folder, step in ((".", "memsync status"), ("my notes", 'cd "my notes" && memsync status')):
         here = place.base / f"in {folder}"
         here.mkdir()
         monkeypatch.chdir(here)
