@@ -141,6 +141,14 @@ class Repository:
             finally:
                 writer.close()
 
+    def check_catalogue(self, *, quick: bool = False) -> None:
+        """Build the catalogue anew if it is damaged, with a warning (see `Catalogue.check`)."""
+        try:
+            self.catalogue.check(quick=quick)
+        except CatalogueDamaged as error:
+            with self.locked():
+                self._rebuild(error)
+
     def refresh(self) -> None:
         """Let the catalogue know what other processes did; readers call it once.
 

@@ -21,6 +21,7 @@ from memstore.errors import DiskTrouble, StoreLocked
 from memstore.ids import ContentId, VersionId
 from memstore.manifest import history, records
 from memstore.manifest.version import Change, ChangeKind, Entry, Kind, Meta, Version
+from memstore.manifest.version_format import encode_again
 from memstore.objects.catalogue import Catalogue
 from memstore.objects.connection import CatalogueDamaged
 from tests.conftest import Memory
@@ -53,18 +54,17 @@ def histories(draw: st.DrawFn) -> list[Version]:
                 content = draw(st.binary(max_size=2))
                 entry = Entry(path, Kind.FILE, len(content), ContentId.of(content), number)
             changes.append(Change(path, ChangeKind.REPLACE if entry else ChangeKind.DELETE, entry))
-        made.append(
-            Version(
-                VersionId.of(b"%d" % number),
-                tuple(parents),
-                generation,
-                1_000 + number // 2,
-                "device",
-                "00000000",
-                Meta(note=f"turn {number}"),
-                tuple(changes),
-            )
+        version = Version(
+            VersionId.of(b""),
+            tuple(parents),
+            generation,
+            1_000 + number // 2,
+            "device",
+            "00000000",
+            Meta(note=f"turn {number}"),
+            tuple(changes),
         )
+        made.append(version._replace(id=VersionId.of(encode_again(version))))
     return made
 
 

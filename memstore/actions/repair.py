@@ -62,6 +62,7 @@ def repair(
     """Mend the store, and the remote where one is set. `dry_run` changes nothing and says what it would do."""
     mended: list[Mended] = []
     warnings: list[str] = []
+    repository.check_catalogue()
     repository.refresh()
     heads = _heads(repository)
     before = _verified(repository, mended, progress)
@@ -69,9 +70,8 @@ def repair(
     kinds = {problem.kind for problem in before.problems}
     if kinds & (LOSSES | _CATALOGUE) and not (damaged or dry_run or kinds & _OF_FILES):
         # Every file is whole: then it is the catalogue that is not.
-        with repository.locked():
-            repository.read_anew()
-        mended.append(Mended("catalogue", "catalogue.sqlite", "built anew from packs and segments"))
+        mended.append(_catalogue_anew(repository))
+        heads = _heads(repository)  # what it named and no file has was its own invention
         before = verify(repository, progress=progress)
     remote = None
     try:
@@ -198,10 +198,14 @@ def _verified(repository: Repository, mended: list[Mended], progress: Progress) 
     try:
         return verify(repository, progress=progress)
     except (CatalogueDamaged, sqlite3.DatabaseError):
-        with repository.locked():
-            repository.read_anew()
-        mended.append(Mended("catalogue", "catalogue.sqlite", "built anew from packs and segments"))
+        mended.append(_catalogue_anew(repository))
         return verify(repository, progress=progress)
+
+
+def _catalogue_anew(repository: Repository) -> Mended:
+    with repository.locked():
+        repository.read_anew()
+    return Mended("catalogue", "catalogue.sqlite", "built anew from packs and segments")
 
 
 def damaged_packs(repository: Repository) -> list[str]:

@@ -48,6 +48,7 @@ MEND: Final = (
 
 def verify(repository: Repository, *, quick: bool = False, progress: Progress = SILENT) -> VerifyReport:
     """Check the local store. `quick` checks packs, segments and versions, but reads no contents."""
+    repository.check_catalogue(quick=quick)
     for _ in range(TRIES):
         before = _files(repository)
         with contextlib.suppress(

@@ -29,8 +29,17 @@ _REMOVES: Final = 3
 
 def encoded(catalogue: Catalogue, seq: int) -> bytes:
     """A version's encoded bytes. Raises `DamagedData`, also where the file that holds them is gone."""
-    kept = catalogue.db.execute("SELECT encoded FROM records WHERE seq = ?", (seq,)).fetchone()
-    return _read(catalogue, *catalogue.where(seq)) if kept is None else bytes(kept[0])
+    row = catalogue.db.execute("SELECT encoded FROM records WHERE seq = ?", (seq,)).fetchone()
+    return _kept_or_read(catalogue, None if row is None else row[0], *catalogue.where(seq))
+
+
+def _kept_or_read(
+    catalogue: Catalogue, kept: bytes | None, id: VersionId, place: int, offset: int, inner: int
+) -> bytes:
+    """The record that the catalogue keeps, if it is still what the id says, else the one in the file."""
+    if kept is not None and VersionId.of(kept) == id:
+        return kept
+    return _read(catalogue, id, place, offset, inner)
 
 
 def _read(catalogue: Catalogue, id: VersionId, place: int, offset: int, inner: int) -> bytes:
@@ -101,8 +110,7 @@ def _decoded(
     for seq, raw, place, offset, inner, kept in rows:
         id = VersionId(raw)
         try:
-            record = _read(catalogue, id, place, offset, inner) if kept is None else kept
-            yield decode(record, id, under)
+            yield decode(_kept_or_read(catalogue, kept, id, place, offset, inner), id, under)
         except DamagedData:
             if stand_in is None:
                 raise

@@ -167,6 +167,16 @@ class Catalogue(StoredObjects, KnownHistory):
         self.files.close()
         self.db.close()
 
+    def check(self, *, quick: bool = False) -> None:
+        """Raises `CatalogueDamaged` where the tables are not ours, or SQLite finds a page or, unless `quick`, an index
+        wrong. Takes as long as reading all of it."""
+        tables = self.db.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
+        said = "its tables are other ones"
+        if {sql for (sql,) in tables} == {sql.strip() for sql in _TABLES.split(";") if sql.strip()}:
+            said = self.db.execute(f"PRAGMA {'quick' if quick else 'integrity'}_check(1)").fetchone()[0]
+        if said != "ok":
+            raise CatalogueDamaged(f"the catalogue {self.path} is damaged: {said}")
+
     # -- places --------------------------------------------------------------------------------------------
 
     def places(self) -> dict[str, tuple[int, int, int]]:

@@ -10,6 +10,7 @@ import contextlib
 import os
 import sqlite3
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, Final
 
 from memstore import files
@@ -70,7 +71,9 @@ class Connection(sqlite3.Connection):
 
     def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
         try:
-            return super().execute(sql, parameters)
+            cursor: _Cursor = self.cursor()  # sqlite3's own method would make one of another kind
+            cursor.execute(sql, parameters)
+            return cursor
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             raise self._trouble(error) from error
 
@@ -91,7 +94,9 @@ class Connection(sqlite3.Connection):
         number = extended & 0xFF
         # All texts here are UTF-8, and so is what SQLite says of its own tables.
         undecoded = isinstance(error, UnicodeDecodeError) or "decode to UTF-8" in str(error)
-        if number in _DAMAGED or extended in _DAMAGED_READS or undecoded:
+        # Of our own tables none lacks a column, unless what SQLite noted of them has changed.
+        unknown = str(error).startswith(("no such ", "malformed "))
+        if number in _DAMAGED or extended in _DAMAGED_READS or undecoded or unknown:
             with contextlib.suppress(OSError):
                 files.touch(self._damaged)
             return CatalogueDamaged(f"the catalogue {self._path} is damaged: {error}")
@@ -120,6 +125,12 @@ def _as_it_stands(path: str) -> str | None:
 
 class _Cursor(sqlite3.Cursor):
     """Fetching reads on, and so may find the damage that executing did not."""
+
+    def __iter__(self) -> Any:
+        try:
+            yield from iter(partial(sqlite3.Cursor.__next__, self), None)
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+            raise self._trouble(error) from error
 
     def fetchone(self) -> Any:
         try:
