@@ -22,7 +22,7 @@ from memstore.actions.fetch import HEADER_SPACE
 from memstore.actions.repair_records import LOSSES, Salvage
 from memstore.actions.seal import seal
 from memstore.actions.unfinished import FORGETTING
-from memstore.actions.verify import MEND, hash_pack, paths_in, verify
+from memstore.actions.verify import MEND, hash_pack, paths_in, read_through
 from memstore.actions.verify_remote import Found
 from memstore.current import pack_names
 from memstore.errors import DamagedData, MemsyncError
@@ -72,7 +72,7 @@ def repair(
         # Every file is whole: then it is the catalogue that is not.
         mended.append(_catalogue_anew(repository))
         heads = _heads(repository)  # what it named and no file has was its own invention
-        before = verify(repository, progress=progress)
+        before = read_through(repository, progress=progress)
     remote = None
     try:
         remote = None if open_remote is None else open_remote()
@@ -97,7 +97,7 @@ def repair(
                 writer.switch(*repository.own_segment())
             mended += _mend_local(repository, writer, local, before.problems, dry_run)
             if {row.kind for row in mended} & _UNCOVERING and not dry_run:
-                again = verify(repository, progress=progress).problems
+                again = read_through(repository, progress=progress).problems
                 mended += _mend_local(repository, writer, [], again, dry_run)
             lost = _note_lost(repository, heads, dry_run)
             mended += state_files.mend(repository, dry_run=dry_run)
@@ -114,7 +114,7 @@ def repair(
         problems = [*_not_expected(before.problems, mended), *left.problems]
         notes = (*before.notes, *left.notes)
         return RepairReport(tuple(mended), _as_left(problems), True, notes, tuple(warnings))
-    after = verify(repository, progress=progress)
+    after = read_through(repository, progress=progress)
     mended = _come_true(mended, [] if lost else before.problems, after.problems)
     problems = [*after.problems, *left.problems]
     notes = (*after.notes, *left.notes)
@@ -196,10 +196,10 @@ def _without_forgotten(repository: Repository, writer: Writer) -> Iterator[Mende
 def _verified(repository: Repository, mended: list[Mended], progress: Progress) -> VerifyReport:
     """What `verify` says; where the catalogue can't even be read, it is built anew before."""
     try:
-        return verify(repository, progress=progress)
+        return read_through(repository, progress=progress)
     except (CatalogueDamaged, sqlite3.DatabaseError):
         mended.append(_catalogue_anew(repository))
-        return verify(repository, progress=progress)
+        return read_through(repository, progress=progress)
 
 
 def _catalogue_anew(repository: Repository) -> Mended:

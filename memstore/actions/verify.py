@@ -49,6 +49,11 @@ MEND: Final = (
 def verify(repository: Repository, *, quick: bool = False, progress: Progress = SILENT) -> VerifyReport:
     """Check the local store. `quick` checks packs, segments and versions, but reads no contents."""
     repository.check_catalogue(quick=quick)
+    return read_through(repository, quick=quick, progress=progress)
+
+
+def read_through(repository: Repository, *, quick: bool = False, progress: Progress = SILENT) -> VerifyReport:
+    """The same for whoever has had the catalogue checked."""
     for _ in range(TRIES):
         before = _files(repository)
         with contextlib.suppress(
