@@ -11,7 +11,7 @@ import pytest
 
 from memstore.ids import ContentId
 from memstore.objects import chunker
-from memstore.objects.record import PIECE_LIMIT, Piece
+from memstore.objects.record import EDGE, PIECE_LIMIT, Edges, Piece
 
 SIZE = 40 << 20
 GOLDEN_STREAM = "0cf61a684dd6105b32952e3dd5e65ce374838e03aa6d5cbe3b1687ab2975a5dd"
@@ -42,7 +42,7 @@ def cut(data: bytes) -> list[memoryview]:
 
 
 def found(
-    data: bytes, old: Sequence[Piece] = (), edges: Mapping[ContentId, chunker.Edges] | None = None
+    data: bytes, old: Sequence[Piece] = (), edges: Mapping[ContentId, Edges] | None = None
 ) -> list[tuple[ContentId, memoryview]]:
     def read_at(offset: int, length: int) -> bytes:
         return data[offset : offset + length]
@@ -82,8 +82,8 @@ def pieces_of(data: bytes) -> list[Piece]:
     return [(id, len(piece)) for id, piece in found(data)]
 
 
-def edges_of(data: bytes) -> dict[ContentId, chunker.Edges]:
-    return {id: (bytes(piece[: chunker.EDGE]), bytes(piece[-chunker.EDGE :])) for id, piece in found(data)}
+def edges_of(data: bytes) -> dict[ContentId, Edges]:
+    return {id: (bytes(piece[:EDGE]), bytes(piece[-EDGE:])) for id, piece in found(data)}
 
 
 EDITS: dict[str, Callable[[bytes], bytes]] = {

@@ -16,6 +16,7 @@ from memstore.actions.large import identified
 from memstore.errors import DiskTrouble
 from memstore.ids import ContentId
 from memstore.objects import chunker
+from memstore.objects.record import EDGE
 from memstore.worktree.reading import Recycled, StableFile
 from tests.conftest import Memory
 
@@ -147,6 +148,6 @@ def test_a_store_gives_the_edges_of_pieces_that_it_keeps_as_they_are(memory: Mem
     assert text is not None
     offset, edges = 0, {}
     for id, length in random:
-        edges[id] = content[offset : offset + chunker.EDGE], content[: offset + length][-chunker.EDGE :]
+        edges[id] = content[offset : offset + EDGE], content[: offset + length][-EDGE:]
         offset += length
     assert reader.edges([*random, *text]) == edges

@@ -22,7 +22,7 @@ from memstore.ids import ContentId
 from memstore.manifest.version import Kind
 from memstore.objects import chunker, encoding
 from memstore.objects.encoding import Base, Encoded, own_cost
-from memstore.objects.record import PIECE_LIMIT, Piece, RecordKind
+from memstore.objects.record import PIECE_LIMIT, Edges, Piece, RecordKind
 from memstore.objects.tombstone import ANY_FORGOTTEN
 from memstore.worktree import reading
 
@@ -122,7 +122,7 @@ def identified(
     file: reading.StableFile,
     before: Sequence[Piece],
     pool: ThreadPoolExecutor | None,
-    edges: Mapping[ContentId, chunker.Edges] = MappingProxyType({}),
+    edges: Mapping[ContentId, Edges] = MappingProxyType({}),
 ) -> Generator[tuple[ContentId, memoryview]]:
     """The pieces with their ids, `before` being those of its earlier content (see `chunker.stretches`). With a pool,
     the next are read, cut and hashed there while these are in use: so it is to be closed before the file is."""

@@ -29,17 +29,10 @@ _REMOVES: Final = 3
 
 def encoded(catalogue: Catalogue, seq: int) -> bytes:
     """A version's encoded bytes. Raises `DamagedData`, also where the file that holds them is gone."""
+    id, *where = catalogue.where(seq)
     row = catalogue.db.execute("SELECT encoded FROM records WHERE seq = ?", (seq,)).fetchone()
-    return _kept_or_read(catalogue, None if row is None else row[0], *catalogue.where(seq))
-
-
-def _kept_or_read(
-    catalogue: Catalogue, kept: bytes | None, id: VersionId, place: int, offset: int, inner: int
-) -> bytes:
-    """The record that the catalogue keeps, if it is still what the id says, else the one in the file."""
-    if kept is not None and VersionId.of(kept) == id:
-        return kept
-    return _read(catalogue, id, place, offset, inner)
+    # A record that is kept, and is not what its id says any more, may be whole in the file.
+    return bytes(row[0]) if row is not None and VersionId.of(row[0]) == id else _read(catalogue, id, *where)
 
 
 def _read(catalogue: Catalogue, id: VersionId, place: int, offset: int, inner: int) -> bytes:
@@ -110,7 +103,8 @@ def _decoded(
     for seq, raw, place, offset, inner, kept in rows:
         id = VersionId(raw)
         try:
-            yield decode(_kept_or_read(catalogue, kept, id, place, offset, inner), id, under)
+            known = kept is not None and VersionId.of(kept) == id
+            yield decode(kept if known else _read(catalogue, id, place, offset, inner), id, under)
         except DamagedData:
             if stand_in is None:
                 raise

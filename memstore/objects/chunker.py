@@ -12,15 +12,12 @@ from types import MappingProxyType
 from typing import Final
 
 from memstore.ids import ContentId
-from memstore.objects.record import PIECE_LIMIT, Piece
+from memstore.objects.record import EDGE, PIECE_LIMIT, Edges, Piece
 
 NAME: Final = "fastcdc-2020"
 MIN: Final = 1 << 20
 AVERAGE: Final = 4 << 20
 """Bytes, as the library takes them; the pieces of random data come out at 5 MiB on average."""
-EDGE: Final = 64
-Edges = tuple[bytes, bytes]
-"""The first and the last `EDGE` bytes of a piece."""
 
 
 def pieces(

@@ -10,7 +10,6 @@ import contextlib
 import os
 import sqlite3
 from collections.abc import Iterable
-from functools import partial
 from typing import Any, Final
 
 from memstore import files
@@ -127,8 +126,11 @@ class _Cursor(sqlite3.Cursor):
     """Fetching reads on, and so may find the damage that executing did not."""
 
     def __iter__(self) -> Any:
+        few = 1  # at a time: a generator costs more than a row does, and most who stop early want one
         try:
-            yield from iter(partial(sqlite3.Cursor.__next__, self), None)
+            while rows := super().fetchmany(few):
+                yield from rows
+                few = min(2 * few, 32)
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             raise self._trouble(error) from error
 

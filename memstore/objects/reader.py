@@ -15,8 +15,7 @@ from memstore.errors import DamagedData
 from memstore.ids import ID_BYTES, ContentId, Id, ManifestId, VersionId
 from memstore.objects import encoding
 from memstore.objects.catalogue import Catalogue, Location
-from memstore.objects.chunker import EDGE, Edges
-from memstore.objects.record import PIECE_LIMIT, Encoding, Piece, RecordKind
+from memstore.objects.record import EDGE, PIECE_LIMIT, Edges, Encoding, Piece, RecordKind
 from memstore.objects.tombstone import FORGOTTEN, Tombstone
 
 _PIECE_START: Final = b"\x92\xc4\x20"

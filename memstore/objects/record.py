@@ -52,6 +52,9 @@ PIECE_LIMIT: Final = 16 << 20
 """Plain bytes of one content record at most; a larger file is a recipe of pieces."""
 Piece = tuple[ContentId, int]
 """A piece of a large file: (content id, plain bytes)."""
+EDGE: Final = 64
+Edges = tuple[bytes, bytes]
+"""The first and the last `EDGE` bytes of a piece."""
 
 _RAW_LIMITS: Final = {
     RecordKind.CONTENT: PIECE_LIMIT,
