@@ -35,6 +35,9 @@ Observer = Callable[[str, str, bytes], None]
 `remove_dir`, `link`, `sync_dir`, `read`; for `rename`, data is the new path; for `link`, the target; for
 `truncate`, the length in decimal."""
 
+_FURTHEST: Final = 1 << 62
+"""Bytes: below the highest offset that a system takes."""
+
 _observer: Observer | None = None
 
 
@@ -133,8 +136,10 @@ def read_into(descriptor: int, offset: int, room: memoryview) -> int:
 
 
 def read_at(descriptor: int, offset: int, length: int) -> bytes:
-    """Up to `length` bytes from `offset`; short only at the end of the file. Safe from several threads.
-    Raises `DiskTrouble`."""
+    """Up to `length` bytes from `offset`; short only at the end of the file, and nothing where no file has a byte (a
+    damaged catalogue may name such a place). Safe from several threads. Raises `DiskTrouble`."""
+    if not 0 <= offset <= _FURTHEST:
+        return b""
     if POSIX:
         parts = []
         while length > 0:

@@ -210,6 +210,9 @@ def _enter_segment(
     if known is not None and known[2] > size:
         raise SegmentCut(segment.name)
     scan = segment.scan(known[2] if known else None)
+    if known is not None and segment.own and scan.end < size and not segment.ends_at(known[2]):
+        # Else what is whole would be cut off as torn.
+        raise CatalogueDamaged(f"the catalogue is wrong about where segment {segment.name} ends")
     if scan.groups:
         segment.make_durable(scan.groups[-1])
     place = known[0] if known else catalogue.add_place(PlaceKind.SEGMENT, segment.name, segment.start)

@@ -144,6 +144,9 @@ def test_pages_of_the_catalogue_that_say_they_hold_more_or_less_lose_nothing(dam
     [
         "UPDATE versions SET id = CAST(substr(id, 1, 31) || x'00' AS BLOB) WHERE seq IN heads",
         "UPDATE records SET encoded = CAST(x'01' || substr(encoded, 2) AS BLOB)",
+        *(f'UPDATE places SET "end" = "end" {change} WHERE kind = 0' for change in ("- 1", "- 65", "* -1")),
+        "UPDATE versions SET line = line + 1 WHERE seq = 2",
+        "UPDATE objects SET offset = -offset",
         "UPDATE places SET name = CAST(x'ff' || substr(name, 2) AS TEXT)",
         "UPDATE sqlite_master SET sql = replace(sql, 'place INTEGER PRIMARY KEY', 'place INTEGER PRIMARY KEX')",
         "UPDATE sqlite_master SET sql = replace(sql, 'offset', 'offses') WHERE name = 'objects'",
@@ -159,6 +162,7 @@ def test_what_the_catalogue_says_wrongly_loses_nothing(damaged: Damaged, stateme
 
     harm()
     assert damaged.outcome() in ("found", "harmless")
+    assert not (damaged.place.root / ".memsync/torn").exists()
     harm()
     assert damaged.repaired(with_remote=True)
 

@@ -251,7 +251,7 @@ def _check_versions(repository: Repository) -> Iterator[Problem]:
             )
     head = repository.head_seq()
     tree = (row[:5] for row in repository.catalogue.tree())
-    if wrong or not _is_manifest(repository, head, tree):
+    if wrong or not (history.lines_hold(repository.catalogue) and _is_manifest(repository, head, tree)):
         yield _catalogue_damaged(wrong)
 
 

@@ -127,6 +127,28 @@ def _line_after(catalogue: Catalogue, parent: int | None) -> int:
     return cursor.lastrowid
 
 
+def lines_hold(catalogue: Catalogue) -> bool:
+    """Whether the lines are those that versions and their first parents make, and the heads those without a child."""
+    db = catalogue.db
+    lines = {line: row for line, *row in db.execute("SELECT line, parent, upto, tip FROM lines")}
+    tips: dict[int, int] = {}
+    for seq, line, parent, springs_from in db.execute(
+        "SELECT one.seq, one.line, one.parent, first.line FROM versions AS one "
+        "LEFT JOIN versions AS first ON first.seq = one.parent ORDER BY one.seq"
+    ):
+        if line in tips:
+            if tips[line] != parent:
+                return False
+        elif lines.get(line, [])[:2] != [springs_from, parent]:
+            return False
+        tips[line] = seq
+    heads = db.execute(
+        "SELECT seq FROM heads EXCEPT SELECT seq FROM versions WHERE seq NOT IN "
+        "(SELECT parent FROM versions WHERE parent IS NOT NULL UNION SELECT parent FROM other_parents)"
+    )
+    return {line: row[2] for line, row in lines.items()} == tips and heads.fetchone() is None
+
+
 _ADDED: Final = (int(ChangeKind.ADD), 0, 0)
 
 

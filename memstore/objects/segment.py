@@ -221,6 +221,13 @@ class Segment:
             at = end = group.end
         return Scan(groups, damaged, end, size)
 
+    def ends_at(self, offset: int) -> bool:
+        """Whether a group ends there, or the first one would begin."""
+        last = offset - COMMIT_LENGTH
+        if last < self.start:
+            return offset == self.start
+        return self.read_at(last, len(COMMIT_MAGIC)) == COMMIT_MAGIC
+
     def salvage(self, start: int, end: int) -> Iterator[Placed]:
         """Records in a stretch that does not verify whose headers still parse. Nothing of them is proven."""
         at = start
