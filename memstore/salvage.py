@@ -220,14 +220,14 @@ def remade(catalogue: Catalogue, reader: ObjectReader, segment: str, scan: Scan)
             try:
                 decode(reader.version_record(VersionId(id), place[0], offset, -1), id=VersionId(id))
             except DamagedData:
-                if VersionId.of(record) == id:
+                if isinstance(record, bytes) and VersionId.of(record) == id:
                     yield record
 
 
 def kept(catalogue: Catalogue, seq: int) -> bytes:
     """A version's encoded form, if the catalogue keeps it: of a version that no pack has; else nothing."""
     row = catalogue.db.execute("SELECT encoded FROM records WHERE seq = ?", (seq,)).fetchone()
-    return b"" if row is None else bytes(row[0])
+    return b"" if row is None else row[0] if isinstance(row[0], bytes) else repr(row[0]).encode()
 
 
 def keep_known(state: str, catalogue: Catalogue, segment: str) -> None:

@@ -31,8 +31,12 @@ def encoded(catalogue: Catalogue, seq: int) -> bytes:
     """A version's encoded bytes. Raises `DamagedData`, also where the file that holds them is gone."""
     id, *where = catalogue.where(seq)
     row = catalogue.db.execute("SELECT encoded FROM records WHERE seq = ?", (seq,)).fetchone()
-    # A record that is kept, and is not what its id says any more, may be whole in the file.
-    return bytes(row[0]) if row is not None and VersionId.of(row[0]) == id else _read(catalogue, id, *where)
+    return row[0] if row is not None and _is_of(row[0], id) else _read(catalogue, id, *where)
+
+
+def _is_of(kept: object, id: VersionId) -> bool:
+    """Whether a record that the catalogue keeps is still what its id says: if not, it may be whole in the file."""
+    return isinstance(kept, bytes) and VersionId.of(kept) == id
 
 
 def _read(catalogue: Catalogue, id: VersionId, place: int, offset: int, inner: int) -> bytes:
@@ -103,7 +107,7 @@ def _decoded(
     for seq, raw, place, offset, inner, kept in rows:
         id = VersionId(raw)
         try:
-            known = kept is not None and VersionId.of(kept) == id
+            known = kept is not None and _is_of(kept, id)
             yield decode(kept if known else _read(catalogue, id, place, offset, inner), id, under)
         except DamagedData:
             if stand_in is None:
