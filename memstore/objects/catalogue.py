@@ -170,12 +170,21 @@ class Catalogue(StoredObjects, KnownHistory):
     def check(self, *, quick: bool = False) -> None:
         """Raises `CatalogueDamaged` where the tables are not ours, or SQLite finds a page or, unless `quick`, an index
         wrong. Takes as long as reading all of it."""
-        tables = self.db.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
+        tables = self.db.execute("SELECT sql, tbl_name FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
         said = "its tables are other ones"
-        if {sql for (sql,) in tables} == {sql.strip() for sql in _TABLES.split(";") if sql.strip()}:
+        if {sql for sql, _ in tables} == {sql.strip() for sql in _TABLES.split(";") if sql.strip()}:
             said = self.db.execute(f"PRAGMA {'quick' if quick else 'integrity'}_check(1)").fetchone()[0]
+        if said == "ok" and any(map(self._has_odd_values, {name for _, name in tables})):
+            said = "values of another type than their column's"
         if said != "ok":
             raise CatalogueDamaged(f"the catalogue {self.path} is damaged: {said}")
+
+    def _has_odd_values(self, table: str) -> bool:
+        kinds = self.db.execute(
+            "SELECT name, lower(type) FROM pragma_table_info(?) WHERE type <> ''", (table,)
+        )
+        odd = [f"typeof(\"{name}\") NOT IN ('{kind}', 'null')" for name, kind in kinds]
+        return bool(self.db.execute(f"SELECT 1 FROM {table} WHERE {' OR '.join(odd)} LIMIT 1").fetchone())
 
     # -- places --------------------------------------------------------------------------------------------
 
