@@ -278,10 +278,8 @@ def _mirror(
         return state, False
     key = mirror_plan.current_key(repository)
     steps = mirror_plan.Plan(mirror_plan.steps(repository, paths))
-    if (
-        repository.head() != work.head
-    ):  # a commit came meanwhile: versions go before the mirror that shows them
-        return state, True
+    if repository.head() != work.head:
+        return state, True  # a commit came meanwhile: versions go before the mirror that shows them
     # Who published this head may be at the same steps right now, and hears of nobody who publishes none: so the
     # next push looks at the mirror once more.
     remote_state.note_others(repository, learned and bool(steps) and not work.heads)
