@@ -16,7 +16,7 @@ from memstore.errors import DamagedData
 from memstore.ids import ContentId, VersionId
 from memstore.manifest import history
 from memstore.manifest.history import Found
-from memstore.manifest.records import LOST_NOTE
+from memstore.manifest.records import LOST_NOTE, is_of
 from memstore.manifest.version import Meta, Version
 from memstore.manifest.version_format import decode
 from memstore.objects import encoding
@@ -220,7 +220,7 @@ def remade(catalogue: Catalogue, reader: ObjectReader, segment: str, scan: Scan)
             try:
                 decode(reader.version_record(VersionId(id), place[0], offset, -1), id=VersionId(id))
             except DamagedData:
-                if isinstance(record, bytes) and VersionId.of(record) == id:
+                if is_of(record, VersionId(id)):
                     yield record
 
 
@@ -237,17 +237,18 @@ def keep_known(state: str, catalogue: Catalogue, segment: str) -> None:
         "SELECT id, encoded FROM versions JOIN records USING (seq) JOIN places USING (place) "
         "WHERE places.name = ? ORDER BY seq",
         (segment,),
-    ).fetchall()
-    if not rows:
+    )
+    known = [(VersionId(id), record) for id, record in rows if is_of(record, VersionId(id))]
+    if not known:
         return
     torn = os.path.join(state, "torn")
     files.make_dir(torn)
     data = b"".join(
         pack_header(RecordKind.VERSION, Encoding.RAW, b"", len(record), len(record)) + record
-        for _, record in rows
+        for _, record in known
     )
     files.write_atomic(os.path.join(torn, f"{segment}-known-{os.urandom(4).hex()}"), data)
-    reflog.append(state, [reflog.Stand(VersionId(rows[-1][0]), reflog.LOST, None)])
+    reflog.append(state, [reflog.Stand(known[-1][0], reflog.LOST, None)])
 
 
 def note_lost(catalogue: Catalogue) -> None:

@@ -7,7 +7,7 @@ order in which they were made, so that reading many of them decodes each group o
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from typing import Final, TypeVar
+from typing import Final, TypeGuard, TypeVar
 
 from memstore.errors import DamagedData
 from memstore.ids import ContentId, VersionId
@@ -31,10 +31,10 @@ def encoded(catalogue: Catalogue, seq: int) -> bytes:
     """A version's encoded bytes. Raises `DamagedData`, also where the file that holds them is gone."""
     id, *where = catalogue.where(seq)
     row = catalogue.db.execute("SELECT encoded FROM records WHERE seq = ?", (seq,)).fetchone()
-    return row[0] if row is not None and _is_of(row[0], id) else _read(catalogue, id, *where)
+    return row[0] if row is not None and is_of(row[0], id) else _read(catalogue, id, *where)
 
 
-def _is_of(kept: object, id: VersionId) -> bool:
+def is_of(kept: object, id: VersionId) -> TypeGuard[bytes]:
     """Whether a record that the catalogue keeps is still what its id says: if not, it may be whole in the file."""
     return isinstance(kept, bytes) and VersionId.of(kept) == id
 
@@ -107,8 +107,8 @@ def _decoded(
     for seq, raw, place, offset, inner, kept in rows:
         id = VersionId(raw)
         try:
-            known = kept is not None and _is_of(kept, id)
-            yield decode(kept if known else _read(catalogue, id, place, offset, inner), id, under)
+            record = kept if is_of(kept, id) else _read(catalogue, id, place, offset, inner)
+            yield decode(record, id, under)
         except DamagedData:
             if stand_in is None:
                 raise
