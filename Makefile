@@ -36,7 +36,7 @@ help:
 	@echo 'make test        lint, strict types, all tests'
 	@echo 'make lint        lint and strict types only'
 	@echo 'make build       wheel and sdist in dist/'
-	@echo 'make soak        the long runs'
+	@echo 'make soak        the long runs, and the fuzzing'
 	@echo 'make crashtest   every crash point'
 	@echo 'make fuzz        ten minutes of coverage-guided fuzzing, every parser'
 	@echo 'make drive-live  the contract suite against a real Google Drive (needs a token)'
@@ -62,6 +62,7 @@ build: $(DEVELOPING)
 
 soak: $(DEVELOPING)
 	$(call run_tests,-m soak)
+	@$(MAKE) --no-print-directory fuzz
 
 crashtest: $(DEVELOPING)
 	$(call run_tests,-m crash)
