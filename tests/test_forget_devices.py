@@ -272,3 +272,46 @@ def test_a_file_that_could_not_be_removed_goes_with_the_next_run(
     forget(place, "Core/Keys.txt")
     assert where(place.base) == []
     whole(place)
+
+
+@pytest.mark.parametrize("how", ["pull", "push"])
+def test_another_device_drops_what_killed_processes_and_repairs_left_lying_as_well(
+    place: Place, how: str
+) -> None:
+    lived(place)
+    desk = other(place)
+    state, torn = desk.root / ".memsync", desk.root / ".memsync" / "torn"
+    torn.mkdir(exist_ok=True)
+    for pack in sorted((state / "packs").glob("*.pack")):
+        (torn / pack.name).write_bytes(pack.read_bytes()[:-7])
+    (torn / "other").write_bytes(b"a tail of something else")
+    held = [state / "packs/.memsync-tmp-killed", desk.data / "Core/.memsync-tmp-killed"]
+    for path in held:
+        path.write_bytes(keys(1))
+    forget(place, "Core/Keys.txt")
+    assert {path.name for path in held} <= {Path(name).name for name in where(desk.root)}
+    if how == "pull":
+        pull(desk)
+    else:
+        desk.commit({"Desk.txt": note(40)})
+        desk.push()
+    assert where(place.base) == []
+    assert [path for path in held if path.exists()] == []
+    assert (torn / "other").exists()
+
+
+def test_a_damaged_pack_that_a_repair_put_aside_goes_at_the_next_pull(place: Place) -> None:
+    lived(place)
+    desk = other(place)
+    for pack in (desk.root / ".memsync" / "packs").glob("*.pack"):
+        data = bytearray(pack.read_bytes())
+        data[-9] ^= 1
+        pack.write_bytes(data)
+    with desk.open() as store:
+        store.repair()
+    torn = desk.root / ".memsync" / "torn"
+    needle = bytes(ContentId.of(keys(0)))
+    assert [path for path in torn.iterdir() if needle in path.read_bytes()]
+    forget(place, "Core/Keys.txt")
+    pull(desk)
+    assert [path for path in torn.iterdir() if needle in path.read_bytes()] == []

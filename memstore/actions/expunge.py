@@ -13,7 +13,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from memstore import files
 from memstore.actions import checkout, compact, remote_state
 from memstore.actions.checkout import Step
 from memstore.actions.dictionaries import sharing
@@ -21,8 +20,7 @@ from memstore.actions.leaving import Leaving, leaving
 from memstore.actions.record import log_archived, record
 from memstore.actions.remote_state import RemoteState
 from memstore.actions.seal import seal
-from memstore.actions.state_files import TORN
-from memstore.ids import ID_BYTES, ContentId
+from memstore.ids import ContentId
 from memstore.manifest.removed import forgotten, later_form
 from memstore.manifest.version import Change, ChangeKind, Entry, Kind, Meta, Version
 from memstore.objects.record import RecordKind
@@ -36,13 +34,14 @@ if TYPE_CHECKING:
 FORGETS: Final = "forget "
 """How the note begins of a version by which this device forgets; its reason is the person's."""
 DROPPED: Final = Meta(note="what it held was forgotten", reason="forgotten on another device")
-_PIECE: Final = 1 << 20
 
 
 class Expunged(NamedTuple):
     state: RemoteState | None
     contents: frozenset[ContentId]
     """What was still here."""
+    objects: frozenset[ContentId]
+    """The same with the pieces of large files, and dictionaries."""
     packs: int
     """How many were written anew."""
 
@@ -62,7 +61,7 @@ def expunge(
     here = {id for id in told if lies_here(repository, id)}
     orphans = {id for id in pieces if id not in told and lies_here(repository, id)}
     if not here and not orphans:
-        return Expunged(state, frozenset(), 0)
+        return Expunged(state, frozenset(), frozenset(), 0)
     orphans |= sharing(repository, here) - here  # of our own, of which nobody else knew
     seal(repository, writer)
     gone = leaving(repository, here, None, orphans=orphans)
@@ -70,7 +69,7 @@ def expunge(
     for published in (False, True):
         state, packs = _rewritten(repository, state, gone, published)
         count += packs
-    return Expunged(state, gone.contents, count)
+    return Expunged(state, gone.contents, gone.objects, count)
 
 
 def lies_here(repository: Repository, id: ContentId) -> bool:
@@ -138,37 +137,6 @@ def left_data(version: Version | None) -> list[str]:
     return [f"what {some} held was forgotten on another device; it left Data/ here as well"]
 
 
-def erase_torn(repository: Repository, ids: Collection[ContentId]) -> int:
-    """Remove the files in `torn/` that hold a record of one of them; how many. A record says its content's id in
-    its first bytes, whatever became of the rest of the file."""
-    folder = os.path.join(repository.state, TORN)
-    count = 0
-    for name in files.names(folder):
-        path = os.path.join(folder, name)
-        if os.path.isfile(path) and not os.path.islink(path) and _names_any(path, ids):
-            files.remove(path)
-            count += 1
-    if count:
-        files.sync_dir(folder)
-    return count
-
-
-def _names_any(path: str, ids: Collection[ContentId]) -> bool:
-    wanted = [bytes(id) for id in ids]
-    descriptor = files.open_read(path)
-    try:
-        offset, before = 0, b""
-        while piece := files.read_at(descriptor, offset, _PIECE):
-            window = before + piece
-            if any(id in window for id in wanted):
-                return True
-            before = piece[-ID_BYTES:]
-            offset += len(piece)
-    finally:
-        os.close(descriptor)
-    return False
-
-
 def _held_at(repository: Repository, told: Collection[ContentId]) -> list[Entry]:
     """HEAD's entries that hold one of them."""
     if not told:
@@ -220,4 +188,4 @@ def _noted(
     )
 
 
-__all__ = ["DROPPED", "Expunged", "drop_from_head", "erase_torn", "expunge", "left_data", "lies_here"]
+__all__ = ["DROPPED", "Expunged", "drop_from_head", "expunge", "left_data", "lies_here"]

@@ -116,6 +116,8 @@ def fetch_pack(state: str, remote: Remote, file: RemoteFile, progress: Progress)
     folder = os.path.join(state, "packs")
     for attempt in (1, 2):
         temporary, found = download(folder, remote, file, progress)
+        if attempt == 1 and not files.exists(temporary):
+            continue  # a forget at this very moment removes all that is half-written
         if str(found) == name:
             _require_pack(temporary, name)
             files.rename(temporary, os.path.join(folder, name + ".pack"))

@@ -14,19 +14,25 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from memstore import files, trees
-from memstore.actions import checkout, compact, dictionaries, forgetting, push, remote_state, select
+from memstore.actions import (
+    checkout,
+    compact,
+    dictionaries,
+    forgetting,
+    leftovers,
+    push,
+    remote_state,
+    select,
+)
 from memstore.actions.checkout import Step
-from memstore.actions.expunge import FORGETS, drop_from_head, erase_torn, expunge, lies_here
+from memstore.actions.expunge import FORGETS, drop_from_head, expunge, lies_here
 from memstore.actions.forget_remote import everywhere, fetch_all
 from memstore.actions.forgetting import Intent
 from memstore.actions.here import content_at
 from memstore.actions.leaving import require_whole_history
 from memstore.actions.record import log_archived, record
 from memstore.actions.refused import deleting
-from memstore.actions.seal import sweep
 from memstore.actions.select import At
-from memstore.actions.verify_remote import SCRATCH
 from memstore.errors import BadInput
 from memstore.ids import SHORTEST_PREFIX, ContentId
 from memstore.manifest import history, references
@@ -36,7 +42,6 @@ from memstore.objects.tombstone import FORGOTTEN, Tombstone
 from memstore.progress import SILENT, Progress
 from memstore.remotes.base import OpenRemote
 from memstore.reports import ForgetReport, Forgotten
-from memstore.worktree import materialise
 
 if TYPE_CHECKING:
     from memstore.repository import Repository
@@ -92,8 +97,7 @@ def forget(
             warnings += _out_of_data(repository, writer, what)
             here = expunge(repository, writer, remote_state.load(repository), what.objects)
             warnings += _stuck(repository, rows)
-            torn = erase_torn(repository, what.objects)
-            _sweep(repository, what)
+            torn = leftovers.erase(repository, what.objects, what.paths)
     done = ForgetReport(
         tuple(rows),
         tuple(change.path for change in version.changes) if version is not None else (),
@@ -150,17 +154,6 @@ def _stuck(repository: Repository, rows: Sequence[Forgotten]) -> list[str]:
         for row in rows
         if lies_here(repository, row.content)
     ]
-
-
-def _sweep(repository: Repository, what: Intent) -> None:
-    """Half-written files of killed processes, any of which may hold it."""
-    sweep(repository, 0)
-    if os.path.isdir(repository.workspace.data):
-        folders = {path.rpartition("/")[0] for path in what.paths}
-        materialise.sweep_temporaries(repository.workspace.data, folders)
-    for name in files.names(repository.state):
-        if name.startswith(SCRATCH):  # a copy of the remote's packs, of a verify that was killed or goes on
-            trees.remove(os.path.join(repository.state, name))
 
 
 # -- what is meant -----------------------------------------------------------------------------------------

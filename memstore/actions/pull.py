@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from memstore import reflog
-from memstore.actions import checkout, collection, fetch, remote_state, taken_up
+from memstore.actions import checkout, collection, fetch, leftovers, remote_state, taken_up
 from memstore.actions.checkout import Step
 from memstore.actions.expunge import drop_from_head, expunge, left_data
 from memstore.actions.merge import ON_CONFLICT, Joined, merge
@@ -22,6 +22,7 @@ from memstore.errors import BadInput, Conflict, DamagedData, RemoteMissing, Usag
 from memstore.identity import StoreFormat
 from memstore.ids import ContentId, VersionId
 from memstore.manifest import history
+from memstore.manifest.removed import any_forgotten, forgotten
 from memstore.manifest.version import ChangeKind, Entry, Kind, Meta
 from memstore.merging.names import is_side_file
 from memstore.objects.catalogue import PlaceKind
@@ -101,9 +102,13 @@ def _of_finished(repository: Repository, ours: VersionId | None) -> PullReport:
 
 
 def _without_forgotten(repository: Repository, writer: Writer) -> list[str]:
-    """What another device forgot leaves the packs here; a warning where a damaged one stands in the way."""
+    """What another device forgot leaves the packs here, and what lies beside them; a warning where a damaged one stands
+    in the way."""
+    if not any_forgotten(repository.catalogue):
+        return []
     try:
-        expunge(repository, writer, remote_state.load(repository))
+        gone = expunge(repository, writer, remote_state.load(repository))
+        leftovers.erase_if_new(repository, forgotten(repository.catalogue, repository.reader), gone.objects)
     except DamagedData as error:
         return [
             f"what was forgotten is still here: {error.message}; 'memsync repair', then 'memsync pull' again"

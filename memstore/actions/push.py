@@ -226,10 +226,11 @@ def _send(
 def _without_forgotten(
     repository: Repository, writer: Writer, state: RemoteState, work: _Work
 ) -> RemoteState:
-    """Nothing that was forgotten is sent, whoever forgot it: it leaves HEAD and the packs here before."""
-    from memstore.actions import checkout
+    """Nothing that was forgotten is sent, whoever forgot it: it leaves HEAD and the packs here before, and what lies
+    beside them."""
+    from memstore.actions import checkout, leftovers
     from memstore.actions.expunge import drop_from_head, expunge, left_data
-    from memstore.manifest.removed import any_forgotten
+    from memstore.manifest.removed import any_forgotten, forgotten
 
     if not any_forgotten(repository.catalogue):
         return state
@@ -238,6 +239,7 @@ def _without_forgotten(
     work.notes += left_data(version)
     work.warnings += warnings
     gone = expunge(repository, writer, state)
+    leftovers.erase_if_new(repository, forgotten(repository.catalogue, repository.reader), gone.objects)
     return gone.state or state
 
 

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Final
 
 from memstore import files, reflog
 from memstore.actions import remote_state, repair_remote, state_files
-from memstore.actions.expunge import erase_torn, expunge
+from memstore.actions.expunge import expunge
 from memstore.actions.fetch import HEADER_SPACE
+from memstore.actions.leftovers import erase_torn
 from memstore.actions.repair_records import LOSSES, Salvage
 from memstore.actions.seal import seal
 from memstore.actions.unfinished import FORGETTING
@@ -186,10 +187,10 @@ def _without_forgotten(repository: Repository, writer: Writer) -> Iterator[Mende
     told = removed.forgotten(repository.catalogue, repository.reader, lenient=True)
     if told:
         try:
-            packs = expunge(repository, writer, remote_state.load_or_none(repository)).packs
+            gone = expunge(repository, writer, remote_state.load_or_none(repository))
         except DamagedData:
             return  # in a pack that could not be mended: `verify` names it at the end
-        if packs + erase_torn(repository, told):
+        if gone.packs + erase_torn(repository, told | gone.objects):
             yield Mended("forgotten", FORGETTING, "what was forgotten had come back, and is gone again")
 
 

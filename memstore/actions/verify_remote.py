@@ -11,6 +11,7 @@ from blake3 import blake3
 
 from memstore import files, trees
 from memstore.actions import collection, fetch
+from memstore.actions.leftovers import SCRATCH
 from memstore.actions.remote_state import FILL, MEND, RemoteState, head_ids
 from memstore.actions.verify import hash_pack, paths_in, verify
 from memstore.errors import BadInput, DamagedData, RemoteMissing, RemoteTrouble
@@ -23,8 +24,6 @@ from memstore.reports import Problem, counted
 from memstore.repository import Repository
 from memstore.workspace import Paths, Workspace
 
-SCRATCH: Final = "verify-"
-"""What the names of folders in `.memsync` begin with into which a remote is read."""
 DAMAGED_HERE: Final = (
     "pack {} is damaged here, so it says nothing about the one on the remote: 'memsync verify --remote --read-data' "
     "reads that one"
