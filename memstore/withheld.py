@@ -1,15 +1,15 @@
-"""What is never committed, wherever it lies: this workspace's own sign-in.
+"""What is never committed, wherever it lies: a sign-in.
 
 A copy of the Drive token or of the OAuth client file in `Data/`, a hard link to it, or the file itself by some
-configuration would go to the remote and stay in history. It is known by its bytes, not by its name; and a copy
-from before the token was renewed, or one written out anew, by its shape: a JSON object with a secret of a client
-that this workspace signs in with.
+configuration would go to the remote and stay in history. It is known by its bytes, not by its name; a client file
+that was written out anew by its shape, a JSON object with a secret of a client that this workspace signs in with;
+and a token by its shape alone, whoever's it is: one that was moved into `Data/` left nothing to hold it against.
 """
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from memstore import files
 from memstore.errors import DiskTrouble
@@ -23,6 +23,8 @@ SHORTEST: Final = 16
 LARGEST: Final = 1 << 20
 LARGEST_SHAPE: Final = 1 << 16
 """Bytes; a sign-in file is some hundred, and what is far larger is not read as JSON."""
+TOKEN: Final = ""
+"""What `client_of` says of a token: it matters no more whose it is, and no client has this id."""
 _MARK: Final = b'"client_secret"'
 """What every such object has; so nearly all files cost one search."""
 
@@ -46,11 +48,6 @@ class Withheld:
                 self._paths.append(path)
                 self._sizes.setdefault(size, []).append((what, path))
 
-    @property
-    def any(self) -> bool:
-        """Whether there is any: if not, nothing is withheld."""
-        return bool(self._paths)
-
     def reason(self, content: ContentId, size: int, client: str | None = None) -> str | None:
         """Why these bytes are not committed; None for all others. `client` is what `client_of` says of them."""
         for what, path in self._sizes.get(size, ()):
@@ -58,6 +55,8 @@ class Withheld:
                 self._known[path] = _content_of(path)
             if self._known[path] == content:
                 return f"it has the bytes of this workspace's {what}, which is never committed"
+        if client == TOKEN:
+            return "it is a sign-in token (a client_secret and a refresh_token), which is never committed"
         if client is not None and client in self._own_clients():
             return (
                 "it holds a secret of the client that this workspace signs in with, which is never committed"
@@ -66,22 +65,34 @@ class Withheld:
 
     def _own_clients(self) -> set[str]:
         if self._clients is None:
-            found = (client_of(_read(path)) for path in self._paths)
+            found = (_client(_document(_read(path))) for path in self._paths)
             self._clients = {client for client in found if client is not None}
         return self._clients
 
 
 def client_of(raw: bytes) -> str | None:
-    """The id of the OAuth client whose secret these bytes are a file of: a token as `memsync login` and Google's
-    libraries write it, or the client file that is downloaded; None for anything else."""
+    """Whose sign-in these bytes are a file of: `TOKEN` for a token as `memsync login` and Google's libraries write
+    it; the id of the OAuth client for what else has its secret, such as the client file that is downloaded; None for
+    anything else."""
     if len(raw) > LARGEST_SHAPE or _MARK not in raw:
         return None
+    document = _document(raw)
+    if all(isinstance(document.get(name), str) for name in ("client_secret", "refresh_token")):
+        return TOKEN
+    return _client(document)
+
+
+def _document(raw: bytes) -> dict[str, Any]:
+    """The JSON object that these bytes are; else an empty one."""
     try:
         document = json.loads(raw)
     except (ValueError, RecursionError):
-        return None
-    if not isinstance(document, dict):
-        return None
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _client(document: dict[str, Any]) -> str | None:
+    """The id of the client whose secret it holds."""
     for facts in (document, document.get("installed"), document.get("web")):
         if isinstance(facts, dict) and isinstance(facts.get("client_secret"), str):
             client = facts.get("client_id")

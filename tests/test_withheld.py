@@ -117,10 +117,26 @@ def test_an_older_copy_or_one_written_anew_is_known_by_its_client(
     assert memory.store.read("note 1.txt") == b"a note 1\n"
 
 
+@pytest.mark.parametrize("many", [2, 1000])
+def test_a_token_that_was_moved_into_data_is_left_out_though_nothing_is_left_to_hold_it_against(
+    memory: Memory, many: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest, "MANY", many)
+    (memory.root / "drive_token.json").write_text(json.dumps(SIGN_IN))
+    (memory.root / "drive_token.json").rename(memory.data / "tok.json")
+    memory.write("note.txt", "a note\n")
+    memory.write("another.txt", "another note\n")
+    assert _left_out(memory) == ["tok.json"]
+    (row,) = memory.store.status().left_out
+    assert row.path == "tok.json" and "sign-in token" in row.reason
+
+
 def test_somebody_elses_client_file_is_a_note_like_any_other(memory: Memory) -> None:
     (memory.root / "credentials.json").write_text(json.dumps({"installed": SIGN_IN}))
-    theirs = json.dumps(SIGN_IN | {"client_id": "13-theirs", "client_secret": "s", "refresh_token": "r"})
-    memory.save("theirs.json", theirs)
+    theirs = {"client_id": "13-theirs", "client_secret": "s"}
+    memory.save("theirs.json", json.dumps(theirs))
+    memory.save("installed.json", json.dumps({"installed": theirs}))
+    memory.save("empty.json", json.dumps(theirs | {"refresh_token": None}))
     memory.save("half.json", json.dumps({"client_id": OURS, "client_secret": None}))
     memory.save("about.txt", f'write "client_secret" and {OURS} there\n')
 

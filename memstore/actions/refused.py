@@ -31,8 +31,7 @@ TAKE_IT_OUT: Final = (
 
 
 class Refusals:
-    """What commits of this workspace leave out for their bytes. It costs something only where something was forgotten,
-    the workspace has sign-in files, or `commit.secrets` is "refuse"."""
+    """What commits of this workspace leave out for their bytes."""
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
@@ -47,8 +46,6 @@ class Refusals:
             stone = self._repository.reader.forgotten(content)
             if stone is not None:
                 return stone.refusal()
-        if not self._withheld.any:
-            return None
         client = None
         if kind != Kind.SYMLINK and size <= LARGEST_SHAPE:
             try:
