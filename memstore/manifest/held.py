@@ -49,14 +49,16 @@ def named(catalogue: Catalogue) -> set[ContentId]:
     return history.contents(catalogue)
 
 
-def archived_by_name(catalogue: Catalogue) -> set[ContentId]:
-    """What `memsync archive` put away: the content that the path held just before."""
+def archived_by_name(catalogue: Catalogue, versions: Collection[int] | None = None) -> set[ContentId]:
+    """What `memsync archive` put away, in any version or in one of these: the content that the path held just
+    before."""
     rows = catalogue.db.execute(
-        "SELECT parent, name FROM changes JOIN versions USING (seq) JOIN paths USING (path) "
+        "SELECT seq, parent, name FROM changes JOIN versions USING (seq) JOIN paths USING (path) "
         "WHERE change = ? AND archived AND parent IS NOT NULL",
         (int(ChangeKind.ARCHIVE),),
     ).fetchall()
-    before = (history.entry_at(catalogue, parent, path) for parent, path in rows)
+    meant = ((parent, path) for seq, parent, path in rows if versions is None or seq in versions)
+    before = (history.entry_at(catalogue, parent, path) for parent, path in meant)
     return {ContentId(entry[2]) for entry in before if entry is not None}
 
 

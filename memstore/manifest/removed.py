@@ -1,7 +1,7 @@
 """Which contents are removed: what the tombstones say, and which of them still hold.
 
-A *forgotten* content stays so. A *retention* tombstone is void once some version holds the content that its
-collector did not know: one made after it, or made elsewhere at the same time.
+A *forgotten* content stays so. A *retention* tombstone is void once some version holds the content, or put it away
+by name, that its collector did not know: one made after it, or made elsewhere at the same time.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from memstore.errors import DamagedData, typed
 from memstore.ids import ContentId, VersionId
-from memstore.manifest.held import held, with_ancestors
+from memstore.manifest.held import archived_by_name, held, with_ancestors
 from memstore.objects.catalogue import Catalogue
 from memstore.objects.reader import ObjectReader
 from memstore.objects.record import RecordKind
@@ -75,11 +75,12 @@ def in_force(
 
 
 def held_without(catalogue: Catalogue, known: tuple[VersionId, ...]) -> set[ContentId]:
-    """The contents held by versions that are neither these heads nor their ancestors."""
+    """The contents held, or put away by name, by versions that are neither these heads nor their ancestors. (What was
+    put away is in no manifest from there on, and is kept unless told otherwise: by somebody who knew of it.)"""
     seqs = [seq for seq in map(catalogue.seq, known) if seq is not None]
     before = with_ancestors(catalogue, seqs)
     others = {row[0] for row in catalogue.db.execute("SELECT seq FROM versions") if row[0] not in before}
-    return held(catalogue, others) if others else set()
+    return held(catalogue, others) | archived_by_name(catalogue, others) if others else set()
 
 
 def newer(one: Tombstone | None, other: Tombstone) -> Tombstone:
