@@ -22,6 +22,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from memstore import merging
 from memstore.actions import remote_state
 from memstore.actions.remote_state import RemoteState
 from memstore.errors import RemoteMissing
@@ -213,6 +214,7 @@ def sweep(repository: Repository, state: RemoteState, remote: Remote, notes: Not
     them."""
     config = repository.workspace.config
     devices = {version.device_id for version in history.versions_of(repository.catalogue)}
+    devices.discard(merging.DEVICE_ID)  # nobody in particular, so nobody who could see anything
     listed = {file.name.rpartition("/")[2]: file.size for file in remote.list("packs/")}
     now = time.time_ns() // 1_000_000
     deleted = freed = waiting = 0
