@@ -211,7 +211,7 @@ class Store:
         meta = Meta(note, _tags(context_tags), chat_name, reason, actor)
         return commit(
             self.repository,
-            None if paths is None else [_clean(path) for path in _listed(paths)],
+            None if paths is None else _chosen(paths),
             meta=meta,
             allow_deletions=allow_deletions,
             progress=self.progress,
@@ -257,7 +257,7 @@ class Store:
 
         return archive(
             self.repository,
-            [_clean(path) for path in _listed(paths)],
+            _chosen(paths),
             meta=Meta(note=note, reason=reason, actor=actor),
             keep=keep,
             progress=self.progress,
@@ -276,7 +276,7 @@ class Store:
         them to a place outside `Data/` instead and makes no version."""
         from memstore.actions.restore import restore, restore_to
 
-        cleaned = [_clean(path) for path in _listed(paths)]
+        cleaned = _chosen(paths)
         if to is not None:
             self.repository.refresh()
             return restore_to(self.repository, cleaned, os.fspath(to), at=at)
@@ -404,7 +404,7 @@ class Store:
         from memstore.actions.differences import differences
 
         self.repository.refresh()
-        return differences(self.repository, a, b, [_clean(path) for path in _listed(paths)])
+        return differences(self.repository, a, b, _chosen(paths))
 
     # -- the remote ----------------------------------------------------------------------------------------
 
@@ -437,7 +437,7 @@ class Store:
         remote is set.
         """
         state = self._remote_state()
-        cleaned = None if paths is None else [_clean(path) for path in _listed(paths)]
+        cleaned = None if paths is None else _chosen(paths)
         if dry_run:
             from memstore.actions.dry_run import dry_run as without_sending
 
@@ -583,7 +583,7 @@ class Store:
 
         return forget(
             self.repository,
-            [_clean(target) for target in _listed(targets)],
+            _chosen(targets),
             None if remote_state.load(self.repository) is None else self._open_remote,
             at=at,
             reason=reason,
@@ -597,7 +597,7 @@ class Store:
         from memstore.actions.forget import dry_run
 
         state = remote_state.load(self.repository)
-        cleaned = [_clean(target) for target in _listed(targets)]
+        cleaned = _chosen(targets)
         return dry_run(self.repository, cleaned, at=at, url=None if state is None else state.url)
 
     @property
@@ -626,9 +626,17 @@ def _tags(given: Sequence[str] | None) -> tuple[str, ...]:
     return (given,) if isinstance(given, str) else tuple(given or ())
 
 
-def _listed(given: Paths) -> Sequence[AnyPath]:
-    """One path where several may be given is meant as one, not as its letters."""
-    return [given] if isinstance(given, str | os.PathLike) else given
+def _chosen(given: Paths) -> list[str]:
+    """One path where several may be given is meant as one, not as its letters. Raises `BadInput` for an empty one:
+    that is a variable that was not set, not all of `Data/`."""
+    listed = [given] if isinstance(given, str | os.PathLike) else given
+    if any(path == "" for path in listed):
+        raise BadInput(
+            "no path: '': it is empty",
+            hint="name a file or a folder in the data folder; '.' is all of it",
+            code="bad_path",
+        )
+    return [_clean(path) for path in listed]
 
 
 def _clean(given: AnyPath) -> str:

@@ -53,6 +53,37 @@ def test_whatever_a_program_says_of_a_save_the_save_is_kept_and_reads_back(
             assert version.context_tags == (() if given is None else (kept,))
 
 
+@pytest.mark.parametrize("act", ["commit", "archive", "restore", "forget", "forget_dry_run", "push", "diff"])
+def test_an_empty_path_is_a_variable_that_was_not_set_and_not_the_whole_memory(
+    memory: Memory, act: str
+) -> None:
+    memory.write("a.txt", "one\n")
+    memory.store.commit()
+    memory.store.set_remote(memory.root.parent / "remote")
+    for given in ("", [""], ["a.txt", ""]):
+        with pytest.raises(BadInput, match="it is empty"):
+            memory.store.diff(paths=given) if act == "diff" else getattr(memory.store, act)(given)
+    assert memory.store.read("a.txt") == b"one\n"
+    memory.store.restore(".")
+
+
+def test_a_store_that_was_closed_says_so(memory: Memory) -> None:
+    memory.write("a.txt", "one\n")
+    memory.store.commit()
+    memory.write("a.txt", "two\n")
+    memory.store.commit()
+    memory.store.close()
+    calls = [
+        memory.store.commit,
+        memory.store.head,
+        memory.store.status,
+        memory.store.verify,
+    ]
+    for call in calls:
+        with pytest.raises(BadInput, match="closed"):
+            call()  # type: ignore[operator]
+
+
 def test_one_tag_may_be_given_as_one_text(memory: Memory) -> None:
     with memory.store.saving(context_tags="llama") as turn:
         memory.write("a.txt", "one\n")

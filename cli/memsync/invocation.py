@@ -68,14 +68,14 @@ class Invocation:
     # -- paths ---------------------------------------------------------------------------------------------
 
     def path(self, store: Store, text: str) -> str:
-        """A PATH as the user wrote it, relative to `Data/`; one that only history has is good too.
+        """A PATH as the user wrote it, relative to `Data/` ('.' is all of it); one that only history has is good too.
 
         Raises `BadInput` for one that is nowhere.
         """
         from memstore.worktree.names import resolve
 
         try:
-            return resolve(text, cwd=self.cwd, data=store.workspace.data, known=store.known)
+            return resolve(text, cwd=self.cwd, data=store.workspace.data, known=store.known) or "."
         except BadInput as error:
             if error.code != "unknown_path":
                 raise

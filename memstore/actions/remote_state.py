@@ -1,17 +1,22 @@
-"""What this clone knows of its remote: `.memsync/remote.json`, never derived, replaced as a whole."""
+"""What this clone knows of its remote: `.memsync/remote.json`, never derived, replaced as a whole.
+
+A push of hours and a pull beside it both write it. So each state keeps what it was read as, and saving it changes
+only what its holder changed since: what others noted meanwhile stays.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from blake3 import blake3
 
-from memstore import files
-from memstore.errors import DamagedData
+from memstore import files, locks
+from memstore.errors import DamagedData, StoreLocked
 from memstore.ids import VersionId
 from memstore.reports.looking import RemoteStatus
 
@@ -19,6 +24,9 @@ if TYPE_CHECKING:
     from memstore.repository import Repository
 
 STATE_NAME: Final = "remote.json"
+LOCK_NAME: Final = "remote.lock"
+"""Held for the moment of one saving."""
+_LOCK_SECONDS: Final = 60.0
 
 _OTHERS_PUSHED: Final = "others pushed"
 """A fact of the catalogue."""
@@ -69,6 +77,8 @@ class RemoteState:
     """The version whose mirror was finished last, and how it was chosen; None if it has work left."""
     folder: str | None = None
     """The folder that paths.json named for `drive:` at the first contact; None for other addresses."""
+    base: RemoteState | None = field(default=None, compare=False, repr=False)
+    """What the file said when this was read from it or written to it; None for a state that was made anew."""
 
     def status(self) -> RemoteStatus:
         return RemoteStatus(self.url, self.last_push_ms, self.last_error, self.last_error_ms)
@@ -82,7 +92,7 @@ def load(repository: Repository) -> RemoteState | None:
         said = facts.pop("check", None)
         if said not in (None, _check(facts)):
             raise ValueError("it is not what was written")
-        known = {name: facts[name] for name in RemoteState.__dataclass_fields__ if name in facts}
+        known = {name: facts[name] for name in _FACTS if name in facts}
         for name in ("sent", "unpublished", "unlogged", "heads", "settled", "superseded", "remade", "erase"):
             known[name] = tuple(known.get(name, ()))
         known["collections"] = {id: tuple(names) for id, names in known.get("collections", {}).items()}
@@ -90,8 +100,9 @@ def load(repository: Repository) -> RemoteState | None:
         if state.device != repository.device.id:
             # Of the folder that this one was copied from, or that a sync program laid over it: where the remote
             # is holds here too, but not what was sent or seen.
-            return RemoteState(state.url, repository.device.id)
-        return _where_paths_say(repository, state)
+            state = RemoteState(state.url, repository.device.id)
+        state = _where_paths_say(repository, state)
+        return replace(state, base=state)
     except FileNotFoundError:
         return None
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -101,6 +112,9 @@ def load(repository: Repository) -> RemoteState | None:
             if said_url(repository)
             else SET_ANEW,
         ) from error
+
+
+_FACTS: Final = tuple(name for name in RemoteState.__dataclass_fields__ if name != "base")
 
 
 def _check(facts: Mapping[str, Any]) -> str:
@@ -155,13 +169,62 @@ def said_url(repository: Repository) -> str | None:
 
 
 def save(repository: Repository, state: RemoteState) -> RemoteState:
-    """Replace it, durably."""
-    folder = None if state.store is None else _folder(repository, state.url)
-    state = replace(state, device=repository.device.id, folder=folder)
+    """Replace it, durably, without undoing what others noted since `state` was read. Where they set another remote
+    meanwhile nothing is written: what `state` says is of the one before."""
     path = os.path.join(repository.state, STATE_NAME)
-    facts = asdict(state)
-    files.write_atomic(path, (json.dumps(facts | {"check": _check(facts)}, indent=1) + "\n").encode())
-    return state
+    with _alone(repository):
+        if state.base is not None:
+            with contextlib.suppress(DamagedData):  # which is about to be written anew
+                there = load(repository)
+                if there is not None and there.url != state.base.url:
+                    return state
+                if there is not None:
+                    state = _joined(state.base, state, there)
+        folder = None if state.store is None else _folder(repository, state.url)
+        state = replace(state, device=repository.device.id, folder=folder, base=None)
+        facts = {name: getattr(state, name) for name in _FACTS}
+        files.write_atomic(path, (json.dumps(facts | {"check": _check(facts)}, indent=1) + "\n").encode())
+    return replace(state, base=state)
+
+
+@contextlib.contextmanager
+def _alone(repository: Repository) -> Iterator[None]:
+    try:
+        lock = locks.take(os.path.join(repository.state, LOCK_NAME), _LOCK_SECONDS)
+    except TimeoutError:
+        raise StoreLocked(
+            f"another process has held what is known of the remote for {_LOCK_SECONDS:g} s",
+            hint="wait for it to end, then run the command again",
+        ) from None
+    except OSError as error:
+        raise files.disk_error(error, "could not lock", repository.state) from error
+    try:
+        yield
+    finally:
+        locks.release(lock)
+
+
+def _joined(base: RemoteState, ours: RemoteState, theirs: RemoteState) -> RemoteState:
+    """Both sides' changes since `base`; of one value that both changed, ours."""
+    if theirs == base:
+        return ours
+    if ours == base:
+        return theirs
+    facts: dict[str, Any] = {}
+    for name in _FACTS:
+        was, mine, other = (getattr(state, name) for state in (base, ours, theirs))
+        if isinstance(mine, tuple):
+            facts[name] = (
+                *(item for item in mine if item in other or item not in was),
+                *(item for item in other if item not in mine and item not in was),
+            )
+        elif isinstance(mine, Mapping):
+            kept = {key: value for key, value in mine.items() if key in other or key not in was}
+            news = {key: value for key, value in other.items() if value != was.get(key) == mine.get(key)}
+            facts[name] = kept | news
+        else:
+            facts[name] = other if mine == was else mine
+    return RemoteState(**facts, base=theirs)
 
 
 def point_at(repository: Repository, url: str) -> RemoteState:

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from memstore import files
-from memstore.errors import DamagedData, DiskTrouble, MemsyncError, StoreLocked
+from memstore.errors import BadInput, DamagedData, DiskTrouble, MemsyncError, StoreLocked
 
 BUSY_SECONDS: Final = 60.0
 
@@ -83,7 +83,10 @@ class Connection(sqlite3.Connection):
             raise self._trouble(error) from error
 
     def cursor(self, factory: Any = None) -> Any:
-        return super().cursor(factory or _Cursor)
+        try:
+            return super().cursor(factory or _Cursor)
+        except sqlite3.ProgrammingError as error:  # closed
+            raise self._trouble(error) from error
 
     def _trouble(
         self, error: sqlite3.DatabaseError | UnicodeDecodeError
@@ -91,6 +94,8 @@ class Connection(sqlite3.Connection):
         """What to raise in the error's place; itself, where it is a mistake of ours."""
         extended = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
         number = extended & 0xFF
+        if "closed database" in str(error):
+            return BadInput("this Store was closed", hint="Store.open(folder) opens it again")
         # All texts here are UTF-8, and so is what SQLite says of its own tables.
         undecoded = isinstance(error, UnicodeDecodeError) or "decode to UTF-8" in str(error)
         # Of our own tables none lacks a column, unless what SQLite noted of them has changed.
