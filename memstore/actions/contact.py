@@ -50,7 +50,9 @@ def contact(
         state = settle(repository, state, remote, newcomer=newcomer, progress=progress)
         if remote.listing_is_free and state.sent:
             there = {file.name.rpartition("/")[2] for file in remote.list("packs/")}
-            state = replace(state, sent=tuple(name for name in state.sent if name in there))
+            sent = tuple(name for name in state.sent if name in there)
+            if sent != state.sent:
+                state = remote_state.save(repository, replace(state, sent=sent))
     return state, listed, notes
 
 

@@ -19,6 +19,7 @@ from memstore.actions.contact import contact
 from memstore.actions.publish import publish
 from memstore.actions.remote_state import RemoteState
 from memstore.actions.seal import seal
+from memstore.actions.sending import send_packs
 from memstore.actions.unsent import nothing_to_do, unsent_packs
 from memstore.errors import MemsyncError, StoreLocked
 from memstore.ids import VersionId
@@ -29,7 +30,7 @@ from memstore.mirror.apply import Outcome
 from memstore.mirror.erase import erase_foreign, erase_ours
 from memstore.mirror.others import learn_of_others
 from memstore.progress import SILENT, Progress
-from memstore.remotes.base import FileSource, OpenRemote, ToldSource
+from memstore.remotes.base import OpenRemote
 from memstore.reports import PushReport, counted
 
 if TYPE_CHECKING:
@@ -67,6 +68,11 @@ class _Work:
     """The versions in the packs that are being sent."""
     carried: carried.Ids = frozenset()
     """Those that a head was published for."""
+
+    def sent(self, objects: int) -> None:
+        """A pack lies there, of so many data records."""
+        self.packs += 1
+        self.objects += objects
 
 
 def push(
@@ -193,19 +199,9 @@ def _send(
     work.carrying = carried.of_unsent(repository, state)
     if not remote.listing_is_free and any(f"heads/{head}" in listed for head in heads):
         state = _sent_by_others(repository, state, remote)
-    pending = unsent_packs(repository, state)
     versions = remote_state.unpushed(repository, state)[0]
-    progress.begin("sending", sum(size for _, _, size, _ in pending), "B")
-    try:
-        for name, path, _, objects in pending:
-            source = ToldSource(FileSource(path), progress.advance)
-            remote.create(f"packs/{name}", source)
-            source.finish()
-            state = remote_state.save(repository, remote_state.just_sent(state, name))
-            work.packs += 1
-            work.objects += objects
-    finally:
-        progress.end()
+    packs_before = work.packs
+    state = send_packs(repository, state, remote, work.sent, progress)
     state, published = publish(repository, state, remote, listed, heads, work.head)
     work.heads += published.markers
     work.ahead = published.ahead
@@ -218,7 +214,7 @@ def _send(
     work.versions += versions
     work.carried |= work.carrying
     work.carrying = frozenset()
-    if work.heads or pending:
+    if work.heads or work.packs > packs_before:
         progress.say(f"every version is safe on {remote.url}")
     return state
 
