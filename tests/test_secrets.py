@@ -267,6 +267,53 @@ def test_a_restore_that_would_commit_one_first_writes_nothing(refusing: Memory) 
     assert SECRET.encode() not in stored(refusing)
 
 
+# -- through the mirror ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["warn", "refuse"])
+@pytest.mark.parametrize("deleted_here", [False, True])
+def test_a_credential_that_a_person_wrote_into_the_mirror_is_told_of_or_stays_there(
+    memory: Memory, scanner: FakeScanner, tmp_path: Path, mode: str, deleted_here: bool
+) -> None:
+    memory.reconfigured(f'[commit]\nsecrets = "{mode}"\n')
+    memory.store.set_remote(str(tmp_path / "remote"))
+    memory.save("a.txt", f"a note\n{OTHER}\n" if mode == "warn" else "a note\n")
+    memory.save("b.txt", "a note\n")
+    memory.store.push()
+    there = tmp_path / "remote" / "a.txt"
+    there.write_bytes(there.read_bytes() + f"key {SECRET}\n".encode())
+    (tmp_path / "remote" / "b.txt").write_bytes(b"by hand\n")
+    if deleted_here:
+        (memory.data / "a.txt").unlink()
+        memory.commit()
+    report = memory.store.push()
+    assert report.status == "success"
+    (warning,) = report.warnings
+    assert f"line {3 if mode == 'warn' else 2}" in warning and "(test-key)" in warning
+    assert SECRET not in warning
+    assert memory.tree()["b.txt"] == b"by hand\n"
+    assert (SECRET.encode() in stored(memory)) == (mode == "warn")
+    assert any(SECRET.encode() in content for content in memory.tree().values()) == (mode == "warn")
+    if mode == "refuse":
+        assert SECRET in there.read_text()
+    again = memory.store.push()
+    assert again.warnings == (() if mode == "warn" else report.warnings)
+
+
+def test_nothing_comes_home_that_nobody_could_look_through_where_credentials_are_refused(
+    memory: Memory, bare: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory.store.set_remote(str(tmp_path / "remote"))
+    memory.save("a.txt", "a note\n")
+    memory.store.push()
+    monkeypatch.delenv("MEMSYNC_COMMIT_SECRETS", raising=False)
+    memory.reconfigured('[commit]\nsecrets = "refuse"\n')
+    (tmp_path / "remote" / "a.txt").write_text(SECRET)
+    report = memory.store.push()
+    assert (report.status, report.exit_code) == ("fail", 8)
+    assert memory.tree() == {"a.txt": b"a note\n"}
+
+
 # -- without the extra -------------------------------------------------------------------------------------
 
 

@@ -12,6 +12,7 @@ import pytest
 from memstore.actions import ingest
 from memstore.withheld import client_of
 from tests.conftest import Memory
+from tests.folder_place import Place, pushed, put, tree
 
 TOKEN = b'{"refresh_token": "1//0a-very-secret-one", "client_id": "x"}'
 
@@ -147,3 +148,30 @@ def test_somebody_elses_client_file_is_a_note_like_any_other(memory: Memory) -> 
 )
 def test_what_only_resembles_a_sign_in_file_is_none(raw: bytes) -> None:
     assert client_of(raw + b' "client_secret"') is None
+
+
+# -- through the mirror ------------------------------------------------------------------------------------
+
+
+def test_a_token_that_was_put_into_the_mirror_stays_there_is_told_of_and_the_rest_comes_home(
+    tmp_path: Path,
+) -> None:
+    place = Place(tmp_path)
+    pushed(place, {"Core/a.txt": b"a\n", "b.txt": b"b\n"})
+    token = json.dumps(SIGN_IN).encode()
+    put(place.remote, {"Core/a.txt": token, "b.txt": b"by hand\n"})
+    report = place.push()
+    assert report.status == "success"
+    (warning,) = report.warnings
+    assert "Core/a.txt" in warning and "sign-in token" in warning
+    assert tree(place.data) == {"Core/a.txt": b"a\n", "b.txt": b"by hand\n"}
+    assert token not in place.contents()
+    assert place.mirror["Core/a.txt"] == token
+    report = pushed(place, {"Core/a.txt": b"newer\n"})
+    assert len(report.warnings) == 1
+    assert place.mirror["Core/a.txt"] == token, "written over blind"
+    (place.remote / "Core/a.txt").unlink()
+    assert "'memsync push Core/a.txt'" in warning
+    assert place.push("Core/a.txt").warnings == ()
+    assert place.mirror["Core/a.txt"] == b"newer\n"
+    assert tree(place.clone("other").data) == tree(place.data)

@@ -291,6 +291,7 @@ def _mirror(
             work.notes.append(note)
     foreign, notes = erase_foreign(repository, remote, outcome.foreign)
     work.notes += notes
+    earlier = 0
     if remote.listing_is_free:
         more, earlier = mirror_known.changed_by_hand(repository, remote, paths, foreign)
         more, notes = erase_foreign(repository, remote, more)
@@ -302,10 +303,11 @@ def _mirror(
     if foreign:
         notes, warnings = bring_home(repository, foreign, remote.url)
         work.notes += notes
-        work.warnings += warnings
-        # Home they come in any case; but what ended this round would end the next as well.
+        work.warnings += [told for told in warnings if told not in work.warnings]
+        # Home they come in any case; but what ended this round would end the next as well, and what stays where it
+        # is would stay there.
         state = remote_state.save(repository, replace(state, mirrored=None))
-        return state, outcome.error is None and not outcome.left
+        return state, bool(notes or earlier) and outcome.error is None and not outcome.left
     finished = outcome.error is None and not outcome.left and not outcome.failed
     state = replace(state, mirrored=key if finished and paths is None else None)
     return remote_state.save(repository, state), False
