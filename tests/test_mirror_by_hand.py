@@ -135,7 +135,7 @@ def test_a_file_that_a_person_removed_stays_away_until_it_changes(place: Place) 
     assert any("a.txt" in note and "removed" in note for note in report.notes)
 
 
-@pytest.mark.parametrize("named", ["Core/a.txt", "Core", ""])
+@pytest.mark.parametrize("named", ["Core/a.txt", "Core", "."])
 def test_a_push_that_names_what_a_person_removed_puts_it_back(place: Place, named: str) -> None:
     pushed(place, {"Core/a.txt": b"a\n", "b.txt": b"b\n"})
     (place.remote / "Core" / "a.txt").unlink()
