@@ -16,6 +16,7 @@ from memstore import Store
 from memstore.ids import ContentId
 from memstore.objects.reader import Removed
 from memstore.remotes.folder import FolderRemote
+from memstore.reports import ForgetReport
 from tests.command_line import run
 from tests.folder_place import Place, tree, without_waiting
 from tests.forgetful_place import SECRET, forget, keys, lived, note, other, password, pull, read, where, whole
@@ -129,6 +130,50 @@ def test_what_stands_uncommitted_in_a_named_file_is_forgotten_with_it(place: Pla
     assert len(forget(place, "Keys.txt").contents) == 2
     assert where(place.base) == []
     assert not (place.data / "Keys.txt").exists()
+
+
+def _plan(place: Place, *targets: str) -> ForgetReport:
+    with place.open() as store:
+        return store.forget_dry_run(list(targets))
+
+
+def test_files_of_a_folder_that_no_version_ever_had_stay_and_the_dry_run_says_what_the_run_does(
+    place: Place,
+) -> None:
+    place.commit({"Core/k.txt": keys(0), "Core/gone.txt": keys(1), "b.txt": note(0)})
+    place.commit({"Core/gone.txt": None})
+    place.write({"Core/k.txt": keys(2), "Core/gone.txt": keys(3), "Core/diary.txt": b"dear diary\n"})
+    plan = _plan(place, "Core")
+    with place.open() as store:
+        head = store.head()
+    done = forget(place, "Core")
+    for report in (plan, done):
+        assert {row.content for row in report.contents} == {ContentId.of(keys(number)) for number in range(4)}
+        assert report.deleted == report.uncommitted == ("Core/gone.txt", "Core/k.txt")
+        assert report.left == ("Core/diary.txt",)
+    assert plan.version is None and head is not None
+    assert tree(place.data) == {"Core/diary.txt": b"dear diary\n", "b.txt": note(0)}
+    with place.open() as store:
+        assert [change.path for change in store.status().changes] == ["Core/diary.txt"]
+    assert where(place.base) == []
+
+
+def test_a_copy_that_was_never_committed_stays_and_is_warned_of(place: Place) -> None:
+    place.commit({"Core/k.txt": keys(0)})
+    place.write({"Core/copy.txt": keys(0)})
+    for report in (_plan(place, "Core"), forget(place, "Core"), forget(place, "Core")):
+        (warning,) = report.warnings
+        assert "Core/copy.txt was never committed" in warning and "delete it yourself" in warning
+    assert (place.data / "Core/copy.txt").exists()
+
+
+def test_a_new_file_at_a_path_that_only_history_has_is_named_and_goes(place: Place) -> None:
+    place.commit({"k.txt": keys(0), "b.txt": note(0)})
+    place.commit({"k.txt": None})
+    place.write({"k.txt": keys(1)})
+    assert _plan(place, "k.txt").uncommitted == ("k.txt",)
+    assert forget(place, "k.txt").deleted == ("k.txt",)
+    assert where(place.base) == []
 
 
 def test_other_work_in_a_file_that_held_it_is_committed_and_stays(place: Place) -> None:
@@ -319,6 +364,24 @@ def test_the_command_says_what_went_and_what_stays(inside: Place) -> None:
     assert again.exit_code == 0 and "stay in history" in again.stdout
     said = run("cat", "HEAD:Core/Rules.txt")
     assert said.exit_code == 0
+
+
+def test_the_question_names_what_is_not_committed_and_what_stays(
+    inside: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside.write({"Core/Keys.txt": keys(21), "Core/diary.txt": b"dear diary\n"})
+    monkeypatch.setattr("memsync.commands.forget._on_a_terminal", lambda: True)
+    no = CliRunner().invoke(app, ["forget", "Core", "--everywhere"], input="n\n")
+    assert "not committed yet in: Core/Keys.txt" in no.stderr
+    assert "never committed, so it stays: Core/diary.txt" in no.stderr
+    assert str(ContentId.of(keys(21)))[:12] in no.stderr
+
+
+def test_to_forget_all_of_an_empty_store_is_nothing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place.root)
+    for how in ("--yes", "--dry-run"):
+        told = run("forget", ".", "--everywhere", how)
+        assert told.exit_code == 0 and "there is nothing to forget" in told.stdout
 
 
 def test_on_a_terminal_the_command_asks_and_takes_a_no(

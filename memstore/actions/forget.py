@@ -23,6 +23,7 @@ from memstore.actions import (
     push,
     remote_state,
     select,
+    unsaved,
 )
 from memstore.actions.checkout import Step
 from memstore.actions.expunge import FORGETS, drop_from_head, expunge, lies_here
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
     from memstore.writer import Writer
 
 STAYS: Final = "the paths, notes and hashes of what was forgotten stay in history"
-_EMPTY: Final = ContentId.of(b"")
 
 
 def forget(
@@ -70,11 +70,11 @@ def forget(
         with repository.writing() as writer:
             checkout.finish(repository, writer)
             require_whole_history(repository)
-            saved = _saved_first(repository, targets, at)
+            fresh = unsaved.unsaved(repository, targets, at)
             warnings: list[str] = []
-            if saved:
+            if fresh.going:
                 meta = Meta(reason="saved before it was forgotten", actor=actor)
-                report = record(repository, writer, saved, meta=meta)
+                report = record(repository, writer, [row.path for row in fresh.going], meta=meta)
                 log_archived(repository, report.version)
                 warnings += report.warnings
             rows, notes = chosen(repository, targets, at)
@@ -82,7 +82,8 @@ def forget(
             known = {row.content for row in rows}
             rows += described(repository, {row.content for row in what.contents} - known)
             if not rows:
-                return ForgetReport((), notes=tuple(notes), warnings=tuple(warnings))
+                warnings += fresh.holding(repository, forgotten(repository.catalogue, repository.reader))
+                return ForgetReport((), left=fresh.left, notes=tuple(notes), warnings=tuple(warnings))
             ids = {row.content for row in what.contents}
             told = forgotten(repository.catalogue, repository.reader)
             # A dictionary may be made of pieces of them: it goes in the same instant.
@@ -97,6 +98,7 @@ def forget(
             warnings += _out_of_data(repository, writer, what)
             here = expunge(repository, writer, remote_state.load(repository), what.objects)
             warnings += _stuck(repository, rows)
+            warnings += fresh.holding(repository, ids | told)
             torn = leftovers.erase(repository, what.objects, what.paths)
     done = ForgetReport(
         tuple(rows),
@@ -104,6 +106,8 @@ def forget(
         None if version is None else version.id,
         here.packs,
         torn,
+        uncommitted=tuple(row.path for row in fresh.going),
+        left=fresh.left,
         notes=(*notes, STAYS),
         warnings=tuple(warnings),
     )
@@ -119,18 +123,25 @@ def dry_run(
     """What `forget` would take, as far as is known here; nothing is changed, and the remote is not asked."""
     repository.refresh()
     require_whole_history(repository)
+    fresh = unsaved.unsaved(repository, targets, at)
     rows, notes = chosen(repository, targets, at)
+    rows = unsaved.joined(rows, fresh.going)
     what = forgetting.intent(repository, rows).joined(forgetting.load(repository))
     rows += described(repository, {row.content for row in what.contents} - {row.content for row in rows})
     ids = {row.content for row in what.contents}
     objects = what.objects | dictionaries.sharing(repository, ids)
+    going = {row.path for row in fresh.going}
+    held = {row[0] for row in list(repository.catalogue.tree()) if row[3] in ids}
     return ForgetReport(
         tuple(rows),
-        tuple(row[0] for row in list(repository.catalogue.tree()) if row[3] in ids),
+        tuple(sorted(held | going)),
+        uncommitted=tuple(sorted(going)),
+        left=fresh.left,
         packs=len(compact.holding(repository, objects)),
         remote=url,
         dry_run=True,
         notes=(*notes, STAYS, "nothing was removed: this was a dry run"),
+        warnings=tuple(fresh.holding(repository, ids | forgotten(repository.catalogue, repository.reader))),
     )
 
 
@@ -169,8 +180,8 @@ def chosen(
     for target in targets:
         ids |= _contents_of(repository, target, at)
     notes = []
-    if _EMPTY in ids:
-        ids.remove(_EMPTY)
+    if unsaved.EMPTY in ids:
+        ids.remove(unsaved.EMPTY)
         notes.append("empty files are left: there is nothing in them to forget")
     return described(repository, ids), notes
 
@@ -201,7 +212,7 @@ def _contents_of(repository: Repository, target: str, at: At | None) -> set[Cont
     found = references.find(repository.catalogue, target)
     if found:
         return {reference.entry.content for reference in found}
-    if select.known(repository, target):
+    if not target or select.known(repository, target):
         return {
             change.entry.content
             for version in history.versions_of(repository.catalogue, path=target.rstrip("/") or None)
@@ -232,15 +243,6 @@ def _by_prefix(repository: Repository, text: str) -> set[ContentId]:
         some = ", ".join(str(id)[:16] for id in found[:4])
         raise BadInput(f"{text} is ambiguous: {some} …", hint="give more digits of the id")
     return {found[0]}
-
-
-def _saved_first(repository: Repository, targets: Sequence[str], at: At | None) -> list[str]:
-    """Paths among the targets whose files may have content that no version has yet: of a path that is named with all
-    that it ever held, that is meant as well."""
-    if at is not None:
-        return []
-    tree = repository.catalogue.tree
-    return [target for target in targets if next(iter(tree(target.rstrip("/"))), None) is not None]
 
 
 def _note(rows: Sequence[Forgotten]) -> str:

@@ -192,6 +192,10 @@ class ForgetReport(NamedTuple):
     """Earlier revisions that Drive kept of other files of the mirror."""
     remote: str | None = None
     """Its address; None where none is set."""
+    uncommitted: tuple[str, ...] = ()
+    """Paths among those that were named, whose files had content that no version had: that goes as well."""
+    left: tuple[str, ...] = ()
+    """Files of a named folder that no version ever had: they stay in `Data/`."""
     dry_run: bool = False
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -204,6 +208,8 @@ class ForgetReport(NamedTuple):
             "dry_run": self.dry_run,
             "contents": [content.as_json() for content in self.contents],
             "deleted": list(self.deleted),
+            "uncommitted": list(self.uncommitted),
+            "left": list(self.left),
             "version": id_text(self.version),
             "packs": self.packs,
             "torn": self.torn,

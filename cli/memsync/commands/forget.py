@@ -51,8 +51,9 @@ def command(
 ) -> int | None:
     """Remove what should never have been saved, everywhere and for good.
 
-    PATH means all that a file, or the files of a folder, ever held; CONTENT is 8 or more digits of a content's id,
-    as 'memsync log --json' shows it. It leaves Data/, all packs here and on the remote, the readable copy with its
+    PATH means all that a file, or the files of a folder, ever held, with what is not committed there yet; files of
+    a folder that no version ever had stay. CONTENT is 8 or more digits of a content's id, as 'memsync log --json'
+    shows it. It leaves Data/, all packs here and on the remote, the readable copy with its
     Archive/ and its revisions; other devices drop theirs at their next pull or push. Nobody can bring it back.
 
     The versions stay, with paths, notes, times and hashes: don't forget a file whose very name is the secret. A
@@ -146,9 +147,14 @@ def _lines(report: ForgetReport) -> list[str]:
     ]
     if len(report.contents) > SHOWN:
         lines.append(f"  … and {len(report.contents) - SHOWN} more")
-    if report.deleted:
-        some = ", ".join(report.deleted[:SHOWN]) + (" …" if len(report.deleted) > SHOWN else "")
-        lines.append(f"  {'would leave' if report.dry_run else 'left'} Data/: {render.visible(some)}")
+    for told, paths in (
+        ("would leave Data/" if report.dry_run else "left Data/", report.deleted),
+        ("with what was not committed yet in", report.uncommitted),
+        ("never committed, so it stays", report.left),
+    ):
+        if paths:
+            some = ", ".join(paths[:SHOWN]) + (" …" if len(paths) > SHOWN else "")
+            lines.append(f"  {told}: {render.visible(some)}")
     return lines
 
 
