@@ -556,8 +556,10 @@ class Store:
             progress=self.progress,
         )
 
-    def gc_dry_run(self, rules: Rules | None = None, *, keep_archived: bool | None = None) -> GcReport:
-        """What `gc` would let go here."""
+    def gc_dry_run(
+        self, rules: Rules | None = None, *, keep_archived: bool | None = None, local: bool = False
+    ) -> GcReport:
+        """What `gc`, called alike, would let go here."""
         from memstore.actions import gc, remote_state
 
         config = self.workspace.config
@@ -566,6 +568,7 @@ class Store:
             remote_state.load(self.repository),
             self._rules() if rules is None else rules,
             keep_archived=config.gc_keep_archived if keep_archived is None else keep_archived,
+            local=local,
         )
 
     def forget(

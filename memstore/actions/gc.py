@@ -122,14 +122,20 @@ def gc(
 
 
 def dry_run(
-    repository: Repository, state: RemoteState | None, rules: Rules, *, keep_archived: bool = True
+    repository: Repository,
+    state: RemoteState | None,
+    rules: Rules,
+    *,
+    keep_archived: bool = True,
+    local: bool = False,
 ) -> GcReport:
     """What a collection would do here; nothing is changed, and the remote is not asked. Packs are counted as
-    they are now, for how many there will be shows only when they are written."""
+    they are now, for how many there will be shows only when they are written. A collection pushes first, so
+    nothing counts as unsent; but with `local`, what waits for a push stays as it is."""
     repository.refresh()
     require_whole_history(repository)
     plan = _plan(repository, rules, keep_archived)
-    settled = None if state is None else remote_state.published(state)
+    settled = remote_state.published(state) if state is not None and local else None
     going = leaving(repository, plan.unwanted, settled)
     packs, _ = _packs(repository)
     notes = ["nothing was removed: this was a dry run"]

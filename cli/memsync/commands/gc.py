@@ -85,7 +85,7 @@ def command(
     with call.store() as store:
         keep_archived = False if drop_archived else None
         if dry_run:
-            report = store.gc_dry_run(rules, keep_archived=keep_archived)
+            report = store.gc_dry_run(rules, keep_archived=keep_archived, local=local)
         else:
             report = store.gc(rules, keep_archived=keep_archived, local=local)
     if call.json:
