@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from pathlib import Path
 
 import pytest
@@ -60,3 +61,29 @@ def test_a_dry_run_counts_what_the_run_then_takes(
     assert collected(*rules) == planned
     if not options:
         assert planned["removed"] >= pushed + sealed + unsent - 1
+
+
+def test_a_clock_that_was_ahead_costs_no_work_and_is_told_of(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.commit({"note.txt": note(0)})
+    place.commit({"note.txt": note(1)})
+    with monkeypatch.context() as patch:
+        ahead = time.time_ns() + 5 * 365 * 86_400 * 10**9
+        patch.setattr(time, "time_ns", lambda: ahead)
+        place.commit({"note.txt": note(2)})
+    place.commit({"note.txt": note(3)})
+    rules = ("--keep-within", "90d", "--keep-daily", "7")
+    told = run("gc", *rules)
+    assert told.exit_code == 0
+    assert "2 versions dated in the future, the newest 20" in told.stdout
+    assert place.contents() == {note(number) for number in range(4)}
+    assert "in the future" not in run("gc", "--keep-last", "4").stdout
+
+
+def test_a_tag_that_no_version_has_is_told_of(place: Place) -> None:
+    place.commit({"note.txt": note(0)}, context_tags=["plans"])
+    place.commit({"note.txt": note(1)}, context_tags=["other"])
+    rules = ("--keep-tag", "plan", "--keep-tag", "other")
+    assert "no version has the tag 'plan': that rule keeps nothing" in run("gc", *rules, "--dry-run").stdout
+    assert "no version has the tag" not in run("gc", "--keep-tag", "plans", "--dry-run").stdout

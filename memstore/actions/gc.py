@@ -6,7 +6,8 @@ old packs are marked first and deleted by a later run (`actions/collection.py`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from memstore import files
@@ -28,12 +29,13 @@ from memstore.ids import ContentId
 from memstore.manifest import held, history, retention
 from memstore.manifest.removed import in_force
 from memstore.manifest.retention import Dated, Rules
+from memstore.manifest.version import rfc3339
 from memstore.mirror.trim import trim
 from memstore.objects.catalogue import PlaceKind, path_of
 from memstore.objects.tombstone import FORGOTTEN
 from memstore.progress import SILENT, Progress
 from memstore.remotes.base import OpenRemote
-from memstore.reports import GcReport
+from memstore.reports import GcReport, counted
 
 if TYPE_CHECKING:
     from memstore.repository import Repository
@@ -53,6 +55,8 @@ class _Plan(NamedTuple):
     kept: int
     """Versions whose contents stay."""
     unwanted: set[ContentId]
+    notes: tuple[str, ...] = ()
+    """What whoever wrote the rules ought to know."""
 
 
 def gc(
@@ -81,6 +85,7 @@ def gc(
                 packs_before, bytes_before = _packs(repository)
             require_whole_history(repository)
             plan = _plan(repository, rules, keep_archived)
+            notes += plan.notes
             settled = None if state is None else remote_state.published(state)
             sizes = [(name, size) for name, size in _sizes(repository) if settled is None or name in settled]
             take = compact.to_merge(sizes, repository.workspace.config.push_pack_size)
@@ -138,7 +143,7 @@ def dry_run(
     settled = remote_state.published(state) if state is not None and local else None
     going = leaving(repository, plan.unwanted, settled)
     packs, _ = _packs(repository)
-    notes = ["nothing was removed: this was a dry run"]
+    notes = [*plan.notes, "nothing was removed: this was a dry run"]
     cleared = torn.clear(repository, notes, dry_run=True)
     size = sum(end for _, _, end in repository.catalogue.places().values())  # the open log as well
     return GcReport(
@@ -171,14 +176,30 @@ def _plan(repository: Repository, rules: Rules, keep_archived: bool) -> _Plan:
         Dated(repository.seq(version.id), version.time_ms, version.context_tags)
         for version in history.versions_of(catalogue)
     ]
-    kept = retention.kept(versions, heads, rules)
+    now_ms = time.time_ns() // 1_000_000
+    kept = retention.kept(versions, heads, rules, now_ms=now_ms)
     wanted = held.held(catalogue, kept | at_hand)
     if keep_archived:
         wanted |= held.archived_by_name(catalogue)
     unwanted = held.named_beside(catalogue, wanted) | forgotten
     if removed:
         unwanted |= removed.keys() - held.held(catalogue, at_hand)
-    return _Plan(len(kept), unwanted)
+    return _Plan(len(kept), unwanted, _told(rules, versions, now_ms))
+
+
+def _told(rules: Rules, versions: Sequence[Dated], now_ms: int) -> tuple[str, ...]:
+    """Of rules that do something else than they look like."""
+    told = []
+    ahead = retention.ahead(versions, now_ms) if rules.by_time else []
+    if ahead:
+        newest = max(version.time_ms for version in ahead)
+        told.append(
+            f"{counted(len(ahead), 'version')} dated in the future, the newest {rfc3339(newest)}: a clock is wrong, or "
+            "was. What goes by time keeps the contents of all of them; 'memsync gc --keep-last N' goes by their number"
+        )
+    unknown = set(rules.tags).difference(*(version.tags for version in versions))
+    told += [f"no version has the tag {tag!r}: that rule keeps nothing" for tag in sorted(unknown)]
+    return tuple(told)
 
 
 def _sizes(repository: Repository) -> list[tuple[str, int]]:

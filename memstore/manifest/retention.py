@@ -3,6 +3,10 @@
 A version is kept when any rule wants it, and a head always. With no rule at all everything is kept. Days,
 weeks and months are those of UTC, so that every device answers alike; `within` counts back from the newest
 version, not from now, so that a long silence removes nothing.
+
+A version that is dated later than now was made by a clock that was ahead, or came after such a one: a version's time
+is never earlier than its parents'. When it was made nobody knows. So a rule that goes by time keeps it, and takes no
+other version's measure from it: years ahead, it would make the work of the last minutes look years old.
 """
 
 from __future__ import annotations
@@ -31,6 +35,10 @@ class Rules(NamedTuple):
     def keep_everything(self) -> bool:
         return not any(self)
 
+    @property
+    def by_time(self) -> bool:
+        return bool(self.within_ms or self.daily or self.weekly or self.monthly)
+
 
 class Dated(NamedTuple):
     """What the rules look at."""
@@ -51,20 +59,31 @@ def span_ms(text: str) -> int:
     return int(found[1]) * _HOURS[found[2]] * _HOUR_MS
 
 
-def kept(versions: Sequence[Dated], heads: Collection[int], rules: Rules) -> set[int]:
-    """The numbers of the versions whose contents stay."""
+def kept(versions: Sequence[Dated], heads: Collection[int], rules: Rules, *, now_ms: int) -> set[int]:
+    """The numbers of the versions whose contents stay. `now_ms`: milliseconds since the epoch."""
     newest_first = sorted(versions, key=lambda version: (-version.time_ms, -version.seq))
     if rules.keep_everything or not newest_first:
         return {version.seq for version in versions}
     stay = {version.seq for version in newest_first if version.seq in heads}
     stay |= {version.seq for version in newest_first[: rules.last]}
     wanted = frozenset(rules.tags)
-    since = newest_first[0].time_ms - rules.within_ms
-    for version in newest_first:
-        if (rules.within_ms and version.time_ms >= since) or not wanted.isdisjoint(version.tags):
-            stay.add(version.seq)
+    stay |= {version.seq for version in newest_first if not wanted.isdisjoint(version.tags)}
+    return stay | _kept_by_time(newest_first, rules, now_ms) if rules.by_time else stay
+
+
+def ahead(versions: Sequence[Dated], now_ms: int) -> list[Dated]:
+    """Those dated more than a day later than now, which is more than clocks differ that are right."""
+    return [version for version in versions if version.time_ms > now_ms + 24 * _HOUR_MS]
+
+
+def _kept_by_time(newest_first: Sequence[Dated], rules: Rules, now_ms: int) -> set[int]:
+    stay = {version.seq for version in newest_first if version.time_ms > now_ms}
+    dated = newest_first[len(stay) :]
+    if rules.within_ms and dated:
+        since = dated[0].time_ms - rules.within_ms
+        stay |= {version.seq for version in dated if version.time_ms >= since}
     for number, period in ((rules.daily, _day), (rules.weekly, _week), (rules.monthly, _month)):
-        stay |= _last_of_each(newest_first, number, period)
+        stay |= _last_of_each(dated, number, period)
     return stay
 
 

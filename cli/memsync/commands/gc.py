@@ -69,6 +69,9 @@ def command(
     records of all versions stay. What 'memsync archive' put away is kept. Any --keep-… given here stands in the
     place of all gc.keep_* keys in the configuration; with no rule at all, every content is kept.
 
+    Days, weeks and months are those of UTC, weeks from Monday. What is dated in the future, because a clock
+    was wrong, is kept by every rule that goes by time.
+
     What commits that were cut off, and repairs, left in .memsync/torn/ goes after 30 days, if the whole
     store reads back.
 
