@@ -87,3 +87,11 @@ def test_a_tag_that_no_version_has_is_told_of(place: Place) -> None:
     rules = ("--keep-tag", "plan", "--keep-tag", "other")
     assert "no version has the tag 'plan': that rule keeps nothing" in run("gc", *rules, "--dry-run").stdout
     assert "no version has the tag" not in run("gc", "--keep-tag", "plans", "--dry-run").stdout
+
+
+def test_a_store_without_versions_has_nothing_to_collect_also_where_its_remote_was_never_reached(
+    place: Place,
+) -> None:
+    told = run("gc")
+    assert (told.exit_code, told.stderr) == (0, "")
+    assert told.stdout.startswith("0 contents")

@@ -241,6 +241,8 @@ def _on_the_remote(
     with push.one_push(repository):
         state = remote_state.load(repository)
         assert state is not None
+        if state.store is None:  # nothing was ever sent: there was no version
+            return _There(0, 0, collection.Swept(0, 0, 0))
         remote = open_remote()
         try:
             remote.prepare(create=False)
