@@ -20,7 +20,7 @@ from memstore.manifest.version import Entry
 from memstore.merging.names import above
 from memstore.worktree.found import look
 from memstore.worktree.ignore import Ignore
-from memstore.worktree.names import problem, shown
+from memstore.worktree.names import brief, problem
 from memstore.worktree.scan import scan
 
 if TYPE_CHECKING:
@@ -40,8 +40,9 @@ def load(repository: Repository) -> dict[str, Entry | None]:
     try:
         rows = opened(data)["paths"].items()
         found = {path: unpacked(path, row) for path, row in rows}
-        if any(problem(path, windows=False) for path in found):
-            raise ValueError("it names what is no path")
+        # What is no path is kept like any other: a version may name one, and here it leads nowhere.
+        if not all(isinstance(path, str) for path in found):
+            raise TypeError("it is not what memsync writes")
     except (*UNREADABLE, AttributeError) as error:
         raise DamagedData(
             f"the record of unwritten files {repository.behind_record} cannot be read: {error}",
@@ -72,7 +73,7 @@ def note(
 
 def told(path: str, error: MemsyncError) -> str:
     """What a person should know of such a path."""
-    said = f"{shown(path)} is left as it was: {error.message}; {error.hint}"
+    said = f"{brief(path)} is left as it was: {error.message}; {error.hint}"
     if error.code == WRITTEN_TO:
         return said
     return f"{said}; later commands try it again, and until then 'memsync commit' leaves that path alone"
@@ -91,7 +92,7 @@ def standing(repository: Repository) -> dict[str, Entry | None]:
 
 def _is_behind(repository: Repository, path: str, old: Entry | None, wanted: Entry | None) -> bool:
     if problem(path) is not None:
-        return True  # no file of this system can have that name
+        return wanted is not None  # no file of this system can have that name
     try:
         here = content_at(repository, path)
         if same(here, wanted):

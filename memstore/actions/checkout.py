@@ -25,7 +25,7 @@ from memstore.merging.names import above
 from memstore.progress import SILENT, Progress
 from memstore.worktree import found, materialise
 from memstore.worktree.found import StatKey
-from memstore.worktree.names import shown
+from memstore.worktree.names import problem, shown
 
 if TYPE_CHECKING:
     from memstore.repository import Repository
@@ -150,7 +150,7 @@ def finish(repository: Repository, writer: Writer) -> list[str]:
         return []
     if not os.path.isdir(repository.workspace.data):
         return []  # such as a disk that is not mounted: it is finished when that is back
-    folders = {step.path.rpartition("/")[0] for step in steps}
+    folders = {step.path.rpartition("/")[0] for step in steps if problem(step.path) is None}
     materialise.sweep_temporaries(repository.workspace.data, folders)
     planned = steps
     steps, notes = settle(
@@ -186,7 +186,8 @@ def _catch_up(repository: Repository, writer: Writer) -> list[str]:
             if entry is not None and head is not None and not same(content_at(repository, path), entry):
                 repository.warnings.append(_overtaken(path, head))
     with contextlib.suppress(DiskTrouble):  # else they are tried again
-        _sync_folders(repository.workspace.data, set().union(*_all_above(level)))
+        held = [step for step in level if problem(step.path) is None]
+        _sync_folders(repository.workspace.data, set().union(*_all_above(held)))
         behind.note(repository, {}, [step.path for step in level])
     return [left.warning for left in apply(repository, writer, steps)]
 
@@ -287,6 +288,8 @@ class _Taken(NamedTuple):
 def _take(repository: Repository, data: str, step: Step) -> _Taken:
     """One step on the disk."""
     if step.new is None:
+        if problem(step.path) is not None:
+            return _Taken(None, durable=True)  # it never lay there
         if same(content_at(repository, step.path), step.old):
             materialise.remove_file(data, step.path)
         return _Taken(None, durable=False)

@@ -15,6 +15,7 @@ from memstore.manifest.version import Change, ChangeKind, Kind
 from memstore.worktree import found as worktree
 from memstore.worktree import still
 from memstore.worktree.ignore import Ignore
+from memstore.worktree.names import problem
 from memstore.worktree.scan import Scan
 from memstore.worktree.still import Still
 
@@ -163,7 +164,7 @@ class Comparison:
         for hidden in self._scanned.unseen:
             if not hidden or path == hidden or path.startswith(hidden + "/"):
                 return False
-        if path in self.behind:
+        if path in self.behind or problem(path) is not None:  # no file here ever had that name
             return False
         data = self._repository.workspace.data
         return not (self._ignore.covers(path) and worktree.look(data, path) is not None)

@@ -12,6 +12,7 @@ from memstore.ids import ContentId
 from memstore.manifest.version import Entry, Kind
 from memstore.worktree import found, materialise, reading
 from memstore.worktree.found import Found, StatKey
+from memstore.worktree.names import problem
 
 if TYPE_CHECKING:
     from memstore.repository import Repository
@@ -26,8 +27,10 @@ class Here(NamedTuple):
 
 
 def content_at(repository: Repository, path: str) -> Here | None:
-    """Hash what lies at a path; None if no file of that very name is there, or only behind a link. Raises
+    """Hash what lies at a path; None if no file of that very name is there (or can be), or only behind a link. Raises
     `DiskTrouble` if it can't be read."""
+    if problem(path) is not None:
+        return None
     data = repository.workspace.data
     try:
         item: Found | None = found.look(data, path)

@@ -32,6 +32,7 @@ from memstore.mirror.others import learn_of_others
 from memstore.progress import SILENT, Progress
 from memstore.remotes.base import OpenRemote
 from memstore.reports import PushReport, counted
+from memstore.worktree.names import brief
 
 if TYPE_CHECKING:
     from memstore.repository import Repository
@@ -275,7 +276,7 @@ def _mirror(
     elif mirror_plan.is_current(repository, state.mirrored) and not remote.listing_is_free and not back:
         return state, False
     key = mirror_plan.current_key(repository)
-    steps = mirror_plan.Plan(mirror_plan.steps(repository, paths))
+    steps = mirror_plan.Plan(mirror_plan.steps(repository, paths, remote.refuses))
     if repository.head() != work.head:
         return state, True  # a commit came meanwhile: versions go before the mirror that shows them
     # Who published this head may be at the same steps right now, and hears of nobody who publishes none: so the
@@ -289,6 +290,8 @@ def _mirror(
         note = f"{counted(len(large), 'file')} above mirror.max_file_size, in packs only: {some}"
         if note not in work.notes:
             work.notes.append(note)
+    if steps or work.versions:
+        _tell_nameless(mirror_plan.nameless(repository, remote.refuses, paths), work)
     foreign, notes = erase_foreign(repository, remote, outcome.foreign)
     work.notes += notes
     earlier = 0
@@ -311,6 +314,22 @@ def _mirror(
     finished = outcome.error is None and not outcome.left and not outcome.failed
     state = replace(state, mirrored=key if finished and paths is None else None)
     return remote_state.save(repository, state), False
+
+
+def _tell_nameless(left: Sequence[tuple[str, str]], work: _Work) -> None:
+    """Once a push: what its name keeps out of this mirror."""
+    if not left:
+        return
+    some = ", ".join(f"{brief(path)} ({reason})" for path, reason in left[:3]) + (
+        " …" if len(left) > 3 else ""
+    )
+    told = (
+        f"{counted(len(left), 'file')} can't lie in the mirror under that name, and stay in packs only: {some}; give "
+        "them another name on the device that made them ('memsync log' shows which), or, if nobody meant them, let "
+        "'memsync undo' or 'memsync restore . --exact --at ID' go back to before they came"
+    )
+    if told not in work.warnings:
+        work.warnings.append(told)
 
 
 def _look_at_others(repository: Repository, state: RemoteState, remote: OpenRemote, work: _Work) -> bool:

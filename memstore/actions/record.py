@@ -28,6 +28,7 @@ from memstore.progress import SILENT, Progress
 from memstore.reports.saving import CommitReport
 from memstore.worktree import found as worktree
 from memstore.worktree.ignore import Ignore
+from memstore.worktree.names import problem
 from memstore.worktree.scan import scan
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ def check_data_folder(repository: Repository) -> None:
     if not repository.catalogue.tree_holds(1):
         return
     for row in repository.catalogue.tree():
-        if files.exists(os.path.join(data, row[0])):
+        if problem(row[0]) is None and files.exists(os.path.join(data, row[0])):
             return
     raise BadInput(
         f"{data} is not the folder it was, and holds none of the files of the last version",

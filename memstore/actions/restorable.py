@@ -16,7 +16,7 @@ from memstore.actions.select import Chosen
 from memstore.errors import BadInput, DamagedData, DiskTrouble, typed
 from memstore.manifest.version import Entry
 from memstore.objects.reader import Removed
-from memstore.worktree.names import shown
+from memstore.worktree.names import brief, check_path, problem, shown
 
 if TYPE_CHECKING:
     from memstore.repository import Repository
@@ -28,6 +28,20 @@ def differs_on_disk(repository: Repository, step: Step) -> bool:
     if here is None or step.new is None:
         return (here is None) != (step.new is None)
     return here.content != step.new.content or (files.POSIX and here.kind != step.new.kind)
+
+
+def leave_out_nameless(chosen: dict[str, Chosen], gone: Sequence[str] = ()) -> list[str]:
+    """Take out of `chosen` what no file of this system can be called, whoever made a version hold that; a sentence for
+    each. Raises `BadInput` if that, and what is to be `gone`, leaves nothing of what was asked for."""
+    reasons = {path: reason for path in chosen if (reason := problem(path)) is not None}
+    if reasons and len(reasons) == len(chosen) and not gone:
+        check_path(next(iter(reasons)))
+    for path in reasons:
+        del chosen[path]
+    return [
+        f"{brief(path)} is left out: no file here can have that name: {reason}"
+        for path, reason in sorted(reasons.items())
+    ]
 
 
 def leave_out_damaged(

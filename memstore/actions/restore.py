@@ -24,6 +24,7 @@ from memstore.progress import SILENT, Progress
 from memstore.reports.saving import Restored, RestoreReport
 from memstore.worktree import found as worktree
 from memstore.worktree import materialise
+from memstore.worktree.names import problem
 
 if TYPE_CHECKING:
     from memstore.repository import Repository
@@ -100,7 +101,8 @@ def bring_back(
     stands uncommitted there is committed first. `restored` is empty where all was so already. What can't be read
     back, or not be written or saved where it is to lie, is taken out of `chosen` and `gone` and left as it is; raises
     `DamagedData`, `DiskTrouble` or `BadInput` where that is everything."""
-    warnings = restorable.leave_out_damaged(repository, chosen, gone)
+    warnings = restorable.leave_out_nameless(chosen, gone)
+    warnings += restorable.leave_out_damaged(repository, chosen, gone)
     removed = {*_in_the_way(repository, chosen), *gone}
     warnings += restorable.leave_out_unwritable(repository, chosen, removed)
     saved, left_out = _save_first(repository, writer, [*chosen, *sorted(removed)])
@@ -130,7 +132,8 @@ def restore_to(
     """Write files of history to a place outside `Data/`; no version. One file goes to `destination` itself
     unless that is a folder; several go below it. Raises `BadInput` for what is there already and differs."""
     chosen = _choose(repository, paths, at)
-    warnings = restorable.leave_out_removed(repository, chosen)
+    warnings = restorable.leave_out_nameless(chosen)
+    warnings += restorable.leave_out_removed(repository, chosen)
     destination = os.path.abspath(destination)
     data = os.path.realpath(repository.workspace.data)
     for inside in (data, os.path.realpath(repository.state)):
@@ -257,7 +260,8 @@ def _save_first(
     here = [
         path
         for path in paths
-        if os.path.lexists(os.path.join(data, path))
+        if problem(path) is None
+        and os.path.lexists(os.path.join(data, path))
         and materialise.is_real_path(data, path.rpartition("/")[0])
     ]
     if not here:

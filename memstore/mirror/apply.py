@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from memstore.errors import Conflict, MemsyncError, RemoteMissing
+from memstore.errors import BadInput, Conflict, MemsyncError, RemoteMissing
 from memstore.ids import ContentId
 from memstore.manifest.version import Entry
 from memstore.merging.names import apart
@@ -30,6 +30,7 @@ from memstore.objects.reader import Removed
 from memstore.progress import Progress
 from memstore.remotes.base import BytesSource, MirrorFile, MirrorTarget
 from memstore.reports import MirrorCounts, counted
+from memstore.worktree.names import BAD_PATH, brief
 
 if TYPE_CHECKING:
     from memstore.repository import Repository
@@ -78,7 +79,7 @@ def apply(repository: Repository, target: MirrorTarget, steps: Plan, progress: P
                 else {}
             )
             for step in batch:
-                _do(repository, target, step, seen.get(step.path), outcome)
+                _do_if_named(repository, target, step, seen.get(step.path), outcome)
                 done += 1
                 progress.advance(1)
     except KeyboardInterrupt:
@@ -93,6 +94,19 @@ def apply(repository: Repository, target: MirrorTarget, steps: Plan, progress: P
     finally:
         progress.end()
     return outcome
+
+
+def _do_if_named(
+    repository: Repository, target: MirrorTarget, step: Step, seen: MirrorFile | None, outcome: Outcome
+) -> None:
+    """One step; a name that the mirror refuses, such as an archive reference of another system, ends no other."""
+    try:
+        _do(repository, target, step, seen, outcome)
+    except BadInput as error:
+        if error.code != BAD_PATH:
+            raise
+        outcome.failed += 1
+        outcome.warnings.append(f"{brief(step.path)} could not be mirrored: {error.message}")
 
 
 def _do(

@@ -17,7 +17,7 @@ from memstore.manifest.version import ChangeKind, archive_name
 from memstore.merging.ancestry import parents
 from memstore.merging.names import apart
 from memstore.objects.catalogue import Catalogue
-from memstore.worktree.names import LONGEST_NAME
+from memstore.worktree.names import LONGEST_NAME, problem
 
 if TYPE_CHECKING:
     from memstore.repository import Repository
@@ -120,11 +120,14 @@ def has_left(path: str, now: str) -> bool:
 def _departure(repository: Repository, path: str, left: _Left, content: ContentId) -> Departure:
     name = left.reference or archive_name(path, left.time_ms)
     if (
-        len(name.rpartition("/")[2].encode()) > LONGEST_NAME  # a reference may be longer than any file's name
+        problem(name, windows=False)
+        is not None  # a reference may be longer than any file's name, or an enemy's
         or _is_a_file(repository.catalogue, name)
         or _has_rivals(repository.catalogue, path, name, left, content)
     ):
         name = apart(name, content)
+    if problem(name, windows=False) is not None:
+        name = apart(archive_name(path, left.time_ms), content)
     return Departure(name, content)
 
 

@@ -7,7 +7,7 @@ it touches it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import Enum
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -20,6 +20,7 @@ from memstore.manifest.version import Entry, Kind
 from memstore.mirror.departure import departure, named
 from memstore.objects.catalogue import as_content
 from memstore.objects.reader import Removed
+from memstore.worktree.names import problem
 
 if TYPE_CHECKING:
     from memstore.config import Config
@@ -164,9 +165,21 @@ def waiting(repository: Repository, mirrored: str | None) -> int:
     return sum(1 for _ in steps(repository))
 
 
-def steps(repository: Repository, only: Sequence[str] | None = None) -> Iterator[Step]:
+def no_path(path: str) -> str | None:
+    """Why no mirror whatever can hold a file of that path, as half a sentence."""
+    return problem(path, windows=False)
+
+
+Refuses = Callable[[str], str | None]
+"""As `MirrorTarget.refuses`."""
+
+
+def steps(
+    repository: Repository, only: Sequence[str] | None = None, refuses: Refuses = no_path
+) -> Iterator[Step]:
     """What the mirror needs; of `only` these paths or folders, where given. What is gone from `Data/` comes
-    first: a new folder may need the name of an old file, or the other way round."""
+    first: a new folder may need the name of an old file, or the other way round. A path that the mirror refuses
+    needs nothing: see `nameless`."""
     config = repository.workspace.config
     selection = Selection(config)
     # Whoever changes the mirror meanwhile takes these into a `Plan` first.
@@ -176,7 +189,7 @@ def steps(repository: Repository, only: Sequence[str] | None = None) -> Iterator
         (INTENDED,),
     )
     for row in gone:
-        if wanted(row[0], only):
+        if wanted(row[0], only) and refuses(row[0]) is None:
             yield _retire(repository, Mirrored(row[0], as_content(row[1:]), *row[2:]))
     rows = repository.catalogue.db.execute(
         "SELECT tree.path, tree.kind, tree.size, tree.content, tree.modified, "
@@ -187,7 +200,7 @@ def steps(repository: Repository, only: Sequence[str] | None = None) -> Iterator
         (INTENDED, config.mirror_max_file_size, not selection.everything),
     )
     for path, kind, size, content, modified, old_content, old_size, handle, stamp in rows:
-        if not wanted(path, only):
+        if not wanted(path, only) or refuses(path) is not None:
             continue
         entry = Entry(path, Kind(kind), size, ContentId(content), modified)
         mirrored = None
@@ -236,6 +249,24 @@ def too_large(repository: Repository, only: Sequence[str] | None = None) -> list
         for row in rows
         if wanted(row[0], only)
         and selection.too_large(Entry(row[0], Kind(row[1]), row[2], ContentId(row[3]), row[4]))
+    ]
+
+
+def nameless(
+    repository: Repository, refuses: Refuses, only: Sequence[str] | None = None
+) -> list[tuple[str, str]]:
+    """Paths of HEAD that only their name keeps out of the mirror, each with the reason."""
+    selection = Selection(repository.workspace.config)
+    rows = repository.catalogue.db.execute(
+        "SELECT tree.path, tree.kind, tree.size, tree.content, tree.modified FROM tree LEFT JOIN mirror USING (path) "
+        "WHERE mirror.path IS NULL ORDER BY tree.path"
+    )
+    return [
+        (row[0], reason)
+        for row in rows
+        if wanted(row[0], only)
+        and (reason := refuses(row[0])) is not None
+        and selection.takes(Entry(row[0], Kind(row[1]), row[2], ContentId(row[3]), row[4]))
     ]
 
 

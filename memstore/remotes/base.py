@@ -196,6 +196,10 @@ class Remote(Protocol):
 class MirrorTarget(Protocol):
     """The half that people read. A path is relative to the mirror's root; folders come and go as needed."""
 
+    def refuses(self, path: str) -> str | None:
+        """Why no file of the mirror can have that path, as half a sentence; None if one can. Asks nobody: `put` and
+        `move` raise `BadInput` for it, and `look` finds nothing there."""
+
     def look(self, files: Sequence[tuple[str, str | None]]) -> Sequence[MirrorFile | None]:
         """For each (path, handle or None if unknown): what is there now, None if nothing is.
 

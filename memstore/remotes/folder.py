@@ -31,7 +31,7 @@ from memstore.errors import (
 from memstore.remotes.base import MirrorFile, RemoteFile, Source, check_name
 from memstore.remotes.folder_paths import PIECE, entry, holds, names_in, real_folder, seen_as
 from memstore.remotes.folder_trouble import expect_root, is_absence, trouble
-from memstore.worktree.names import check_path
+from memstore.worktree.names import check_path, problem
 
 STORE: Final = ".memsync"
 STALE_SECONDS: Final = 3600
@@ -138,6 +138,10 @@ class FolderRemote:
                 files.sync_dir(os.path.dirname(path))
 
     # -- the mirror ----------------------------------------------------------------------------------------
+
+    def refuses(self, path: str) -> str | None:
+        """What this system can't hold: the folder is reached through it."""
+        return problem(path)
 
     def look(self, files: Sequence[tuple[str, str | None]]) -> Sequence[MirrorFile | None]:
         """A folder's handle is the path where memsync last saw the file."""
@@ -389,6 +393,8 @@ class FolderRemote:
             folder = os.path.dirname(folder)
 
     def _look(self, path: str) -> MirrorFile | None:
+        if problem(path) is not None:
+            return None
         full = self._mirror_path(path)
         facts = entry(full) if real_folder(self.root, os.path.dirname(path)) else None
         return seen_as(path, facts) if facts is not None and stat.S_ISREG(facts.st_mode) else None

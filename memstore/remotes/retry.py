@@ -199,6 +199,9 @@ class Retrying:
 
     # -- the mirror ----------------------------------------------------------------------------------------
 
+    def refuses(self, path: str) -> str | None:
+        return self._inner.refuses(path)
+
     def look(self, files: Sequence[tuple[str, str | None]]) -> Sequence[MirrorFile | None]:
         return self._retry.run(lambda: self._inner.look(files))
 

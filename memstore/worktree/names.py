@@ -24,6 +24,9 @@ LONGEST_NAME: Final = 255
 LONGEST_PATH: Final = 4096
 """Bytes of UTF-8 in a path: Linux's PATH_MAX. Nothing longer could be opened by its name."""
 
+BAD_PATH: Final = "bad_path"
+"""The code of an error for a path that no version may hold, or this system can't."""
+_BRIEF: Final = 240
 _OWN_FOLDER: Final = ".memsync"
 _OWN_SHORT: Final = "memsyn~"  # with a digit: the 8.3 name that Windows gives `.memsync`
 
@@ -45,9 +48,9 @@ def check_path(path: str, *, windows: bool = not files.POSIX) -> str:
     reason = problem(path, windows=windows)
     if reason is not None:
         raise BadInput(
-            f"not a path memsync keeps: '{shown(path)}': {reason}",
+            f"not a path memsync keeps: '{brief(path)}': {reason}",
             hint="rename that file; nothing was read or written under that name",
-            code="bad_path",
+            code=BAD_PATH,
         )
     return path
 
@@ -123,6 +126,12 @@ def shown(path: str) -> str:
     )
 
 
+def brief(path: str) -> str:
+    """The path for people, the middle left out where it fills more than a line or two: of what an enemy wrote."""
+    said = shown(path)
+    return said if len(said) <= _BRIEF else f"{said[: _BRIEF // 2]} … {said[-_BRIEF // 2 :]}"
+
+
 # -- names that are one on some disks ------------------------------------------------------------------------
 
 
@@ -182,7 +191,7 @@ def resolve(text: str, *, cwd: str, data: str, known: Callable[[str], bool]) -> 
         raise BadInput(
             f"no path: '{shown(text)}': it is empty or not text",
             hint="name a file or a folder in the data folder",
-            code="bad_path",
+            code=BAD_PATH,
         )
     root = os.path.realpath(data)
     outside = True

@@ -21,7 +21,7 @@ from memstore.remotes.drive.layout import Layout
 from memstore.remotes.drive.rows import MirrorRows
 from memstore.remotes.drive.transfer import Announced, Transfer, arrived, md5_of
 from memstore.remotes.drive.trouble import IdInUse, IdRefused
-from memstore.worktree.names import check_path
+from memstore.worktree.names import check_path, problem
 
 TRUSTED: Final = 30.0
 """Seconds for which a look counts as fresh: a push looks, then sends."""
@@ -50,6 +50,10 @@ class DriveMirror:
         """By id: when `look` last saw it."""
 
     # -- looking -------------------------------------------------------------------------------------------
+
+    def refuses(self, path: str) -> str | None:
+        """Drive holds what Windows can't, and a mirror is the same whichever system refreshed it."""
+        return problem(path, windows=False)
 
     def look(self, files: Sequence[tuple[str, str | None]]) -> Sequence[MirrorFile | None]:
         rows = self._rows.find(files)
@@ -86,7 +90,7 @@ class DriveMirror:
     def put(self, path: str, source: Source, notes: Mapping[str, str], modified_ms: int) -> MirrorFile:
         """Drive may hold two of one name: `Conflict` is only for what an earlier try of this put left there
         with other bytes."""
-        folder, name = posixpath.split(check_path(path))
+        folder, name = posixpath.split(check_path(path, windows=False))
         key = f"file:{path}"
         for last in (False, False, True):
             parent = self._folder(folder)
@@ -160,7 +164,7 @@ class DriveMirror:
         return self._rows.keep(row)
 
     def move(self, seen: MirrorFile, path: str, notes: Mapping[str, str]) -> MirrorFile:
-        folder, name = posixpath.split(check_path(path))
+        folder, name = posixpath.split(check_path(path, windows=False))
         row = self._expect_untouched(seen)
         for last in (False, True):
             parent = self._folder(folder)

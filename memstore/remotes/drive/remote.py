@@ -171,6 +171,9 @@ class DriveRemote:
 
     # -- the mirror ----------------------------------------------------------------------------------------
 
+    def refuses(self, path: str) -> str | None:
+        return self._mirror.refuses(path)
+
     def look(self, files: Sequence[tuple[str, str | None]]) -> Sequence[MirrorFile | None]:
         return self._mirror.look(files)
 
