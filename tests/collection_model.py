@@ -19,7 +19,7 @@ from memstore.actions.collection import Marker, Notes
 from memstore.actions.forget_remote import ROUNDS
 
 Thing = tuple[str, ...]
-"""("object", name), ("delta", object, its base), ("version", name, object, …),
+"""("object", name), ("delta", object, its base), ("version", name, object, …), ("put away", version, object),
 ("stone", object, version known to its collector, …) or ("forgotten", object)."""
 Packs = tuple[tuple[str, frozenset[Thing]], ...]
 """Sorted by name."""
@@ -87,23 +87,31 @@ def stored(held: frozenset[Thing]) -> set[str]:
     return {thing[1] for thing in held if thing[0] in ("object", "delta")}
 
 
-def removed(held: frozenset[Thing]) -> set[str]:
+def needs(held: frozenset[Thing], version: Thing) -> set[str]:
+    """What a version needs: the objects of its manifest, and what it put away by name."""
+    return {*version[2:], *(thing[2] for thing in held if thing[0] == "put away" and thing[1] == version[1])}
+
+
+def all_needed(held: frozenset[Thing]) -> set[str]:
+    return {needed for thing in held if thing[0] == "version" for needed in needs(held, thing)}
+
+
+def removed(held: frozenset[Thing], needs: Callable[[frozenset[Thing], Thing], set[str]] = needs) -> set[str]:
     """The objects that are removed: forgotten, or a stone names them, and no version needs them that its collector
     did not know."""
     gone = forgotten(held)
     for stone in held:
         if stone[0] == "stone":
             others = (v for v in held if v[0] == "version" and v[1] not in stone[2:])
-            if not any(stone[1] in version[2:] for version in others):
+            if not any(stone[1] in needs(held, version) for version in others):
                 gone.add(stone[1])
     return gone
 
 
 def incomplete(held: frozenset[Thing]) -> bool:
     there = readable(held) | removed(held)
-    return any(
-        needed not in there for version in held if version[0] == "version" for needed in version[2:]
-    ) or any(thing[1] not in there for thing in held if thing[0] == "delta")
+    leaning = {thing[1] for thing in held if thing[0] == "delta"}
+    return not there.issuperset(all_needed(held) | leaning)
 
 
 def lost(world: World, *, at_rest: bool = False) -> str | None:
@@ -114,7 +122,7 @@ def lost(world: World, *, at_rest: bool = False) -> str | None:
     here = (readable(there) if at_rest else stored(there)) | forgotten(there)
     for version in there:
         if version[0] == "version" and version[1] in world.names:
-            for needed in version[2:]:
+            for needed in sorted(needs(there, version)):
                 if needed not in here:
                     return f"{version[1]} needs {needed}"
     return None
@@ -137,7 +145,7 @@ def trace(world: World) -> str | None:
 
 
 def push(version: str = "") -> tuple[str, ...]:
-    """A push; with a version (`v1:xy`: it needs x and y) that is made just before."""
+    """A push; with a version (`v1:xy!z`: it holds x and y, and puts away z) that is made just before."""
     return ((f"commit {version}",) if version else ()) + (
         "register",
         "list",
@@ -247,14 +255,17 @@ def _rewritten(
 
 
 def _commit(world: World, device: Device, _: Decisions, version: str) -> tuple[World, Device]:
-    name, needs = version.split(":")
+    name, rest = version.split(":")
+    holds, away = rest.split("!") if "!" in rest else (rest, "")
     held = things(device.here)
+    assert stored(held).issuperset(away), "nobody puts away what they do not have"
     new = {
         ("delta", needed, LEANS[needed]) if LEANS.get(needed) in readable(held) else ("object", needed)
-        for needed in needs
+        for needed in holds
         if needed not in stored(held)
     }
-    pack = (f"{device.id[:1]}{device.made + 1}", frozenset({("version", name, *needs), *new}))
+    told = {("version", name, *holds), *(("put away", name, object) for object in away)}
+    pack = (f"{device.id[:1]}{device.made + 1}", frozenset({*told, *new}))
     return world, device._replace(here=_with(device.here, pack), made=device.made + 1, newest=name)
 
 
@@ -378,8 +389,9 @@ def _compact(world: World, device: Device, _: Decisions) -> tuple[World, Device]
     held = things(device.here)
     versions = {thing[1] for thing in held if thing[0] == "version"}
     parents = {"v0"}  # all others spring from it, and are heads
-    needed = {o for v in held if v[0] == "version" and v[1] not in parents for o in v[2:]} | _at_hand(device)
-    named = {o for v in held if v[0] == "version" for o in v[2:]}
+    newest = (v for v in held if v[0] == "version" and v[1] not in parents)
+    needed = {o for v in newest for o in needs(held, v)} | _at_hand(device)
+    named = all_needed(held)
     here = stored(held)
     drop = ((named - needed) | (removed(held) - needed)) & here
     stones = frozenset(("stone", o, *sorted(versions)) for o in drop)

@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
 
 from memstore.actions import collection
-from tests.collection_model import Decisions, Device, Explored, World, explore, forget, gc, push
+from tests import collection_model
+from tests.collection_model import Decisions, Device, Explored, World, explore, forget, gc, push, removed
 
 LAPTOP, DESK, PHONE = "aaaaaaaa", "bbbbbbbb", "cccccccc"
 OLD = ("p0", frozenset({("version", "v0", "x", "y"), ("object", "x"), ("object", "y")}))
@@ -36,11 +38,14 @@ def world(
 
 SMALL = world(push("v2:x"), push("v3:xy"), gc())
 ALONE = world(push() + push("v4:x"), (), gc() + gc())
+AWAY = world(push("v2:y!x"), (), gc() + gc())
 FORGOTTEN = world(push("v2:xz"), (), forget("x"))
 CASES = {
     "a writer pushes twice, the other once": world(push("v2:x") + push("v4:xy"), push("v3:x"), gc()),
     "two collections, and a writer that only listens": world(push("v2:x"), push(), gc() + gc()),
     "a device that never pushed before": world(push("v2:y"), push("v3:x"), gc(), newcomer=True),
+    "a writer puts away what goes, and another needs it": world(push("v2:y!x"), push("v3:xy"), gc()),
+    "two collectors, and a writer who puts away what goes": world(gc(), push("v3:y!x"), gc()),
     "two collectors and a writer": world(gc(), push("v3:x"), gc()),
     "two writers, and one who forgets": world(push("v2:xz"), push("v3:xy"), forget("x")),
     "a writer, one who collects, and one who forgets": world(push("v3:xz"), gc(), forget("x")),
@@ -66,6 +71,15 @@ def test_a_push_at_the_moment_of_a_forget_loses_nothing_else_and_no_trace_is_lef
 @pytest.mark.parametrize("name", CASES)
 def test_in_no_order_does_a_published_version_lack_anything(name: str) -> None:
     assert explored(name, CASES[name]).interleavings > 10**6
+
+
+def test_what_is_put_away_by_name_at_the_moment_of_a_collection_is_sent_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert explored("a writer who puts away what goes", AWAY).interleavings > 10**3
+    by_manifest = partial(removed, needs=lambda _, version: set(version[2:]))
+    monkeypatch.setattr(collection_model, "removed", by_manifest)
+    assert explore(AWAY).lost == "v2 needs x", "so it was when only what a manifest holds made a stone void"
 
 
 def test_fossils_are_deleted_in_some_order_and_nothing_is_lost_by_it() -> None:
