@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from memstore import files
-from memstore.config import Config
+from memstore.config import CONFIG_NAME, Config
 from memstore.errors import BadInput, NoWorkspace, typed
 
 PATHS_NAME: Final = "paths.json"
@@ -150,24 +150,48 @@ class Workspace:
         return here
 
     def _keep_apart(self) -> None:
-        data = _real(self.data)
+        data, state = _real(self.data), _real(self.state)
+        upload_log, archive_log = _real(self.upload_log), _real(self.archive_log)
         named = f'{self.paths_file}: "local_data_dir", {_short(self.paths.local_data_dir)},'
         hint = f'name a folder of its own for it in {self.paths_file}, such as "Data/"'
-        for what, path in (
-            ("the workspace itself", self.root),
-            ("the store", self.state),
-            ('the Drive token ("drive.token")', self.token_path),
-            ('"memory_changelog"', self.memory_changelog),
-            ('"upload_log"', self.upload_log),
-            ('"archive_log"', self.archive_log),
+        for what, path, real in (
+            ("the workspace itself", self.root, _real(self.root)),
+            ("the store", self.state, state),
+            ('the Drive token ("drive.token")', self.token_path, _real(self.token_path)),
+            ('"memory_changelog"', self.memory_changelog, _real(self.memory_changelog)),
+            ('"upload_log"', self.upload_log, upload_log),
+            ('"archive_log"', self.archive_log, archive_log),
         ):
-            if _lies_in(_real(path), data):
+            if _lies_in(real, data):
                 raise BadInput(
                     f"{named} may not contain {what}, {path}: every save would record memsync's own files",
                     hint=hint,
                 )
-        if _lies_in(data, _real(self.state)):
+        if _lies_in(data, state):
             raise BadInput(f"{named} may not lie in {STATE_NAME}/, which is memsync's own", hint=hint)
+        # A log is appended to, whatever it is: its first line would break a file that memsync reads.
+        own = [
+            ("paths.json itself", self.paths_file),
+            ('the Drive token ("drive.token")', self.token_path),
+            ('the OAuth client file ("drive.credentials")', self.credentials_path),
+        ]
+        if self.config.user_folder is not None:
+            own.append(("the user's configuration", os.path.join(self.config.user_folder, CONFIG_NAME)))
+        for key, log, real in (
+            ("upload_log", self.upload_log, upload_log),
+            ("archive_log", self.archive_log, archive_log),
+        ):
+            if _lies_in(log.casefold(), self.state.casefold()) or _lies_in(real.casefold(), state.casefold()):
+                what = f"in {STATE_NAME}/, which is memsync's own"
+            else:
+                what = next((what for what, path in own if _is_same(log, path)), "")
+            if not what:
+                continue
+            raise BadInput(
+                f'{self.paths_file}: "{key}", {_short(getattr(self.paths, key))}, may not be {what}: '
+                "each line of the log would be written into it",
+                hint=f'name a file of its own for it in {self.paths_file}, such as "{Paths._field_defaults[key]}"',
+            )
 
     # -- finding and making --------------------------------------------------------------------------------
 
@@ -319,6 +343,17 @@ def _absolute(folder: str | os.PathLike[str]) -> str:
 def _real(path: str) -> str:
     """The path that symlinks on the way lead to, in one case where the system knows no case."""
     return os.path.normcase(os.path.realpath(path))
+
+
+def _is_same(path: str, other: str) -> bool:
+    """Whether two paths are of one file: as written, upper and lower case alike, since another system may read the
+    same paths.json; or by whatever links."""
+    if path.casefold() == other.casefold():
+        return True
+    try:
+        return os.path.samefile(path, other)
+    except OSError:
+        return False  # one of them is not there
 
 
 def _lies_in(path: str, folder: str) -> bool:

@@ -209,6 +209,15 @@ def test_keys_of_other_programs_are_kept_and_missing_ones_have_their_default() -
         (b'{"upload_log": "Data/logs/up.json"}', 'may not contain "upload_log"'),
         (b'{"archive_log": "./x/../Data/a.json"}', 'may not contain "archive_log"'),
         (b'{"memory_changelog": "Data/m.json"}', 'may not contain "memory_changelog"'),
+        (
+            b'{"archive_log": "drive_token.json"}',
+            '"archive_log", "drive_token.json", may not be the Drive token',
+        ),
+        (b'{"upload_log": "credentials.json"}', "may not be the OAuth client file"),
+        (b'{"upload_log": "paths.json"}', "may not be paths.json itself"),
+        (b'{"archive_log": "x/../PATHS.json"}', "may not be paths.json itself"),
+        (b'{"archive_log": ".memsync/format"}', "may not be in .memsync/"),
+        (b'{"upload_log": ".MemSync/remote.json"}', "may not be in .memsync/"),
     ],
 )
 def test_a_mistake_in_paths_json_is_named_with_its_place_and_what_is_expected(
@@ -248,6 +257,31 @@ def test_a_symlink_does_not_hide_that_data_contains_the_store(tmp_path: Path) ->
     set_paths(root, local_data_dir=str(tmp_path / "link"))
     with pytest.raises(BadInput, match="may not contain the workspace itself"):
         find(root)
+
+
+def test_no_link_hides_that_a_log_is_a_file_of_memsync_s_own(tmp_path: Path) -> None:
+    create(tmp_path)
+    try:
+        os.symlink(tmp_path / ".memsync", tmp_path / "logs", target_is_directory=True)
+    except OSError:
+        pytest.skip("symlinks can't be made here")
+    set_paths(tmp_path, upload_log="logs/config.toml")
+    with pytest.raises(BadInput, match=r"may not be in \.memsync/") as caught:
+        find(tmp_path)
+    assert 'such as "upload_log.json"' in caught.value.hint
+    (tmp_path / "drive_token.json").write_text("{}")
+    os.link(tmp_path / "drive_token.json", tmp_path / "up.json")
+    set_paths(tmp_path, upload_log="up.json")
+    with pytest.raises(BadInput, match="may not be the Drive token"):
+        find(tmp_path)
+
+
+def test_the_user_s_configuration_is_no_log(tmp_path: Path) -> None:
+    create(tmp_path)
+    environ = {"XDG_CONFIG_HOME": str(tmp_path), "HOME": str(tmp_path), "APPDATA": str(tmp_path)}
+    set_paths(tmp_path, upload_log=str(Path(str(find(tmp_path, environ).config.user_folder)) / "config.toml"))
+    with pytest.raises(BadInput, match="may not be the user's configuration"):
+        find(tmp_path, environ)
 
 
 def test_credentials_are_looked_for_in_the_workspace_then_beside_the_user_s_configuration(
