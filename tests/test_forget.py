@@ -257,7 +257,7 @@ def test_restore_says_what_was_forgotten_and_brings_back_the_rest(place: Place) 
     versions = lived(place)
     forget(place, "Core/Keys.txt")
     with place.open() as store:
-        report = store.restore([""], at=versions[1])
+        report = store.restore(["."], at=versions[1])
         assert [row.path for row in report.restored] == ["Core/Rules.txt"]
         assert len(report.warnings) == 1 and "forgotten on purpose" in report.warnings[0]
         with pytest.raises(Removed, match="forgotten on purpose"):

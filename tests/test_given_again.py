@@ -125,14 +125,14 @@ def test_a_restore_that_was_cut_off_is_finished_by_the_next(
     if unfinished_work:
         memory.write("0.txt", "mine\n")
     at = str(good.id) if at == "id" else at
-    cut(memory.data, memory.store, lambda store: store.restore([""], at=at))
+    cut(memory.data, memory.store, lambda store: store.restore(["."], at=at))
     count = len(memory.reopen().repository.catalogue.db.execute("SELECT 1 FROM versions").fetchall())
-    report = memory.store.restore([""], at=at)
+    report = memory.store.restore(["."], at=at)
     assert memory.tree() == memory.manifest(good)
     assert (report.version, report.restored, report.warnings) == (None, (), ())
     assert "an interrupted restore of 6 paths was finished" in report.notes[0]
     assert len(memory.versions()) == count
-    memory.store.restore([""], at="HEAD~1")  # one that was meant
+    memory.store.restore(["."], at="HEAD~1")  # one that was meant
     assert memory.tree()["1.txt"] == b"bad 1\n"
 
 

@@ -225,7 +225,7 @@ def test_what_lies_in_a_writable_folder_is_restored_beside_one_that_is_not(
     memory.write("Core/late.txt", "late\n")
     memory.commit()
     no_writing_to("Data/Core", monkeypatch)
-    report = memory.store.restore([""], at=first, exact=True)
+    report = memory.store.restore(["."], at=first, exact=True)
     assert [row.path for row in report.restored] == ["Free/a.txt"]
     assert {warning.split()[0] for warning in report.warnings} == {"Core/b.txt", "Core/late.txt"}
     kept = {"Free/a.txt": b"a\n", "Core/b.txt": b"B\n", "Core/late.txt": b"late\n"}
