@@ -253,6 +253,26 @@ def test_the_mirror_brings_nothing_home_that_was_forgotten(place: Place) -> None
     assert place.mirror["Core/Rules.txt"] == note(9)
 
 
+def test_a_file_of_the_mirror_that_a_person_changed_stays_watched_and_is_warned_of(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lived(place)
+    edited = place.mirror["Core/Keys.txt"] + b"a line by a person\n"
+    (place.remote / "Core/Keys.txt").write_bytes(edited)
+    monkeypatch.chdir(place.root)
+    told = run("forget", "Core/Keys.txt", "--everywhere", "--yes")
+    assert told.exit_code == 1
+    assert "Core/Keys.txt on" in told.stderr and "may hold it still" in told.stderr
+    assert place.mirror["Core/Keys.txt"] == edited
+    home = run("push")
+    assert home.exit_code == 1 and "may hold it still" in home.stderr
+    (beside,) = [path for path in tree(place.data) if path != "Core/Rules.txt"]
+    assert tree(place.data)[beside] == edited and f'forget "{beside}" --everywhere' in home.stderr
+    assert run("forget", beside, "--everywhere", "--yes").exit_code == 0
+    assert where(place.base) == []
+    assert run("push").exit_code == 0
+
+
 def test_restore_says_what_was_forgotten_and_brings_back_the_rest(place: Place) -> None:
     versions = lived(place)
     forget(place, "Core/Keys.txt")

@@ -103,6 +103,22 @@ def _read(store: object, change: object) -> bytes:
         return b""
 
 
+def test_a_file_on_drive_that_a_person_changed_is_warned_of_and_comes_home(memory: DriveMemory) -> None:
+    first = memory.commit({"Keys.txt": keys(0), "Rules.txt": note(0)})
+    assert memory.push().error is None
+    person = memory.emulator.person
+    person.edit(person.find("MemoryVDB/Keys.txt"), keys(0) + b"a line by a person\n")
+    report = forget(memory, "Keys.txt")
+    (warning,) = report.warnings
+    assert first is not None and "Keys.txt on" in warning and "may hold it still" in warning
+    pushed = memory.push()
+    assert [line for line in pushed.warnings if "may hold it still" in line]
+    (beside,) = [path.name for path in memory.data.iterdir() if path.name != "Rules.txt"]
+    forget(memory, beside)
+    assert on_drive(memory) == []
+    assert where(memory.base) == []
+
+
 def test_cut_off_on_drive_another_run_finishes(memory: DriveMemory) -> None:
     for number in range(2):
         memory.commit({"Keys.txt": keys(number), "Rules.txt": note(number)})

@@ -19,6 +19,7 @@ from memstore.actions.secrets import Suspected
 from memstore.errors import DamagedData, typed
 from memstore.ids import ContentId
 from memstore.manifest.references import References
+from memstore.manifest.removed import is_forgotten, later_form
 from memstore.manifest.version import Change, ChangeKind, Entry, Kind, Meta
 from memstore.merging import names
 from memstore.mirror.known import Foreign, remember
@@ -78,6 +79,8 @@ def bring_home(repository: Repository, foreign: Sequence[Foreign], where: str) -
                 notes.append(
                     f"{item.path} was changed on {where} by hand, and here is another content too; theirs is {beside}"
                 )
+            if item.below is not None and is_forgotten(repository.catalogue, repository.reader, item.below):
+                warnings.append(later_form(path))
             if suspects:
                 suspected.append(Suspected(path, suspects))
         warnings += secrets.weighed(repository.workspace.config, suspected) if suspected else []

@@ -24,6 +24,7 @@ from memstore.objects.record import RecordKind
 from memstore.progress import Progress
 from memstore.remotes.base import OpenRemote, Remote, RemoteFile
 from memstore.reports import ForgetReport
+from memstore.worktree.names import shown
 
 if TYPE_CHECKING:
     from memstore.repository import Repository
@@ -118,6 +119,7 @@ def everywhere(
         mirror_files=files + mirror.files,
         revisions=mirror.revisions,
         notes=tuple(notes),
+        warnings=(*done.warnings, *(_may_hold(path, state.url) for path in mirror.changed)),
         error=None if error is None else error.as_json(),
         exit_code=error.exit_code if error is not None else 0 if finished else 1,
     )
@@ -198,9 +200,22 @@ def _from_mirror(
             if not _is_there(repository, remote):
                 return mirror_erase.Erased(0, 0, ())
             remote.sweep()
-            return mirror_erase.erase(repository, remote, what.contents, what.paths, progress)
+            erased = mirror_erase.erase(repository, remote, what.contents, what.paths, progress)
         finally:
             remote.close()
+        state = remote_state.load(repository)
+        if erased.changed and state is not None:  # though HEAD is as it was, the next push is to look at them
+            remote_state.save(repository, replace(state, mirrored=None))
+        return erased
+
+
+def _may_hold(path: str, where: str) -> str:
+    """The warning for a file that a person made of one that held it."""
+    return (
+        f"{shown(path)} on {where} was changed by hand from what was forgotten, and the change stays: it may hold it "
+        "still. Delete it there; or run 'memsync push', which brings it here, and then the 'memsync forget' that this "
+        "names"
+    )
 
 
 def _as_error(told: dict[str, object], exit_code: int) -> MemsyncError:

@@ -35,6 +35,8 @@ class Erased(NamedTuple):
     revisions: int
     left: tuple[str, ...]
     """Paths of files that somebody changed at that very moment: another run looks again."""
+    changed: tuple[str, ...] = ()
+    """Paths of files that held one of them until a person changed them: other bytes, which may hold it still."""
 
 
 def erase(
@@ -68,10 +70,7 @@ def erase(
                 continue  # gone meanwhile
     finally:
         progress.end()
-    repository.catalogue.db.executemany(
-        "DELETE FROM mirror WHERE content = ?", [(bytes(row.content),) for row in doomed]
-    )
-    return Erased(files, revisions, tuple(left))
+    return Erased(files, revisions, tuple(left), tuple(_changed_by_hand(repository, target, by_id)))
 
 
 def erase_ours(repository: Repository, target: MirrorTarget) -> list[str]:
@@ -80,13 +79,7 @@ def erase_ours(repository: Repository, target: MirrorTarget) -> list[str]:
     told = forgotten(repository.catalogue, repository.reader)
     if not told:
         return []
-    rows = [
-        Mirrored(path, ContentId(content), size, handle, stamp)
-        for path, content, size, handle, stamp in repository.catalogue.db.execute(
-            "SELECT path, content, size, coalesce(handle, path), stamp FROM mirror ORDER BY path"
-        ).fetchall()
-        if content in told
-    ]
+    rows = _noted(repository, told)
     notes = []
     there = target.look([(row.path, row.handle or None) for row in rows]) if rows else ()
     for row, seen in zip(rows, there, strict=True):
@@ -134,6 +127,33 @@ def _holds(
         return ContentId.from_hex(seen.notes.get("content", "")) in by_id
     except ValueError:
         return False
+
+
+def _noted(repository: Repository, contents: Collection[ContentId]) -> list[Mirrored]:
+    """The files of the mirror that held one of them when they were looked at last."""
+    return [
+        Mirrored(path, ContentId(content), size, handle, stamp)
+        for path, content, size, handle, stamp in repository.catalogue.db.execute(
+            "SELECT path, content, size, coalesce(handle, path), stamp FROM mirror ORDER BY path"
+        ).fetchall()
+        if content in contents
+    ]
+
+
+def _changed_by_hand(
+    repository: Repository, target: MirrorTarget, contents: Collection[ContentId]
+) -> list[str]:
+    """Where those that are there still lie; they stay noted, for the next push to bring them home. The others are
+    forgotten: they went, or another device has put something else there."""
+    rows = _noted(repository, contents)
+    there = target.look([(row.path, row.handle or None) for row in rows]) if rows else ()
+    changed = []
+    for row, seen in zip(rows, there, strict=True):
+        if seen is not None and content_of(repository, target, seen, row) is None:
+            changed.append(seen.path)
+        else:
+            forget(repository, row.path)
+    return changed
 
 
 def _handles(repository: Repository, paths: Collection[str]) -> set[str]:
