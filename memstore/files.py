@@ -408,12 +408,21 @@ def publish(temporary: str, path: str) -> None:
 
 
 @contextlib.contextmanager
-def new_file(folder: str, *, mode: int = 0o666, at: int | None = None) -> Iterator[tuple[int, str]]:
-    """A fresh temporary file in `folder`: (descriptor, path). Removed again if the block raises."""
+def new_file(
+    folder: str, *, mode: int = 0o666, at: int | None = None, make: bool = False
+) -> Iterator[tuple[int, str]]:
+    """A fresh temporary file in `folder`: (descriptor, path). Removed again if the block raises. `make` the folder
+    if it is not there: what copies a workspace may leave out an empty one."""
     path = os.path.join(folder, TEMPORARY_PREFIX + os.urandom(8).hex())
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY | _CLOEXEC
     try:
-        descriptor = os.open(_named(path, at), flags, mode, dir_fd=at)
+        try:
+            descriptor = os.open(_named(path, at), flags, mode, dir_fd=at)
+        except FileNotFoundError:
+            if not make:
+                raise
+            make_dir(folder)
+            descriptor = os.open(_named(path, at), flags, mode, dir_fd=at)
     except OSError as error:
         raise disk_error(error, "could not create a file in", folder) from error
     try:

@@ -17,7 +17,7 @@ import pytest
 
 from memstore.ids import ContentId, VersionId
 from memstore.store import Store
-from tests.folder_place import without_waiting
+from tests.folder_place import Place, without_waiting
 
 ROUNDS = 3
 
@@ -175,3 +175,25 @@ def test_a_copy_and_its_original_laid_over_one_another_lose_nothing(tmp_path: Pa
 @pytest.mark.parametrize("original", [False, True])
 def test_careless_syncs_lose_nothing(tmp_path: Path, seed: int, original: bool) -> None:
     played(tmp_path, seed, original=original)
+
+
+# -- empty folders that were left out --------------------------------------------------------------------------
+
+
+def test_a_store_whose_empty_packs_folder_was_left_out_pushes_and_one_that_lost_it_is_mended(
+    tmp_path: Path,
+) -> None:
+    place = Place(tmp_path)
+    packs = place.root / ".memsync" / "packs"
+    place.commit({"a.txt": b"a\n"})
+    packs.rmdir()
+    assert place.push().status == "success"
+    place.commit({"b.txt": b"b\n"})
+    shutil.rmtree(packs)
+    with place.open() as store:
+        report = store.repair()
+        assert report.mended and not report.problems
+        assert store.verify().ok
+    assert place.push().status == "success"
+    with place.open() as store:
+        assert (store.read("a.txt"), store.read("b.txt")) == (b"a\n", b"b\n")

@@ -134,7 +134,7 @@ def fetch_pack(state: str, remote: Remote, file: RemoteFile, progress: Progress)
 def download(folder: str, remote: Remote, file: RemoteFile, progress: Progress) -> tuple[str, PackId]:
     """Bring a pack's bytes into a temporary file of `folder`, durable: (its path, the name these bytes have)."""
     hasher = blake3(max_threads=blake3.AUTO)
-    with files.new_file(folder) as (descriptor, temporary):
+    with files.new_file(folder, make=True) as (descriptor, temporary):
         for piece in remote.read_stream(file.name):
             hasher.update(piece)
             files.write_all(descriptor, piece, temporary)

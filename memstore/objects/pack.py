@@ -71,7 +71,7 @@ class PackWriter:
 
     def __init__(self, folder: str, store: bytes) -> None:
         self._folder = folder
-        self._opened = files.new_file(folder)
+        self._opened = files.new_file(folder, make=True)
         self._descriptor, self._path = self._opened.__enter__()
         self._hash = blake3()
         self._buffer: list[bytes] = []

@@ -103,7 +103,7 @@ class Segment:
         """A new, durable segment whose first group is empty and repeats HEAD."""
         name = os.urandom(8).hex()
         path = os.path.join(folder, name + ".seg")
-        with files.new_file(folder) as (descriptor, temporary):
+        with files.new_file(folder, make=True) as (descriptor, temporary):
             device, inode = files.identity(descriptor)
             header = pack_file_header(
                 MAGIC,
