@@ -95,3 +95,12 @@ def test_a_store_without_versions_has_nothing_to_collect_also_where_its_remote_w
     told = run("gc")
     assert (told.exit_code, told.stderr) == (0, "")
     assert told.stdout.startswith("0 contents")
+
+
+def test_packs_that_were_deleted_at_once_are_not_told_of_as_waiting(place: Place) -> None:
+    for number in range(2):
+        place.commit({"note.txt": note(number)})
+        place.push()
+    told = run("gc", "--keep-last", "1").stdout
+    assert "on the remote 2 packs deleted" in told
+    assert "marked to go" not in told

@@ -131,11 +131,10 @@ def _show(page: render.Page, report: GcReport) -> None:
     if report.deleted:
         freed = render.size(report.deleted_bytes)
         page.line(f"  on the remote {render.plural(report.deleted, 'pack')} deleted ({freed})")
-    if report.marked or report.waiting:
-        all_marked = max(report.marked, report.waiting)
-        new = f" ({report.marked} of them just now)" if 0 < report.marked < all_marked else ""
+    if report.waiting:
+        new = f" ({report.marked} of them just now)" if 0 < report.marked < report.waiting else ""
         page.line(
-            f"  on the remote {render.plural(all_marked, 'pack')} marked to go{new}; a later 'memsync gc' deletes "
+            f"  on the remote {render.plural(report.waiting, 'pack')} marked to go{new}; a later 'memsync gc' deletes "
             "what every device has seen and gc.grace_hours are over for"
         )
     for note in report.notes:
