@@ -18,8 +18,9 @@ from memstore.objects.reader import Removed
 from memstore.remotes.folder import FolderRemote
 from memstore.reports import ForgetReport
 from tests.command_line import run
-from tests.folder_place import Place, tree, without_waiting
+from tests.folder_place import Place, forget_catalogue, tree, without_waiting
 from tests.forgetful_place import SECRET, forget, keys, lived, note, other, password, pull, read, where, whole
+from tests.mended_place import flip
 from tests.naive_reader import read_pack
 from tests.traces import decoded
 
@@ -220,6 +221,49 @@ def test_large_files_lose_their_pieces_but_for_those_that_others_have(place: Pla
         warnings = store.commit_report().warnings
     assert len(warnings) == 1 and "again.bin" in warnings[0] and "forgotten" in warnings[0]
     assert where(place.root / ".memsync") == []
+
+
+def test_a_damaged_pack_is_met_before_anything_is_forgotten_and_the_hint_mends_it(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lived(place)
+    monkeypatch.chdir(place.root)
+    with place.open() as store:
+        head = store.head()
+    needle = bytes(ContentId.of(keys(0)))
+    for pack in (place.root / ".memsync/packs").glob("*.pack"):
+        if needle in pack.read_bytes():
+            flip(pack, pack.read_bytes().index(needle) + 40)
+    told = run("forget", "Core/Keys.txt", "--everywhere", "--yes")
+    assert told.exit_code == 6
+    assert "nothing was forgotten" in told.stderr and "memsync repair" in told.stderr
+    with place.open() as store:
+        assert (store.head(), store.forgetting) == (head, False)
+    assert (place.data / "Core/Keys.txt").exists()
+    assert run("repair").exit_code == 0
+    assert run("forget", "Core/Keys.txt", "--everywhere", "--yes").exit_code == 0
+    assert where(place.base) == []
+
+
+def test_a_store_that_lost_a_version_for_good_forgets_what_it_knows_and_says_that_there_may_be_more(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    versions = [place.commit({"Keys.txt": keys(number), "Rules.txt": note(number)}) for number in range(4)]
+    (segment,) = (place.root / ".memsync/segments").glob("*.seg")
+    with place.open() as store:
+        offset = store.repository.catalogue.where(store.repository.seq(store.version(str(versions[1])).id))[2]
+    flip(segment, offset + 40)
+    forget_catalogue(place)
+    monkeypatch.chdir(place.root)
+    assert run("repair").exit_code == 6
+    for how in ("--dry-run", "--yes"):
+        told = run("forget", "Keys.txt", "--everywhere", how)
+        assert told.exit_code == 1 and "3 contents" in told.stdout, told.stderr
+        assert "1 version of the history cannot be read" in told.stderr
+    assert not (place.data / "Keys.txt").exists()
+    for number in (0, 2, 3):
+        assert where(place.base, password(number)) == []
+        assert read(place, "Rules.txt", versions[number]) == note(number)
 
 
 # -- it stays so -----------------------------------------------------------------------------------------------

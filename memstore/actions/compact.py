@@ -36,6 +36,7 @@ GEOMETRIC: Final = 2
 """Each pack that is left alone is at least so many times as large as all smaller ones together."""
 TWICE: Final = 1000
 """Deltas on one content from which on it is stored twice."""
+SEE: Final = "run 'memsync verify' to see what is affected"
 _PIECE: Final = 1 << 20
 
 
@@ -69,8 +70,11 @@ def holding(repository: Repository, drop: Collection[ContentId]) -> set[str]:
     return found
 
 
-def require_whole(repository: Repository, packs: Collection[str]) -> None:
-    """Raises `DamagedData` if a pack does not match its name: copying it would make its damage look sound."""
+def require_whole(
+    repository: Repository, packs: Collection[str], *, so: str = "nothing was collected", hint: str = SEE
+) -> None:
+    """Raises `DamagedData` if a pack does not match its name: copying it would make its damage look sound. `so` says
+    what that means, and `hint` what to do."""
     for name in sorted(packs):
         hasher = blake3(max_threads=blake3.AUTO)
         descriptor = files.open_read(path_of(repository.state, name, PlaceKind.PACK))
@@ -83,8 +87,7 @@ def require_whole(repository: Repository, packs: Collection[str]) -> None:
             os.close(descriptor)
         if str(PackId(hasher.digest())) != name:
             raise DamagedData(
-                f"pack {name[:12]} is damaged: its bytes do not match its name; nothing was collected",
-                hint="run 'memsync verify' to see what is affected",
+                f"pack {name[:12]} is damaged: its bytes do not match its name; {so}", hint=hint
             )
 
 

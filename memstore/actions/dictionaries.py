@@ -77,7 +77,7 @@ def _dictionaries(repository: Repository, ids: Collection[ContentId]) -> dict[Co
     if not ids:
         return {}
     unnamed = set(ids)
-    unnamed.difference_update(history.each_content(catalogue))
+    unnamed.difference_update(history.each_content(catalogue, lost=True))
     if not unnamed:
         return {}
     for id, _ in catalogue.of_kind(RecordKind.RECIPE):

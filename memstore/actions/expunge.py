@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 FORGETS: Final = "forget "
 """How the note begins of a version by which this device forgets; its reason is the person's."""
 DROPPED: Final = Meta(note="what it held was forgotten", reason="forgotten on another device")
+REPAIR_FIRST: Final = "run 'memsync repair', and then the same command again"
 
 
 class Expunged(NamedTuple):
@@ -158,7 +159,7 @@ def _rewritten(
     )
     if not old:
         return state, 0
-    compact.require_whole(repository, old)
+    compact.require_whole(repository, old, so="what was forgotten stays in it for now", hint=REPAIR_FIRST)
     made = compact.rewrite(repository, old, gone.objects)
     if state is not None:
         state = _noted(repository, state, old, made, published)
@@ -188,4 +189,4 @@ def _noted(
     )
 
 
-__all__ = ["DROPPED", "Expunged", "drop_from_head", "expunge", "left_data", "lies_here"]
+__all__ = ["DROPPED", "REPAIR_FIRST", "Expunged", "drop_from_head", "expunge", "left_data", "lies_here"]

@@ -26,15 +26,15 @@ from memstore.actions import (
     unsaved,
 )
 from memstore.actions.checkout import Step
-from memstore.actions.expunge import FORGETS, drop_from_head, expunge, lies_here
+from memstore.actions.expunge import FORGETS, REPAIR_FIRST, drop_from_head, expunge, lies_here
 from memstore.actions.forget_remote import everywhere, fetch_all
 from memstore.actions.forgetting import Intent
 from memstore.actions.here import content_at
-from memstore.actions.leaving import require_whole_history
+from memstore.actions.leaving import lost_versions, unread_packs
 from memstore.actions.record import log_archived, record
 from memstore.actions.refused import deleting
 from memstore.actions.select import At
-from memstore.errors import BadInput
+from memstore.errors import BadInput, DamagedData
 from memstore.ids import SHORTEST_PREFIX, ContentId
 from memstore.manifest import history, references
 from memstore.manifest.removed import forgotten
@@ -42,7 +42,7 @@ from memstore.manifest.version import Entry, Meta
 from memstore.objects.tombstone import FORGOTTEN, Tombstone
 from memstore.progress import SILENT, Progress
 from memstore.remotes.base import OpenRemote
-from memstore.reports import ForgetReport, Forgotten
+from memstore.reports import ForgetReport, Forgotten, counted
 
 if TYPE_CHECKING:
     from memstore.repository import Repository
@@ -69,9 +69,8 @@ def forget(
         repository.refresh()
         with repository.writing() as writer:
             checkout.finish(repository, writer)
-            require_whole_history(repository)
+            warnings = _not_known(repository)
             fresh = unsaved.unsaved(repository, targets, at)
-            warnings: list[str] = []
             if fresh.going:
                 meta = Meta(reason="saved before it was forgotten", actor=actor)
                 report = record(repository, writer, [row.path for row in fresh.going], meta=meta)
@@ -89,6 +88,8 @@ def forget(
             # A dictionary may be made of pieces of them: it goes in the same instant.
             made_of = dictionaries.sharing(repository, ids - told)
             what = what._replace(objects=what.objects | made_of)
+            whole = compact.holding(repository, what.objects)
+            compact.require_whole(repository, whole, so="nothing was forgotten", hint=REPAIR_FIRST)
             forgetting.save(repository, what)
             now = time.time_ns() // 1_000_000
             stones = [Tombstone(id, FORGOTTEN, now) for id in sorted((ids | made_of) - told)]
@@ -122,7 +123,7 @@ def dry_run(
 ) -> ForgetReport:
     """What `forget` would take, as far as is known here; nothing is changed, and the remote is not asked."""
     repository.refresh()
-    require_whole_history(repository)
+    unknown = _not_known(repository)
     fresh = unsaved.unsaved(repository, targets, at)
     rows, notes = chosen(repository, targets, at)
     rows = unsaved.joined(rows, fresh.going)
@@ -141,8 +142,29 @@ def dry_run(
         remote=url,
         dry_run=True,
         notes=(*notes, STAYS, "nothing was removed: this was a dry run"),
-        warnings=tuple(fresh.holding(repository, ids | forgotten(repository.catalogue, repository.reader))),
+        warnings=(
+            *unknown,
+            *fresh.holding(repository, ids | forgotten(repository.catalogue, repository.reader)),
+        ),
     )
+
+
+def _not_known(repository: Repository) -> list[str]:
+    """A warning where versions are lost: a password must be removable all the same. Raises `DamagedData` where a pack
+    can't be read: what is meant may lie in it, and a repair can do something about that."""
+    unread = unread_packs(repository)
+    if unread:
+        raise DamagedData(
+            f"pack {unread[0][:12]} cannot be read, and may hold what is to go: nothing was forgotten",
+            hint=REPAIR_FIRST,
+        )
+    lost = lost_versions(repository)
+    if not lost:
+        return []
+    return [
+        f"{counted(lost, 'version')} of the history cannot be read, and may have held more than is named here: that "
+        "stays. 'memsync repair' brings back what can be; run the 'memsync forget' again after it"
+    ]
 
 
 def _out_of_data(repository: Repository, writer: Writer, what: Intent) -> list[str]:
@@ -193,7 +215,7 @@ def described(repository: Repository, ids: set[ContentId]) -> list[Forgotten]:
     paths: dict[ContentId, set[str]] = {id: set() for id in ids}
     sizes: dict[ContentId, int] = {}
     versions = dict.fromkeys(ids, 0)
-    for version in history.versions_of(repository.catalogue):
+    for version in history.versions_of(repository.catalogue, lost=True):
         met = set()
         for change in version.changes:
             entry = change.entry
@@ -215,7 +237,9 @@ def _contents_of(repository: Repository, target: str, at: At | None) -> set[Cont
     if not target or select.known(repository, target):
         return {
             change.entry.content
-            for version in history.versions_of(repository.catalogue, path=target.rstrip("/") or None)
+            for version in history.versions_of(
+                repository.catalogue, path=target.rstrip("/") or None, lost=True
+            )
             for change in version.changes
             if change.entry is not None
         }
@@ -226,7 +250,7 @@ def _by_prefix(repository: Repository, text: str) -> set[ContentId]:
     digits = text.lower()
     looks = SHORTEST_PREFIX <= len(digits) <= 64 and all(digit in "0123456789abcdef" for digit in digits)
     found = (
-        [id for id in sorted(history.contents(repository.catalogue)) if str(id).startswith(digits)]
+        [id for id in sorted(history.contents(repository.catalogue, lost=True)) if str(id).startswith(digits)]
         if looks
         else []
     )

@@ -9,7 +9,7 @@ from memstore.actions.dictionaries import no_longer_needed
 from memstore.current import pack_names
 from memstore.errors import DamagedData
 from memstore.ids import ContentId
-from memstore.manifest import held, history
+from memstore.manifest import history
 from memstore.objects.catalogue import key_of
 from memstore.objects.record import RecordKind
 
@@ -53,7 +53,7 @@ def leaving(
     staying = {piece for id, pieces in pieces_of.items() if id not in contents for piece in pieces}
     contents -= staying  # a file that is a piece of another's
     pieces = {piece for id in contents for piece in pieces_of.get(id, ())}.union(orphans) - staying
-    files = held.named(repository.catalogue) - contents if pieces else set()
+    files = history.contents(repository.catalogue, lost=True) - contents if pieces else set()
     objects = contents | (pieces - files)
     objects |= no_longer_needed(repository, bases - held_up, objects)
     return Leaving(frozenset(contents), frozenset(objects))
@@ -77,7 +77,7 @@ def incomplete(repository: Repository, removed: Collection[ContentId]) -> bool:
     if any(lowest.get(base, rank) >= rank for base, rank in leaning):
         return True
     lowest.clear()
-    if any(id not in here and id not in removed for id in history.each_content(catalogue)):
+    if any(id not in here and id not in removed for id in history.each_content(catalogue, lost=True)):
         return True
     return any(piece not in here for _, pieces in _recipes(repository) for piece in pieces)
 
@@ -103,16 +103,25 @@ def stored_size(repository: Repository, objects: Iterable[ContentId]) -> int:
 def require_whole_history(repository: Repository) -> None:
     """Raises `DamagedData` where a pack or version can't be read: what it names is not known, and might go."""
 
-    db = repository.catalogue.db
-    lost = db.execute("SELECT 1 FROM versions WHERE place = ? LIMIT 1", (history.NOWHERE,)).fetchone()
-    stray = db.execute("SELECT 1 FROM strays LIMIT 1").fetchone()
-    places = repository.catalogue.places()
-    unread = [name for name in pack_names(repository.state) if name not in places]
-    if lost or stray or unread:
+    if lost_versions(repository) or unread_packs(repository):
         raise DamagedData(
             "part of the history cannot be read, so nothing is collected: what it needs is not known",
             hint="run 'memsync verify' to see what is missing; 'memsync pull' may bring it",
         )
+
+
+def lost_versions(repository: Repository) -> int:
+    """How many versions are known of whose records, or those of versions before them, are nowhere."""
+    db = repository.catalogue.db
+    (lost,) = db.execute("SELECT count(*) FROM versions WHERE place = ?", (history.NOWHERE,)).fetchone()
+    (strays,) = db.execute("SELECT count(*) FROM strays").fetchone()
+    return int(lost + strays)
+
+
+def unread_packs(repository: Repository) -> list[str]:
+    """The names of packs here that can't be read."""
+    places = repository.catalogue.places()
+    return [name for name in pack_names(repository.state) if name not in places]
 
 
 def _held_up(repository: Repository, settled: Collection[str] | None) -> set[int]:

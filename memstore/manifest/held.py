@@ -44,11 +44,6 @@ def named_beside(catalogue: Catalogue, others: Collection[ContentId]) -> set[Con
     return {content for content in history.each_content(catalogue) if content not in others}
 
 
-def named(catalogue: Catalogue) -> set[ContentId]:
-    """Every content that any version names."""
-    return history.contents(catalogue)
-
-
 def archived_by_name(catalogue: Catalogue, versions: Collection[int] | None = None) -> set[ContentId]:
     """What `memsync archive` put away, in any version or in one of these: the content that the path held just
     before."""
