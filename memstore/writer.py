@@ -19,7 +19,7 @@ from memstore.identity import Device
 from memstore.ids import ContentId, Id, ManifestId, VersionId
 from memstore.manifest import history
 from memstore.manifest.version import Change, Meta, Version
-from memstore.manifest.version_format import MANIFEST_HASH_EVERY, decode, encode
+from memstore.manifest.version_format import LAST_GENERATION, MANIFEST_HASH_EVERY, decode, encode
 from memstore.objects import encoding
 from memstore.objects.catalogue import Location, key_of
 from memstore.objects.encoding import Base, Encoded
@@ -203,7 +203,7 @@ class Writer:
             ).fetchone()
             for parent in parents
         ]
-        generation = 1 + max((row[1] for row in rows), default=0)
+        generation = _next(max((row[1] for row in rows), default=0))
         time_ms = self.time_of_next(parents) if time_ms is None else time_ms
         changes = sorted(changes, key=lambda change: change.path)
         if parents[:1] == ((head,) if head else ()):
@@ -260,7 +260,7 @@ class Writer:
         durable when this returns. With `rules` it is a merge by the rules, and no device's; one that is here
         already is not made again."""
         self._begin()
-        generation = 1 + max(self._catalogue.generation(parent) for parent in parents)
+        generation = _next(max(self._catalogue.generation(parent) for parent in parents))
         device = Device(merging.DEVICE_ID, merging.DEVICE) if rules else self.repository.device
         encoded = encode(
             parents=parents,
@@ -425,3 +425,13 @@ class Writer:
         if raw is None or not best:
             return None
         return Base(last[:8], raw, best[0].rank, best[0].cost)
+
+
+def _next(generation: int) -> int:
+    """The generation after the parents' greatest. Raises `DamagedData` rather than write what nobody can read."""
+    if not 0 <= generation < LAST_GENERATION:
+        raise DamagedData(
+            f"the catalogue counts {generation} versions one after the other, which no store has",
+            hint="'memsync repair' builds it anew from packs and segments",
+        )
+    return generation + 1

@@ -276,7 +276,7 @@ def _is_as_recorded(repository: Repository, seq: int, version: Version, changes:
     others = catalogue.db.execute("SELECT parent FROM other_parents WHERE seq = ?", (seq,)).fetchall()
     parents = [catalogue.seq(parent) for parent in version.parents]
     return (
-        facts == (version.time_ms, version.generation, parents[0] if parents else None)
+        facts == (version.time_ms, history.generation_of(catalogue, version), parents[0] if parents else None)
         and {row[0] for row in others} == set(parents[1:])
         and changes == reduce(_with_change, history.change_rows(version), 0)
     )

@@ -82,7 +82,7 @@ def add_version(
         (
             bytes(version.id),
             version.time_ms,
-            version.generation,
+            version.generation if place == NOWHERE else generation_of(catalogue, version),
             line,
             first,
             0,
@@ -105,6 +105,20 @@ def add_version(
     weight = _add_changes(catalogue, version, seq)
     db.execute("UPDATE versions SET weight = ? WHERE seq = ?", (weight, seq))
     return True
+
+
+def generation_of(catalogue: Catalogue, version: Version) -> int:
+    """The greatest of its parents' plus 1, whatever the record says: an enemy's number, or one that damage made, would
+    end all that comes after it. Only beside a stand-in, whose own is not known, the record is believed."""
+    known = [
+        catalogue.db.execute(
+            "SELECT generation, place FROM versions WHERE seq = ?", (catalogue.seq(parent),)
+        ).fetchone()
+        for parent in version.parents
+    ]
+    if any(place == NOWHERE for _, place in known):
+        return version.generation
+    return 1 + max((generation for generation, _ in known), default=0)
 
 
 def _is_stand_in(catalogue: Catalogue, seq: int) -> bool:
@@ -411,6 +425,7 @@ __all__ = [
     "entries_at",
     "entry_at",
     "fill_tree",
+    "generation_of",
     "is_ancestor",
     "manifest_id",
     "manifest_id_at",

@@ -28,6 +28,8 @@ LARGE: Final = 4 << 20
 FIRST_TIME_MS: Final = -62_135_596_800_000
 LAST_TIME_MS: Final = 253_402_300_799_999
 """The years 1 to 9999: other times have no name in RFC 3339."""
+LAST_GENERATION: Final = (1 << 53) - 1
+"""Nobody comes so far; and a number that every language holds."""
 _MOST: Final = (1 << 63) - 1
 """SQLite's largest integer."""
 
@@ -305,7 +307,7 @@ def decode(encoded: bytes, *, id: VersionId | None = None) -> Version:
         return Version(
             id=computed,
             parents=tuple(VersionId(_bytes(parent, ID_BYTES)) for parent in parents),
-            generation=_integer(generation, 1, _MOST),
+            generation=_integer(generation, 1, LAST_GENERATION),
             time_ms=_integer(time_ms, FIRST_TIME_MS, LAST_TIME_MS),
             device=_text(device),
             device_id=_bytes(device_id, 4).hex(),
