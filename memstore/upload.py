@@ -70,8 +70,10 @@ def _upload(store: Store, place: str, facts: Mapping[str, Any]) -> UploadResult:
         actor=as_text(facts.get("actor")),
     )
     left_out = [warning for warning in report.warnings if f"'{shown(path)}'" in warning]
-    if left_out:
-        return _failed("; ".join(left_out))  # what HEAD has is not what was asked to be uploaded
+    if left_out:  # what HEAD has is not what was asked to be uploaded
+        notes = "; ".join(left_out)
+        logs.log_uploads(store.workspace, [logs.UploadLine(_now(), path, "fail", 0, tags, chat, notes)])
+        return _failed(notes)
     where = store.workspace.paths.drive_root.rstrip("/") + "/" + path
     remote = store.remote()
     if _token_missing(store, "drive:" if remote is None else remote.url):

@@ -12,7 +12,7 @@ from blake3 import blake3
 from click.testing import CliRunner
 from memsync.app import app
 
-from memstore import Store
+from memstore import Store, drive_upload
 from memstore.ids import ContentId
 from memstore.objects.reader import Removed
 from memstore.remotes.folder import FolderRemote
@@ -284,6 +284,25 @@ def test_the_same_bytes_are_not_taken_in_again_and_the_commit_says_which_file(pl
     assert where(place.base) == []
 
 
+def test_a_file_with_forgotten_bytes_is_neither_archived_nor_uploaded_and_both_say_why(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lived(place)
+    forget(place, "Core/Keys.txt")
+    place.write({"Core/Keys.txt": keys(2)})
+    monkeypatch.chdir(place.root)
+    for path in ("Core/Keys.txt", "Core/New.txt"):
+        place.write({path: keys(2)})
+        told = run("archive", path)
+        assert told.exit_code == 8
+        assert f"{path} is in Data/" in told.stderr and "was forgotten" in told.stderr
+    answer = drive_upload(place.data / "Core/Keys.txt", {"tags": ["t"], "chat_name": "c"})
+    assert (answer["status"], answer["attempts"]) == ("fail", 0)
+    line = json.loads((place.root / "upload_log.json").read_text().splitlines()[-1])
+    assert (line["file"], line["status"], line["notes"]) == ("Core/Keys.txt", "fail", answer["notes"])
+    assert (line["context_tags"], line["chat_name"]) == (["t"], "c")
+
+
 def test_the_mirror_brings_nothing_home_that_was_forgotten(place: Place) -> None:
     lived(place)
     forget(place, "Core/Keys.txt")
@@ -446,6 +465,16 @@ def test_to_forget_all_of_an_empty_store_is_nothing(place: Place, monkeypatch: p
     for how in ("--yes", "--dry-run"):
         told = run("forget", ".", "--everywhere", how)
         assert told.exit_code == 0 and "there is nothing to forget" in told.stdout
+
+
+def test_one_that_was_cut_off_is_finished_without_asking_again(inside: Place) -> None:
+    hidden = inside.remote.with_name("hidden")
+    inside.remote.rename(hidden)
+    assert run("forget", "Core/Keys.txt", "--everywhere", "--yes").exit_code == 5
+    hidden.rename(inside.remote)
+    assert run("forget").exit_code == 2
+    assert run("forget", "--everywhere").exit_code == 0
+    assert where(inside.base) == []
 
 
 def test_on_a_terminal_the_command_asks_and_takes_a_no(

@@ -54,7 +54,10 @@ def archive(
                 if found.look(repository.workspace.data, row[0])
             ]
             if not here:
-                raise select.not_found(repository, path, _not_there(path))
+                from memstore.actions.refused import not_in_head  # seldom needed
+
+                left_out = not_in_head(repository, path) or _not_there(path)
+                raise select.not_found(repository, path, left_out)
             for row in here:
                 entries[row[0]] = Entry(row[0], Kind(row[1]), row[2], ContentId(row[3]), row[4])
         time_ms = writer.time_of_next()

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from memstore.actions import (
+    behind,
     checkout,
     compact,
     dictionaries,
@@ -68,8 +69,7 @@ def forget(
     with push.one_push(repository):
         repository.refresh()
         with repository.writing() as writer:
-            checkout.finish(repository, writer)
-            warnings = _not_known(repository)
+            warnings = [*checkout.finish(repository, writer), *_not_known(repository)]
             fresh = unsaved.unsaved(repository, targets, at)
             if fresh.going:
                 meta = Meta(reason="saved before it was forgotten", actor=actor)
@@ -101,9 +101,14 @@ def forget(
             warnings += _stuck(repository, rows)
             warnings += fresh.holding(repository, ids | told)
             torn = leftovers.erase(repository, what.objects, what.paths)
+            still_there = behind.load(repository)
     done = ForgetReport(
         tuple(rows),
-        tuple(change.path for change in version.changes) if version is not None else (),
+        tuple(
+            change.path
+            for change in (() if version is None else version.changes)
+            if change.path not in still_there
+        ),
         None if version is None else version.id,
         here.packs,
         torn,
@@ -168,11 +173,15 @@ def _not_known(repository: Repository) -> list[str]:
 
 
 def _out_of_data(repository: Repository, writer: Writer, what: Intent) -> list[str]:
-    """Remove files of `Data/` that hold it and that HEAD does not: an earlier run could not remove them, or somebody
-    put them back. Warnings."""
+    """Remove files of `Data/` that hold it and that HEAD does not: somebody put them back. What could not be removed
+    just now, or by an earlier run, is known and told of. Warnings."""
     ids = {row.content for row in what.contents}
     steps = []
-    for path in sorted(what.paths) if os.path.isdir(repository.workspace.data) else ():
+    for path in (
+        sorted(what.paths - behind.load(repository).keys())
+        if os.path.isdir(repository.workspace.data)
+        else ()
+    ):
         here = content_at(repository, path)
         if here is not None and here.content in ids:
             steps.append(Step(path, Entry(path, here.kind, 0, here.content, 0), None))

@@ -100,6 +100,23 @@ def never_committed(repository: Repository, path: str) -> BadInput | None:
     )
 
 
+def not_in_head(repository: Repository, path: str) -> BadInput | None:
+    """The error for what a commit has just left out of HEAD, which earlier versions may have: why, and what to do. None
+    where it is not in `Data/`."""
+    place = os.path.join(repository.workspace.data, path)
+    if not os.path.lexists(place):
+        return None
+    if os.path.isdir(place) and not os.path.islink(place):
+        why, hint = "its files are left out", f"'memsync commit {typed(path or '.')}' says why"
+    else:
+        why, hint = _why(repository, path, is_folder=False)
+    return BadInput(
+        f"{shown(path) if path else '.'} is in Data/, but the last version has nothing of it: {why}",
+        hint=hint,
+        code="left_out",
+    )
+
+
 def _why(repository: Repository, path: str, is_folder: bool) -> tuple[str, str]:
     """Why history has nothing of what lies at a path of `Data/`, and what to do about it."""
     ignore = Ignore.load(repository.workspace.data)

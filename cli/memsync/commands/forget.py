@@ -70,7 +70,7 @@ def command(
                 call.context,
             )
         meant = [_meant(call, store, text, at) for text in targets]
-        if dry_run or not yes:
+        if dry_run or (targets and not yes):  # one that was cut off was agreed to
             plan = store.forget_dry_run(meant, at=at)
             if dry_run:
                 return _answer(call, plan)
