@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import stat
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Generic, TypeVar, cast, overload
@@ -336,13 +337,14 @@ def _toml(value: object) -> str:
 def _from_file(path: str) -> dict[str, object]:
     """The keys that one config.toml sets; a file that is not there sets none."""
     try:
-        if os.stat(path).st_size > _LARGEST_CONFIG:
+        facts = os.stat(path)
+        if stat.S_ISDIR(facts.st_mode):
+            raise BadInput(f"{path} is a folder", hint="move it away, or put a file there")
+        if facts.st_size > _LARGEST_CONFIG:
             raise BadInput(f"{path} is larger than 1 MiB", hint="that is no config.toml; move it away")
         raw = files.read(path)
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    except IsADirectoryError as error:
-        raise BadInput(f"{path} is a folder", hint="move it away, or put a file there") from error
     except OSError as error:
         raise files.disk_error(error, "could not read", path) from error
     import tomllib  # 25 ms, so only where there is a file

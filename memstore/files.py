@@ -70,6 +70,8 @@ def disk_error(error: OSError, doing: str, path: str) -> DiskTrouble:
         errno.EROFS: "the disk is mounted read-only",
         errno.EACCES: "check the permissions of that file and its folder",
         errno.EPERM: "check the permissions of that file and its folder",
+        errno.EISDIR: "a folder stands where a file belongs; move it away and run the command again",
+        errno.ENOTDIR: "a file stands where a folder belongs; move it away and run the command again",
         errno.EIO: "the disk reports an I/O error; run 'memsync verify' once it reads again",
     }
     hint = hints.get(error.errno or 0, "look at that path and run the command again")
@@ -93,7 +95,7 @@ def read(path: str) -> bytes:
     try:
         with open(path, "rb", buffering=0) as file:
             return file.read()
-    except (FileNotFoundError, IsADirectoryError):
+    except FileNotFoundError:
         raise
     except OSError as error:
         raise disk_error(error, "could not read", path) from error
@@ -194,8 +196,6 @@ def names(path: str) -> list[str]:
         return sorted(os.listdir(path))
     except FileNotFoundError:
         return []
-    except NotADirectoryError:
-        raise
     except OSError as error:
         raise disk_error(error, "could not list", path) from error
 

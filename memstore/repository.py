@@ -112,7 +112,7 @@ class Repository:
                 hint="wait for it to end, or give a longer lock_timeout (MEMSYNC_LOCK_TIMEOUT, in seconds)",
             ) from None
         except OSError as error:
-            raise files.disk_error(error, "could not lock", self.state) from error
+            raise files.disk_error(error, "could not lock", os.path.join(self.state, LOCK_NAME)) from error
         self._held += 1
         try:
             yield

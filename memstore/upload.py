@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from memstore import logs
+from memstore import files, logs
 from memstore.errors import BadInput, MemsyncError
 from memstore.manifest.version import as_text
 from memstore.worktree.names import shown
@@ -52,6 +52,9 @@ def drive_upload(
             return _upload(store, place, facts)
     except MemsyncError as error:
         return _failed(f"{error.message}; {error.hint}" if error.hint else error.message)
+    except OSError as error:
+        trouble = files.disk_error(error, "could not use", str(error.filename or "the disk"))
+        return _failed(f"{trouble.message}; {trouble.hint}")
 
 
 def _upload(store: Store, place: str, facts: Mapping[str, Any]) -> UploadResult:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from memstore import logs
+from memstore import files, logs
 from memstore.actions import carried, collection, remote_state
 from memstore.actions.contact import contact
 from memstore.actions.publish import publish
@@ -165,6 +165,8 @@ def one_push(repository: Repository) -> Iterator[None]:
             else "another push of this workspace is running, and lock_timeout = 0 says not to wait for it",
             hint="wait for it to end; commits are not held up by it",
         ) from None
+    except OSError as error:
+        raise files.disk_error(error, "could not lock", lock.lock_file) from error
     try:
         yield
     finally:

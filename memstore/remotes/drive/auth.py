@@ -110,7 +110,7 @@ def load_client(path: str) -> dict[str, dict[str, Any]]:
     """
     try:
         raw = files.read(path)
-    except (FileNotFoundError, IsADirectoryError):
+    except FileNotFoundError:
         raise NotLoggedIn(
             f"there is no OAuth client file at {path}", hint=_GUIDE, code="credentials_missing"
         ) from None

@@ -74,7 +74,7 @@ def load_token(path: str) -> Token:
     """
     try:
         raw = files.read(path)
-    except (FileNotFoundError, IsADirectoryError):
+    except FileNotFoundError:
         raise NotLoggedIn(
             "Drive token missing",
             hint=f"run 'memsync login' in that workspace (after 'memsync init' if it is new); it writes {path}",
