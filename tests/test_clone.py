@@ -342,12 +342,14 @@ def test_a_damaged_pack_is_refused_and_nothing_is_left_behind(place: Place, how:
     assert not made or not list(root.iterdir())
 
 
-def test_a_file_whose_name_is_right_but_that_is_no_pack_is_refused(place: Place) -> None:
+def test_a_file_whose_name_is_right_but_that_is_no_pack_is_left_out_with_a_warning(place: Place) -> None:
     garbage = b"not a pack at all"
-    (place.remote / ".memsync/packs" / blake3(garbage).hexdigest()).write_bytes(garbage)
-    with pytest.raises(DamagedData):
-        place.clone("other")
-    assert not (place.base / "other").exists()
+    name = blake3(garbage).hexdigest()
+    (place.remote / ".memsync/packs" / name).write_bytes(garbage)
+    with Store.clone(str(place.remote), place.base / "other", environ={}) as store:
+        (warning,) = store.lacking
+    assert name[:12] in warning and "memsync repair" in warning
+    assert_equal(place, Place.at(place.base / "other", place.remote))
 
 
 def test_a_damaged_format_file_is_refused_and_nothing_is_left_behind(place: Place) -> None:
@@ -375,16 +377,18 @@ def test_packs_without_heads_are_trouble_and_nothing_is_left_behind(place: Place
     assert not (place.base / "other").exists()
 
 
-def test_a_head_whose_pack_is_not_shown_yet_is_trouble_and_the_clone_goes_on_later(place: Place) -> None:
+def test_a_head_whose_pack_is_not_in_the_folder_is_named_as_missing_and_a_later_clone_finds_it(
+    place: Place,
+) -> None:
     hidden = {name: (place.remote / ".memsync/packs" / name).read_bytes() for name in place.packs}
     with place.open() as store:
         newest = store.repository.catalogue.db.execute(
             "SELECT name FROM places WHERE kind = 1 ORDER BY place DESC"
         ).fetchone()[0]
     (place.remote / ".memsync/packs" / newest).unlink()
-    with pytest.raises(RemoteTrouble) as caught:
+    with pytest.raises(DamagedData, match="is missing") as caught:
         place.clone("other")
-    assert caught.value.exit_code == 5
+    assert (caught.value.exit_code, "memsync repair" in caught.value.hint) == (6, True)
     (place.remote / ".memsync/packs" / newest).write_bytes(hidden[newest])
     assert_equal(place, place.clone("other"))
 

@@ -237,7 +237,9 @@ def test_packs_without_heads_are_trouble(two: tuple[Place, Place]) -> None:
         store.pull()
 
 
-def test_a_head_whose_pack_is_not_listed_yet_is_trouble_and_changes_nothing(two: tuple[Place, Place]) -> None:
+def test_a_head_whose_pack_is_not_in_the_folder_is_named_as_missing_and_changes_nothing(
+    two: tuple[Place, Place],
+) -> None:
     first, second = two
     old = set(first.packs)
     goes_on(second)
@@ -246,9 +248,10 @@ def test_a_head_whose_pack_is_not_listed_yet_is_trouble_and_changes_nothing(two:
     whole = path.read_bytes()
     path.unlink()
     before, head = tree(first.data), head_of(first)
-    with first.open() as store, pytest.raises(RemoteTrouble) as caught:
+    with first.open() as store, pytest.raises(DamagedData, match="is missing") as caught:
         store.pull()
-    assert (caught.value.exit_code, tree(first.data), head_of(first)) == (5, before, head)
+    assert (caught.value.exit_code, tree(first.data), head_of(first)) == (6, before, head)
+    assert new in caught.value.message and "memsync repair" in caught.value.hint
     path.write_bytes(whole)
     with first.open() as store:
         assert store.pull().status == "success"

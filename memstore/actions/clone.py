@@ -177,14 +177,15 @@ def _fill(
         heads=tuple(str(head) for head in heads),
     )
     state, _ = collection.learn(state, remote, listed)
-    there = fetch.fetch_what_counts(repository, state, remote, progress)
+    damaged: list[str] = []
+    there = fetch.fetch_what_counts(repository, state, remote, progress, damaged)
     lacking = fetch.lacks_contents(repository, 0)
-    if fetch.fetch_named(repository, remote, heads, progress, lacking=lacking):
+    if fetch.fetch_named(repository, remote, heads, progress, lacking=lacking, damaged=damaged):
         repository.refresh()
         lacking = lacking and fetch.lacks_contents(repository, 0)
-    fetch.require_heads(repository, remote, heads)
+    fetch.require_heads(repository, remote, heads, damaged)
     remote_state.save(repository, remote_state.with_sent(state, there))
-    warnings = [LACKING] if lacking else []
+    warnings = fetch.set_aside(remote, damaged) + ([LACKING] if lacking else [])
     with repository.writing() as writer:
         checkout.finish(repository, writer)
         newest = repository.catalogue.heads()

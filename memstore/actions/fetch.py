@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 
 MARKER_AT_MOST: Final = 1 << 20
 """Bytes of a head's marker that are read: far more than the packs of one push take."""
+NEWER: Final = "newer_format"
+"""The code of an error that says of a pack not that it is damaged, but that this memsync is too old for it."""
+LOST: Final = (
+    "'memsync repair' on any device brings back what can be, names what is lost, and lets the rest be fetched"
+)
+"""The hint for a remote of which a part is damaged or gone."""
 HEADER_SPACE: Final = 4096
 """Bytes that hold any pack's header."""
 
@@ -62,6 +68,10 @@ def fetch_noted(
             PackId.from_hex(name)
             if not files.exists(os.path.join(repository.state, "packs", name + ".pack")):
                 fetch_pack(repository.state, remote, RemoteFile(f"packs/{name}", 0), progress)
+    except DamagedData as error:
+        if error.code == NEWER:
+            raise
+        return None
     except (ValueError, RemoteMissing):
         return None
     repository.refresh()
@@ -70,42 +80,58 @@ def fetch_noted(
 
 
 def fetch_packs(
-    state: str, remote: Remote, present: Iterable[str], progress: Progress
+    state: str,
+    remote: Remote,
+    present: Iterable[str],
+    progress: Progress,
+    damaged: list[str] | None = None,
 ) -> tuple[list[str], list[str]]:
     """Bring every pack that is not in `present` into `packs/`: (names of all that lie there, of the new ones).
 
     Heads must have been listed before (invariant 2). A pack that does not match its name is fetched once
-    more, then refused with `DamagedData`.
+    more, then refused with `DamagedData`; with `damaged` it is named there instead, and left out.
     """
     listed = {file.name.rpartition("/")[2]: file for file in remote.list("packs/")}
-    known = set(present)
+    known = {*present, *(damaged or ())}
     missing = [listed[name] for name in sorted(listed) if name not in known]
     progress.begin("fetching", sum(file.size for file in missing), "B")
     try:
         for file in missing:
-            fetch_pack(state, remote, file, progress)
+            try:
+                fetch_pack(state, remote, file, progress)
+            except DamagedData as error:
+                if damaged is None or error.code == NEWER:
+                    raise
+                damaged.append(file.name.rpartition("/")[2])
     finally:
         progress.end()
-    return sorted(listed), [file.name.rpartition("/")[2] for file in missing]
+    bad = set(damaged or ())
+    new = [name for file in missing if (name := file.name.rpartition("/")[2]) not in bad]
+    return [name for name in sorted(listed) if name not in bad], new
 
 
 def fetch_what_counts(
-    repository: Repository, state: RemoteState, remote: Remote, progress: Progress
+    repository: Repository,
+    state: RemoteState,
+    remote: Remote,
+    progress: Progress,
+    damaged: list[str] | None = None,
 ) -> list[str]:
     """Bring every pack that counts and is not here, and let the catalogue know; the names of all that lie there
-    and count. Where something is missing still, a collection marked it at the very moment when somebody
-    counted on it: then its fossils come as well."""
+    and count. `damaged` is as for `fetch_packs`. Where something is missing still, a collection marked it at the
+    very moment when somebody counted on it: then its fossils come as well."""
     from memstore.actions.leaving import incomplete
     from memstore.manifest.removed import in_force
 
     fossils = remote_state.fossils(state)
     no_news = {*repository.catalogue.places(), *state.superseded}
-    there, _ = fetch_packs(repository.state, remote, no_news | fossils, progress)
+    there, _ = fetch_packs(repository.state, remote, no_news | fossils, progress, damaged)
     repository.refresh()
     if not fossils.isdisjoint(there):
         removed = in_force(repository.catalogue, repository.reader)
         if incomplete(repository, removed):
-            fetch_packs(repository.state, remote, no_news | repository.catalogue.places().keys(), progress)
+            no_news |= repository.catalogue.places().keys() | set(damaged or ())
+            fetch_packs(repository.state, remote, no_news, progress, damaged)
             repository.refresh()
     return [name for name in there if name not in fossils and name not in state.superseded]
 
@@ -157,13 +183,30 @@ def _require_pack(path: str, name: str) -> None:
         os.close(descriptor)
 
 
-def require_heads(repository: Repository, remote: Remote, heads: Sequence[VersionId]) -> None:
-    """Every head that was listed is known now. A marker names the packs it came with, so that one which a
-    lagging list did not show is read by name."""
+def require_heads(
+    repository: Repository, remote: Remote, heads: Sequence[VersionId], damaged: Sequence[str] = ()
+) -> None:
+    """Every head that was listed is known now. A marker names the packs it came with, so that one which a lagging
+    list did not show is read by name. Where one of those was `damaged`, or the list of a folder does not show it, it
+    is lost, and waiting brings nothing."""
     missing = [head for head in heads if repository.catalogue.seq(head) is None]
-    if missing:
-        named = ", ".join(", ".join(_packs_of(remote, head)) or str(head)[:12] for head in missing)
+    if not missing:
+        return
+    named = ", ".join(", ".join(_packs_of(remote, head)) or str(head)[:12] for head in missing)
+    if not (damaged or remote.listing_is_free):
         raise _lags(remote, named)
+    bad = ", ".join(f"pack {name[:12]}" for name in damaged)
+    why = f"is damaged ({bad})" if damaged else f"is missing ({named})"
+    raise DamagedData(
+        f"{remote.url} has lost its newest version {str(missing[0])[:12]}: what held it {why}",
+        hint=LOST if damaged else f"if a program syncs that folder, let it end; else {LOST}",
+    )
+
+
+def set_aside(remote: Remote, damaged: Sequence[str]) -> list[str]:
+    """A warning of damaged packs that nothing which was fetched needs."""
+    some = ", ".join(name[:12] for name in damaged[:3]) + (" …" if len(damaged) > 3 else "")
+    return [f"left out what is damaged on {remote.url}: pack {some}; {LOST}"] if damaged else []
 
 
 def _lags(remote: Remote, named: str) -> RemoteTrouble:
@@ -189,16 +232,22 @@ def lacks_contents(repository: Repository, since: int) -> bool:
 
 
 def fetch_named(
-    repository: Repository, remote: Remote, heads: Sequence[VersionId], progress: Progress, *, lacking: bool
+    repository: Repository,
+    remote: Remote,
+    heads: Sequence[VersionId],
+    progress: Progress,
+    *,
+    lacking: bool,
+    damaged: Sequence[str] = (),
 ) -> list[str]:
     """Packs that the markers of unknown heads name and no list shows; their names. Of known heads as well, where
-    new versions lack contents."""
+    new versions lack contents. Not those that are known to be `damaged`."""
     fetched = []
     for head in heads:
         if lacking or repository.catalogue.seq(head) is None:
             for name in _packs_of(remote, head):
                 path = os.path.join(repository.state, "packs", name + ".pack")
-                if not files.exists(path):
+                if name not in damaged and not files.exists(path):
                     try:
                         size = sum(file.size for file in remote.list(f"packs/{name}"))
                         fetch_pack(repository.state, remote, RemoteFile(f"packs/{name}", size), progress)

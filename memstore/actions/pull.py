@@ -58,9 +58,10 @@ def pull(
             f"no way to settle a conflict: {on_conflict!r}", hint="give one of " + ", ".join(ON_CONFLICT)
         )
     repository.refresh()
-    heads = _fetch(repository, state, remote, progress)
+    damaged: list[str] = []
+    heads = _fetch(repository, state, remote, damaged, progress)
     with repository.writing() as writer:
-        trouble = checkout.finish(repository, writer)
+        trouble = fetch.set_aside(remote, damaged) + checkout.finish(repository, writer)
         trouble += _without_forgotten(repository, writer)
         ours = repository.head()
         heads = [*heads, *_apart_here(repository, heads)]
@@ -203,8 +204,9 @@ def _entry(path: str, row: tuple[int, int, bytes, int] | None) -> Entry | None:
 
 
 def _fetch(
-    repository: Repository, state: RemoteState, remote: OpenRemote, progress: Progress
+    repository: Repository, state: RemoteState, remote: OpenRemote, damaged: list[str], progress: Progress
 ) -> list[VersionId]:
+    """Bring what is new; the heads that are there. `damaged` is filled with packs that are."""
     remote.prepare(create=False)
     if state.store is None or remote.listing_is_free:
         theirs = StoreFormat.parse(remote.read("format"), remote.url)
@@ -224,15 +226,17 @@ def _fetch(
     known = state.collections.keys()
     state, _ = collection.learn(state, remote, listed)
     if state.collections.keys() - known:  # what was removed or forgotten there is to leave here as well
-        there = fetch.fetch_what_counts(repository, state, remote, progress)
+        there = fetch.fetch_what_counts(repository, state, remote, progress, damaged)
     if any(repository.catalogue.seq(head) is None for head in heads):
         since = fetch.last_seq(repository)
         found = fetch.fetch_noted(repository, state, remote, noted, progress)
-        there = found or fetch.fetch_what_counts(repository, state, remote, progress)
+        there = found or fetch.fetch_what_counts(repository, state, remote, progress, damaged)
         lacking = not found and fetch.lacks_contents(repository, since)
-        if not found and fetch.fetch_named(repository, remote, heads, progress, lacking=lacking):
+        if not found and fetch.fetch_named(
+            repository, remote, heads, progress, lacking=lacking, damaged=damaged
+        ):
             repository.refresh()
-        fetch.require_heads(repository, remote, heads)
+        fetch.require_heads(repository, remote, heads, damaged)
     now = remote_state.load(repository)  # a push of another process may go on meanwhile
     if now is not None and now.url == state.url:
         collections = {**now.collections, **state.collections}

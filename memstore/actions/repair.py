@@ -16,11 +16,12 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from memstore import files, reflog
-from memstore.actions import remote_state, repair_remote, state_files
+from memstore.actions import remote_state, repair_remote, repair_theirs, state_files
 from memstore.actions.expunge import expunge
 from memstore.actions.fetch import HEADER_SPACE
 from memstore.actions.leftovers import erase_torn
 from memstore.actions.repair_records import LOSSES, Salvage
+from memstore.actions.repair_theirs import Theirs
 from memstore.actions.seal import seal
 from memstore.actions.unfinished import FORGETTING
 from memstore.actions.verify import MEND, hash_pack, paths_in, read_through
@@ -74,17 +75,13 @@ def repair(
         mended.append(_catalogue_anew(repository))
         heads = _heads(repository)  # what it named and no file has was its own invention
         before = read_through(repository, progress=progress)
-    remote = None
+    remote, theirs = None, Theirs()
     try:
         remote = None if open_remote is None else open_remote()
         if remote is not None:
-            mended += repair_remote.fetch(
-                repository,
-                remote,
-                damaged,
-                losses=bool({problem.kind for problem in before.problems} & LOSSES),
-                dry_run=dry_run,
-                progress=progress,
+            losses = any(problem.kind in LOSSES for problem in before.problems)
+            theirs = _fetch(
+                repository, remote, damaged, mended, losses=losses, dry_run=dry_run, progress=progress
             )
     except MemsyncError as error:
         warnings.append(f"the remote was left out: {error.message}; {error.hint}")
@@ -96,17 +93,17 @@ def repair(
                 repository.reader.close()
                 repository.read_anew()
                 writer.switch(*repository.own_segment())
-            mended += _mend_local(repository, writer, local, before.problems, dry_run)
+            mended += _mend_local(repository, writer, local, before.problems, dry_run, theirs)
             if {row.kind for row in mended} & _UNCOVERING and not dry_run:
                 again = read_through(repository, progress=progress).problems
-                mended += _mend_local(repository, writer, [], again, dry_run)
+                mended += _mend_local(repository, writer, [], again, dry_run, theirs)
             lost = _note_lost(repository, heads, dry_run)
             mended += state_files.mend(repository, dry_run=dry_run)
             mended += () if dry_run else _without_forgotten(repository, writer)
         left = Found([], [])
         if remote is not None and not warnings:
             left = _mend_remote(
-                repository, remote, fetched, mended, warnings, dry_run=dry_run, progress=progress
+                repository, remote, fetched, theirs, mended, warnings, dry_run=dry_run, progress=progress
             )
     finally:
         if remote is not None:
@@ -120,6 +117,25 @@ def repair(
     problems = [*after.problems, *left.problems]
     notes = (*after.notes, *left.notes)
     return RepairReport(tuple(mended), _as_left(problems), False, notes, tuple(warnings))
+
+
+def _fetch(
+    repository: Repository,
+    remote: OpenRemote,
+    damaged: Sequence[str],
+    mended: list[Mended],
+    *,
+    losses: bool,
+    dry_run: bool,
+    progress: Progress,
+) -> Theirs:
+    """Packs that are damaged here or gone (added to `mended`), and what others left damaged there."""
+    mended += repair_remote.fetch(
+        repository, remote, damaged, losses=losses, dry_run=dry_run, progress=progress
+    )
+    fetched = {row.id for row in mended}
+    broken = [name for name in damaged if name not in fetched]
+    return repair_theirs.bring(repository, remote, broken, dry_run=dry_run, progress=progress)
 
 
 def _note_lost(repository: Repository, heads: Sequence[VersionId], dry_run: bool) -> list[VersionId]:
@@ -145,6 +161,7 @@ def _mend_remote(
     repository: Repository,
     remote: OpenRemote,
     fetched: Collection[str],
+    theirs: Theirs,
     mended: list[Mended],
     warnings: list[str],
     *,
@@ -155,7 +172,7 @@ def _mend_remote(
     that came from there: whole by now, but in a dry run."""
     aside = {row.id for row in mended if row.kind == "damaged_pack"}.difference(() if dry_run else fetched)
     try:
-        done, left = repair_remote.mend(repository, remote, aside, dry_run=dry_run, progress=progress)
+        done, left = repair_remote.mend(repository, remote, aside, theirs, dry_run=dry_run, progress=progress)
     except MemsyncError as error:
         warnings.append(f"the remote was left as it is: {error.message}; {error.hint}")
         return Found([], [])
@@ -243,15 +260,17 @@ def _mend_local(
     damaged: Sequence[str],
     problems: Sequence[Problem],
     dry_run: bool,
+    theirs: Theirs,
 ) -> Iterator[Mended]:
     """Packs, contents, catalogue, then segments. For the holder of the lock."""
     kinds = {problem.kind for problem in problems}
-    if not (damaged or kinds & (LOSSES | _CATALOGUE)):
+    wrecks = bool(theirs.damaged) and not dry_run
+    if not (damaged or wrecks or kinds & (LOSSES | _CATALOGUE)):
         return
     # Names and paths are learnt before the catalogue is made anew.
     paths = {name: paths_in(repository, name) for name in damaged}
-    if damaged or kinds & LOSSES:
-        salvage = Salvage(repository, writer, damaged)
+    if damaged or wrecks or kinds & LOSSES:
+        salvage = Salvage(repository, writer, damaged, theirs.heads)
         yield from salvage.run(problems, dry_run)
         for name in damaged:
             if not dry_run:

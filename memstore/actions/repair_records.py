@@ -37,13 +37,21 @@ LOSSES: Final = frozenset(
 class Salvage:
     """Write again what proves itself in damaged packs and in `torn/`, and what `Data/` still has."""
 
-    def __init__(self, repository: Repository, writer: Writer, damaged: Sequence[str]) -> None:
+    def __init__(
+        self,
+        repository: Repository,
+        writer: Writer,
+        damaged: Sequence[str],
+        heads: Sequence[VersionId] = (),
+    ) -> None:
+        """`damaged` are packs here, `heads` versions that a remote names."""
         self._repository = repository
         self._writer = writer
         places = repository.catalogue.places()
         self._hidden = [places[name][0] for name in damaged if name in places]
         self._packs = [path_of(repository.state, name, PlaceKind.PACK) for name in damaged]
-        self._gathering = Gathering(repository.catalogue, repository.reader, _named_versions(repository))
+        named = _named_versions(repository).union(heads)
+        self._gathering = Gathering(repository.catalogue, repository.reader, named)
 
     def run(self, problems: Sequence[Problem], dry_run: bool) -> list[Mended]:
         """What was brought back, of the objects and versions that `verify` missed."""

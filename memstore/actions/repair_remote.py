@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Final
 
 from memstore import files
 from memstore.actions import fetch as fetch_actions
-from memstore.actions import remote_state, state_files
+from memstore.actions import remote_state, repair_theirs, state_files
 from memstore.actions.remote_state import RemoteState
+from memstore.actions.repair_theirs import Theirs
 from memstore.actions.verify import paths_in
 from memstore.actions.verify_remote import Found, is_damaged, is_news, verify_remote
 from memstore.errors import BadInput, DamagedData, RemoteMissing, RemoteTrouble
@@ -25,7 +26,7 @@ from memstore.objects.catalogue import PlaceKind, path_of
 from memstore.objects.pack import check_header
 from memstore.progress import Progress
 from memstore.remotes.base import BytesSource, FileSource, OpenRemote, RemoteFile, ToldSource
-from memstore.reports import Mended
+from memstore.reports import Mended, Problem
 
 if TYPE_CHECKING:
     from memstore.repository import Repository
@@ -105,11 +106,17 @@ def _fetch_one(repository: Repository, remote: OpenRemote, file: RemoteFile, pro
 
 
 def mend(
-    repository: Repository, remote: OpenRemote, aside: Collection[str], *, dry_run: bool, progress: Progress
+    repository: Repository,
+    remote: OpenRemote,
+    aside: Collection[str],
+    theirs: Theirs,
+    *,
+    dry_run: bool,
+    progress: Progress,
 ) -> tuple[list[Mended], Found]:
     """Format, packs, heads: (what was mended, what is still to be said of the remote). `aside` are packs that were
-    damaged here, and are put into `torn/` (in a dry run also those that are still to be fetched). Raises
-    `RemoteMissing` where a remote that was pushed to is not there."""
+    damaged here, and are put into `torn/` (in a dry run also those that are still to be fetched); `theirs` is what
+    came of other devices. Raises `RemoteMissing` where a remote that was pushed to is not there."""
     state = remote_state.load_or_none(repository)
     done: list[Mended] = []
     try:
@@ -134,13 +141,16 @@ def mend(
             state = replace(state, store=repository.format.store.hex(), sent=tuple(sorted(listed)))
             remote_state.save(repository, state)
     done += _mend_packs(repository, state, remote, listed, aside, dry_run, progress)
-    done += _mend_heads(repository, remote, dry_run)
+    done += repair_theirs.mend_packs(repository, state, remote, theirs, dry_run)
+    heads_done, lost = _mend_heads(repository, remote, theirs, dry_run)
+    done += heads_done
     if dry_run:
         names = {row.id for row in done}
         found = verify_remote(repository, state, remote)
         return done, Found([row for row in found.problems if row.id not in names], found.notes)
     state = remote_state.load_or_none(repository) or state
-    return done, verify_remote(repository, state, remote)
+    found = verify_remote(repository, state, remote)
+    return done, Found([*lost, *found.problems], found.notes)
 
 
 def _mend_format(
@@ -231,11 +241,18 @@ def _mend_packs(
     return done
 
 
-def _mend_heads(repository: Repository, remote: OpenRemote, dry_run: bool) -> list[Mended]:
-    """Derive heads from packs, and write those that are not there or can't be read."""
+def _mend_heads(
+    repository: Repository, remote: OpenRemote, theirs: Theirs, dry_run: bool
+) -> tuple[list[Mended], list[Problem]]:
+    """Derive heads from packs, and write those that are not there or can't be read; then remove those of versions
+    that no pack there holds: (what was done, what is lost)."""
     packs = {file.name.rpartition("/")[2] for file in remote.list("packs/")}
     names = {file.name.rpartition("/")[2] for file in remote.list("heads/")}
-    ahead = any(repository.catalogue.seq(head) is None for head in remote_state.head_ids(sorted(names)))
+    lost = {} if dry_run else repair_theirs.lost_heads(repository, remote, theirs, packs)
+    unknown = [
+        head for head in remote_state.head_ids(sorted(names)) if repository.catalogue.seq(head) is None
+    ]
+    ahead = any(head not in lost for head in unknown)
     done = []
     for head in _heads_of(repository, packs):
         name = str(head)
@@ -250,7 +267,10 @@ def _mend_heads(repository: Repository, remote: OpenRemote, dry_run: bool) -> li
             body = {"format": 1, "device": repository.device.name, "packs": []}
             remote.create(f"heads/{name}", BytesSource(json.dumps(body).encode()))
         done.append(Mended("remote_head", name, "derived from the packs that are there"))
-    return done
+    if ahead:
+        return done, []  # what is whole before the lost ones may have no marker yet: another time
+    taken, problems = repair_theirs.take_markers(repository, remote, lost, sorted(names))
+    return [*done, *taken], problems
 
 
 def _is_marker(remote: OpenRemote, name: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from blake3 import blake3
@@ -12,11 +12,12 @@ from blake3 import blake3
 from memstore import files, trees
 from memstore.actions import collection, fetch
 from memstore.actions.leftovers import SCRATCH
+from memstore.actions.remote_losses import look
 from memstore.actions.remote_state import FILL, MEND, RemoteState, head_ids
 from memstore.actions.verify import hash_pack, paths_in, verify
 from memstore.errors import BadInput, DamagedData, RemoteMissing, RemoteTrouble
 from memstore.identity import StoreFormat
-from memstore.ids import PackId
+from memstore.ids import PackId, VersionId
 from memstore.objects.catalogue import PlaceKind, path_of
 from memstore.progress import SILENT, Progress
 from memstore.remotes.base import BytesSource, FileSource, Remote, RemoteFile
@@ -92,6 +93,9 @@ def verify_remote(
                 f"try again in a minute, in case its listing lags; if it stays so, {MEND}",
             )
         )
+    unknown = any(repository.catalogue.seq(head) is None for head in _ids(heads))
+    if remote.listing_is_free or unknown:
+        problems += _of_others(repository, state, remote, _ids(heads), listed, read_data)
     if read_data:
         problems += _read_remote(repository, remote, [listed[name] for name in sorted(listed)], progress)
     return Found(problems, notes)
@@ -138,6 +142,33 @@ def _check_format(repository: Repository, remote: Remote, needed: bool) -> Itera
             yield Problem("remote_damaged_format", "format", (), hint)
         elif json.loads(data) != json.loads(repository.format.encoded()):
             yield Problem("remote_damaged_format", "format", (), f"it is not what it must be; {MEND}")
+
+
+def _ids(heads: Sequence[RemoteFile]) -> list[VersionId]:
+    return head_ids(sorted({file.name for file in heads}))
+
+
+def _of_others(
+    repository: Repository,
+    state: RemoteState,
+    remote: Remote,
+    heads: Sequence[VersionId],
+    listed: Mapping[str, RemoteFile],
+    read_data: bool,
+) -> Iterator[Problem]:
+    """Of what other devices brought: packs whose ends can't be read, and versions that no pack there holds."""
+    losses = look(repository, state, remote, heads, listed, read=False)
+    for name in () if read_data else losses.damaged:  # else they are read whole
+        yield Problem("remote_damaged_pack", name, (), fetch.LOST)
+    hint = fetch.LOST
+    if not remote.listing_is_free:
+        hours = repository.workspace.config.gc_grace_hours
+        hint = (
+            f"try again in a minute, in case its listing lags; once it has stayed so for {hours:g} hours "
+            "(gc.grace_hours), 'memsync repair' removes its marker"
+        )
+    for head in losses.lost:
+        yield Problem("remote_missing_version", str(head), (), f"no pack there holds it; {hint}")
 
 
 def _check_heads(remote: Remote, heads: Sequence[RemoteFile]) -> Iterator[Problem]:
