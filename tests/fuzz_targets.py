@@ -18,7 +18,7 @@ import msgpack
 from blake3 import blake3
 
 from memstore import superseded
-from memstore.actions import behind, checkout, fetch, remote_state
+from memstore.actions import behind, checkout, collection, fetch, remote_state
 from memstore.config import Config
 from memstore.errors import MemsyncError
 from memstore.gather import _is_tombstone
@@ -272,6 +272,13 @@ def head_marker(data: bytes) -> None:
     fetch.packs_named(cast(Any, remote), VersionId(bytes(32)))
 
 
+def collection_marker(data: bytes) -> None:
+    marker = collection.read(cast(Any, SimpleNamespace(read=lambda name: data)), "0" * 16)
+    if marker is not None:
+        notes = collection.Notes(frozenset(), {}, frozenset())
+        collection.may_delete(marker, notes, (), 1_700_000_000_000, grace_ms=1, silence_ms=1)
+
+
 def remote_name(data: bytes) -> None:
     name = check_name(text(data))
     assert ".." not in name and not name.startswith("/") and "\\" not in name
@@ -369,7 +376,16 @@ TARGETS: Final[dict[str, Target]] = {
         *(record, zstd_payload, group, index, pack, bare_pack, file_header, segment, bare_segment, wreck),
         *(recipe, tombstone, version, packed_version, store_format, device, remote_json, checkout_record),
         *(superseded_record, behind_record),
-        *(head_marker, remote_name, drive_journal, token_file, client_file, drive_refusal, drive_answer),
+        *(
+            head_marker,
+            collection_marker,
+            remote_name,
+            drive_journal,
+            token_file,
+            client_file,
+            drive_refusal,
+            drive_answer,
+        ),
         *(paths_json, config_toml, ignore_file, url, a_time, path, archive_name, merged_json),
     )
 }

@@ -94,6 +94,9 @@ def seeds(target: str) -> Iterator[bytes]:
         ],
         "superseded_record": [b'{"device": "00000000", "packs": ["' + b"0" * 64 + b'"], "by": []}'],
         "head_marker": [b'{"format": 1, "packs": ["' + b"0" * 64 + b'"]}'],
+        "collection_marker": [
+            b'{"format": 1, "device": "00000000", "time": 5, "fossils": ["' + b"0" * 64 + b'"]}'
+        ],
         "remote_name": [b"packs/" + b"0" * 64, b"format"],
         "drive_journal": [b'{"ids": ["a"]}\n{"take": "a", "for": "packs/x"}\n{"root": {"a": "b"}}\n'],
         "token_file": [
@@ -134,6 +137,10 @@ FOUND: dict[str, list[bytes]] = {
         b'{"device": "00000000", "packs": [1], "by": {}}',
     ],
     "head_marker": [NESTED, b"[]", b'{"packs": 1}', b'{"packs": [1]}'],
+    "collection_marker": [
+        NESTED, b"[]", b'{"device": "x", "time": 1e999, "fossils": []}', b'{"device": "x", "time": NaN, "fossils": []}',
+        b'{"device": "x", "time": ' + b"9" * 4000 + b', "fossils": []}', b'{"device": 1, "time": 1, "fossils": [[[]]]}',
+    ],
     "drive_journal": [NESTED + b"\n", b'{"ids": 1}\n'],
     "drive_answer": [NESTED, b'{"size": "x"}', b'{"size": []}', b'{"modifiedTime": "0001-01-01"}'],
     "drive_refusal": [b"\x04inf\n", b"\x04nan\n", b"\x04" + b"9" * 400 + b"\n"],

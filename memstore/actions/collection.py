@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from memstore import merging
 from memstore.actions import remote_state
 from memstore.actions.remote_state import RemoteState
-from memstore.errors import RemoteMissing
+from memstore.errors import DamagedData, RemoteMissing
 from memstore.manifest import history
 from memstore.objects.tombstone import FORGOTTEN
 from memstore.remotes.base import BytesSource, Remote
@@ -124,7 +124,9 @@ def read(remote: Remote, id: str) -> Marker | None:
         body = json.loads(remote.read(f"heads/gc-{id}"))
         fossils = frozenset(str(name) for name in body["fossils"])
         return Marker(id, str(body["device"]), int(body["time"]), fossils)
-    except (ValueError, KeyError, TypeError, AttributeError, RemoteMissing):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
+        return None
+    except (RemoteMissing, DamagedData):
         return None
 
 

@@ -298,7 +298,8 @@ def _mirror(
     work.notes += notes
     earlier = 0
     if remote.listing_is_free:
-        more, earlier = mirror_known.changed_by_hand(repository, remote, paths, foreign)
+        more, earlier, large_ones = mirror_known.changed_by_hand(repository, remote, paths, foreign)
+        work.warnings += [told for told in large_ones if told not in (*work.warnings, *work.outcome.warnings)]
         more, notes = erase_foreign(repository, remote, more)
         work.notes += notes
         foreign = [*foreign, *more]

@@ -28,7 +28,7 @@ from memstore.mirror.known import (
 from memstore.mirror.plan import Plan, Step, Work
 from memstore.objects.reader import Removed
 from memstore.progress import Progress
-from memstore.remotes.base import BytesSource, MirrorFile, MirrorTarget
+from memstore.remotes.base import TOO_LARGE, BytesSource, MirrorFile, MirrorTarget
 from memstore.reports import MirrorCounts, counted
 from memstore.worktree.names import BAD_PATH, brief
 
@@ -99,14 +99,16 @@ def apply(repository: Repository, target: MirrorTarget, steps: Plan, progress: P
 def _do_if_named(
     repository: Repository, target: MirrorTarget, step: Step, seen: MirrorFile | None, outcome: Outcome
 ) -> None:
-    """One step; a name that the mirror refuses, such as an archive reference of another system, ends no other."""
+    """One step. A name that the mirror refuses, such as an archive reference of another system, or a file there that is
+    too large to be read back, ends no other."""
     try:
         _do(repository, target, step, seen, outcome)
     except BadInput as error:
-        if error.code != BAD_PATH:
+        if error.code not in (BAD_PATH, TOO_LARGE):
             raise
         outcome.failed += 1
-        outcome.warnings.append(f"{brief(step.path)} could not be mirrored: {error.message}")
+        told = f"{brief(step.path)} could not be mirrored: {error.message}"
+        outcome.warnings.append(told if error.code == BAD_PATH else f"{error.message}; {error.hint}")
 
 
 def _do(

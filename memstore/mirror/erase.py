@@ -118,7 +118,7 @@ def _holds(
 ) -> bool:
     """Whether a file has the bytes of one of them now."""
     if seen.md5 is None:  # a folder: only its bytes tell
-        return seen.size in sizes and ContentId.of(target.fetch(seen.handle)) in by_id
+        return seen.size in sizes and ContentId.of(target.fetch(seen.handle, seen.size)) in by_id
     if seen.md5 in sums:
         return sums[seen.md5].size == seen.size
     if seen.md5 != seen.notes.get("md5"):

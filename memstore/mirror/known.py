@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from memstore.errors import BadInput
 from memstore.ids import ContentId, VersionId
 from memstore.manifest import history
 from memstore.manifest.version import Entry
 from memstore.mirror.plan import INTENDED, Mirrored, Selection, wanted
-from memstore.remotes.base import MirrorFile, MirrorTarget, OpenRemote
+from memstore.remotes.base import FETCHED_AT_MOST, TOO_LARGE, MirrorFile, MirrorTarget, OpenRemote
 
 if TYPE_CHECKING:
+    from memstore.objects.connection import Connection
     from memstore.repository import Repository
 
 
@@ -121,7 +123,7 @@ def relearn(repository: Repository, target: OpenRemote, finished: VersionId | No
     """
     db = repository.catalogue.db
     for seen in target.walk():
-        if db.execute("SELECT 1 FROM paths WHERE name = ?", (seen.path,)).fetchone():
+        if _may_be_ours(db, seen):
             id = ContentId.of(target.fetch(seen.handle))
             if is_in_history(repository, seen.path, id):
                 remember(repository, seen.path, id, seen)
@@ -131,6 +133,12 @@ def relearn(repository: Repository, target: OpenRemote, finished: VersionId | No
         for entry in repository.entries(finished):
             if entry.path not in met and selection.takes(entry):
                 note(repository, Mirrored(entry.path, entry.content, entry.size, entry.path, ""))
+
+
+def _may_be_ours(db: Connection, seen: MirrorFile) -> bool:
+    """Whether history knows the path, and the file is one that would be read back."""
+    known = db.execute("SELECT 1 FROM paths WHERE name = ?", (seen.path,)).fetchone()
+    return known is not None and seen.size <= FETCHED_AT_MOST
 
 
 def learn_what_left(repository: Repository, target: OpenRemote, finished: VersionId | None) -> None:
@@ -144,7 +152,7 @@ def learn_what_left(repository: Repository, target: OpenRemote, finished: Versio
         gone.discard(seen.path)
         if seen.path in rows or repository.catalogue.tree_entry(seen.path) is not None:
             continue
-        if db.execute("SELECT 1 FROM paths WHERE name = ?", (seen.path,)).fetchone():
+        if _may_be_ours(db, seen):
             id = ContentId.of(target.fetch(seen.handle))
             if is_in_history(repository, seen.path, id):
                 remember(repository, seen.path, id, seen)
@@ -180,24 +188,32 @@ def forget_removed(repository: Repository, target: MirrorTarget, only: Sequence[
 
 def changed_by_hand(
     repository: Repository, target: MirrorTarget, only: Sequence[str] | None, known: Sequence[Foreign]
-) -> tuple[list[Foreign], int]:
-    """Mirror files that are up to date for us but not as we left them, and how many have an earlier version
-    again (now noted, so that the plan sees it). Looks at every one: for remotes where looking is free."""
+) -> tuple[list[Foreign], int, list[str]]:
+    """Mirror files that are up to date for us but not as we left them, how many have an earlier version again (now
+    noted, so that the plan sees it), and a sentence for each that is too large to be read. Looks at every one: for
+    remotes where looking is free."""
     met = {item.path for item in known}
     found: list[Foreign] = []
     earlier = 0
+    told: list[str] = []
     for noted in _noted(repository):
         rows = [row for row in noted if row.path not in met and wanted(row.path, only)]
         for row, seen in zip(rows, target.look([(row.path, row.handle) for row in rows]), strict=True):
             if seen is None or seen.trashed or seen.stamp == row.stamp:
                 continue
-            content = content_of(repository, target, seen, row)
-            if content is None:
-                found.append(Foreign(row.path, seen, row, target.fetch(seen.handle)))
-            else:
+            try:
+                content = content_of(repository, target, seen, row)
+                if content is None:
+                    found.append(Foreign(row.path, seen, row, target.fetch(seen.handle)))
+            except BadInput as error:
+                if error.code != TOO_LARGE:
+                    raise
+                told.append(f"{error.message}; {error.hint}")
+                continue
+            if content is not None:
                 remember(repository, row.path, content, seen)
                 earlier += content != row.content
-    return found, earlier
+    return found, earlier, told
 
 
 def _noted(repository: Repository) -> Iterator[list[Mirrored]]:

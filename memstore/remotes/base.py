@@ -22,10 +22,17 @@ import os
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from memstore import files
-from memstore.errors import BadInput
+from memstore.errors import BadInput, DamagedData
+
+SMALL_AT_MOST: Final = 4 << 20
+"""Bytes of a file of the store's half that is no pack: the marker of a collection of 60,000 packs."""
+FETCHED_AT_MOST: Final = 256 << 20
+"""Bytes of a file of the mirror that are read back: it is held whole, and a person may put anything there."""
+TOO_LARGE: Final = "too_large"
+"""The code of an error for a file of the mirror that is not read back."""
 
 _STORE_NAME = re.compile(r"format|(packs|heads)/[0-9a-z-]{1,128}")
 
@@ -151,6 +158,26 @@ def check_name(name: str) -> str:
     return name
 
 
+def check_small(name: str, size: int, url: str) -> None:
+    """Before a whole file of the store's half is read. Raises `DamagedData` for one that is no pack and too large to
+    be what its name says."""
+    if size > SMALL_AT_MOST and not name.startswith("packs/"):
+        raise DamagedData(
+            f"{name} on {url} has {size} bytes, and memsync writes none above {SMALL_AT_MOST}",
+            hint="run 'memsync verify --remote'; 'memsync repair' writes what can be written anew",
+        )
+
+
+def check_fetched(path: str, size: int, at_most: int) -> None:
+    """Before a file of the mirror is read. Raises `BadInput` for one that is too large to be held."""
+    if size > at_most:
+        raise BadInput(
+            f"{path} has {size} bytes, more than the {at_most} that are read back from a mirror; it is left as it is",
+            hint="if you put it there: copy it into the data folder yourself, then remove it from the mirror",
+            code=TOO_LARGE,
+        )
+
+
 class Remote(Protocol):
     """The store's half."""
 
@@ -167,7 +194,8 @@ class Remote(Protocol):
         """All files whose name starts with `prefix` (`packs/`, `heads/` or `format`), sorted by name."""
 
     def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
-        """A range of the file (to its end if no length is given). Raises `RemoteMissing`."""
+        """A range of the file (to its end if no length is given). Raises `RemoteMissing`, and, where no length is
+        given, `DamagedData` for what is no pack and larger than `SMALL_AT_MOST`."""
 
     def read_stream(self, name: str) -> Iterator[bytes]:
         """The whole file in pieces of at most a few MiB."""
@@ -211,8 +239,8 @@ class MirrorTarget(Protocol):
         """Every file of the mirror that this remote can see (of that folder of it, if it is there), `Archive/`
         included, the store's half not; with `trashed` also those in the trash, where there is one."""
 
-    def fetch(self, handle: str) -> bytes:
-        """The bytes that are there now."""
+    def fetch(self, handle: str, at_most: int = FETCHED_AT_MOST) -> bytes:
+        """The bytes that are there now. Raises `BadInput` if they are more than that."""
 
     def put(self, path: str, source: Source, notes: Mapping[str, str], modified_ms: int) -> MirrorFile:
         """Make a new file. Never replaces: raises `Conflict` where the remote forbids two of one name and

@@ -28,7 +28,15 @@ from memstore.errors import (
     RemoteTrouble,
     typed,
 )
-from memstore.remotes.base import MirrorFile, RemoteFile, Source, check_name
+from memstore.remotes.base import (
+    FETCHED_AT_MOST,
+    MirrorFile,
+    RemoteFile,
+    Source,
+    check_fetched,
+    check_name,
+    check_small,
+)
 from memstore.remotes.folder_paths import PIECE, entry, holds, names_in, real_folder, seen_as
 from memstore.remotes.folder_trouble import expect_root, is_absence, trouble
 from memstore.worktree.names import check_path, problem
@@ -93,6 +101,8 @@ class FolderRemote:
             descriptor = self._open(name)
             try:
                 there = os.fstat(descriptor).st_size
+                if length is None:
+                    check_small(name, there - offset, self.url)
                 return files.read_at(descriptor, offset, there - offset if length is None else length)
             finally:
                 os.close(descriptor)
@@ -171,7 +181,7 @@ class FolderRemote:
                     deeper.append(path)
             folders += reversed(deeper)
 
-    def fetch(self, handle: str) -> bytes:
+    def fetch(self, handle: str, at_most: int = FETCHED_AT_MOST) -> bytes:
         path = self._mirror_path(handle)
         with trouble(self.root, "could not read"):
             expect_root(self.root)
@@ -182,7 +192,9 @@ class FolderRemote:
             self._make_durable(os.path.dirname(path))
             descriptor = files.open_read(path)
             try:
-                return files.read_at(descriptor, 0, os.fstat(descriptor).st_size)
+                size = os.fstat(descriptor).st_size
+                check_fetched(handle, size, at_most)
+                return files.read_at(descriptor, 0, size)
             finally:
                 os.close(descriptor)
 

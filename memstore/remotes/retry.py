@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Final, TypeVar
 
 from memstore.errors import MemsyncError, RemoteMissing, RemoteTrouble
-from memstore.remotes.base import MirrorFile, OpenRemote, RemoteFile, Source
+from memstore.remotes.base import FETCHED_AT_MOST, MirrorFile, OpenRemote, RemoteFile, Source
 
 T = TypeVar("T")
 
@@ -209,8 +209,8 @@ class Retrying:
         """The listing is made whole before the first file of it is given."""
         return iter(self._retry.run(lambda: [*self._inner.walk(below, trashed=trashed)]))
 
-    def fetch(self, handle: str) -> bytes:
-        return self._retry.run(lambda: self._inner.fetch(handle))
+    def fetch(self, handle: str, at_most: int = FETCHED_AT_MOST) -> bytes:
+        return self._retry.run(lambda: self._inner.fetch(handle, at_most))
 
     def put(self, path: str, source: Source, notes: Mapping[str, str], modified_ms: int) -> MirrorFile:
         return self._retry.run(lambda: self._inner.put(path, source, notes, modified_ms))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from memstore.errors import Conflict, NotLoggedIn, RemoteMissing, RemoteTrouble
-from memstore.remotes.base import MirrorFile, Source
+from memstore.remotes.base import FETCHED_AT_MOST, MirrorFile, Source, check_fetched
 from memstore.remotes.drive.api import FIELDS, PAGE, DriveApi
 from memstore.remotes.drive.fields import mime_type_of, rfc3339
 from memstore.remotes.drive.folders import MirrorFolders
@@ -72,16 +72,17 @@ class DriveMirror:
     def walk(self, below: str = "", *, trashed: bool = False) -> Iterator[MirrorFile]:
         return self._rows.walk(below, trashed=trashed)
 
-    def fetch(self, handle: str) -> bytes:
+    def fetch(self, handle: str, at_most: int = FETCHED_AT_MOST) -> bytes:
         doing = "reading a file of the mirror"
+        row = self._rows.known.get(handle) or self._layout.get(doing, handle)
+        check_fetched(str(row.get("name")), int(row.get("size") or 0), at_most)
         for _ in range(2):
             content = self._transfer.read(doing, handle, 0, None)
-            row = self._rows.known.get(handle) or self._layout.get(doing, handle)
             if row.get("md5Checksum") == md5_of(content):
                 return content
             # A person was quicker, or the bytes came damaged: what is it now?
-            self._rows.known[handle] = self._layout.get(doing, handle)
-            if self._rows.known[handle].get("md5Checksum") == md5_of(content):
+            row = self._rows.known[handle] = self._layout.get(doing, handle)
+            if row.get("md5Checksum") == md5_of(content):
                 return content
         raise RemoteTrouble(f"{doing}: it did not come as Drive says it is", hint="run the command again")
 

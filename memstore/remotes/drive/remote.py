@@ -16,7 +16,7 @@ from memstore import files
 from memstore.errors import BadInput, DamagedData, NotLoggedIn, RemoteMissing, RemoteTrouble
 from memstore.identity import Device, load_device
 from memstore.progress import Progress
-from memstore.remotes.base import MirrorFile, RemoteFile, Source, check_name
+from memstore.remotes.base import FETCHED_AT_MOST, MirrorFile, RemoteFile, Source, check_name, check_small
 from memstore.remotes.drive.api import FIELDS, DriveApi
 from memstore.remotes.drive.journal import Journal
 from memstore.remotes.drive.layout import STORE_FRESH, Layout, age, is_folder
@@ -104,6 +104,8 @@ class DriveRemote:
             return content
 
         try:
+            if length is None:
+                check_small(name, int(row.get("size") or 0) - offset, self.url)
             if offset == 0 and length is None:
                 return self._api.retry.run(whole)
             return self._transfer.read(f"reading {name}", row["id"], offset, length)
@@ -180,8 +182,8 @@ class DriveRemote:
     def walk(self, below: str = "", *, trashed: bool = False) -> Iterator[MirrorFile]:
         return self._mirror.walk(below, trashed=trashed)
 
-    def fetch(self, handle: str) -> bytes:
-        return self._mirror.fetch(handle)
+    def fetch(self, handle: str, at_most: int = FETCHED_AT_MOST) -> bytes:
+        return self._mirror.fetch(handle, at_most)
 
     def put(self, path: str, source: Source, notes: Mapping[str, str], modified_ms: int) -> MirrorFile:
         return self._mirror.put(path, source, checked(notes), modified_ms)
