@@ -319,3 +319,18 @@ def test_a_damaged_pack_that_a_repair_put_aside_goes_at_the_next_pull(place: Pla
     forget(place, "Core/Keys.txt")
     pull(desk)
     assert [path for path in torn.iterdir() if needle in path.read_bytes()] == []
+
+
+def test_a_device_that_never_looked_at_the_mirror_warns_of_a_persons_change_there_as_well(
+    place: Place,
+) -> None:
+    lived(place)
+    desk = other(place)
+    edited = place.mirror["Core/Keys.txt"] + b"a line by a person\n"
+    (place.remote / "Core/Keys.txt").write_bytes(edited)
+    (warning,) = forget(desk, "Core/Keys.txt").warnings
+    assert "Core/Keys.txt on" in warning and "may hold it still" in warning
+    assert place.mirror["Core/Keys.txt"] == edited
+    (place.remote / "Core/Keys.txt").unlink()
+    assert forget(desk, "Core/Keys.txt").warnings == ()
+    assert where(desk.root) == where(place.remote) == []

@@ -119,7 +119,11 @@ def everywhere(
         mirror_files=files + mirror.files,
         revisions=mirror.revisions,
         notes=tuple(notes),
-        warnings=(*done.warnings, *(_may_hold(path, state.url) for path in mirror.changed)),
+        warnings=(
+            *done.warnings,
+            *(_may_hold(path, state.url) for path in mirror.changed),
+            *(_strange(path, state.url) for path in mirror.strange),
+        ),
         error=None if error is None else error.as_json(),
         exit_code=error.exit_code if error is not None else 0 if finished else 1,
     )
@@ -215,6 +219,14 @@ def _may_hold(path: str, where: str) -> str:
         f"{shown(path)} on {where} was changed by hand from what was forgotten, and the change stays: it may hold it "
         "still. Delete it there; or run 'memsync push', which brings it here, and then the 'memsync forget' that this "
         "names"
+    )
+
+
+def _strange(path: str, where: str) -> str:
+    """The warning for a file that lies where another device had put what was forgotten, and is nobody's version."""
+    return (
+        f"{shown(path)} on {where} has bytes that no version has, at a path that held what was forgotten: it may hold "
+        "it still. Look at it, and delete it there"
     )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from memstore.errors import BadInput, Conflict, RemoteMissing
 from memstore.ids import ContentId
 from memstore.manifest.removed import forgotten, is_forgotten
-from memstore.mirror.known import Foreign, content_of, forget
+from memstore.mirror.known import Foreign, content_of, forget, is_in_history
 from memstore.mirror.plan import Mirrored
 from memstore.progress import Progress
 from memstore.remotes.base import MirrorFile, MirrorTarget
@@ -37,6 +37,9 @@ class Erased(NamedTuple):
     """Paths of files that somebody changed at that very moment: another run looks again."""
     changed: tuple[str, ...] = ()
     """Paths of files that held one of them until a person changed them: other bytes, which may hold it still."""
+    strange: tuple[str, ...] = ()
+    """Paths of files that no version has, and of which nothing is known here, where another device had put one of
+    them."""
 
 
 def erase(
@@ -54,6 +57,7 @@ def erase(
     files = revisions = 0
     left: list[str] = []
     handles = _handles(repository, paths)
+    others: list[MirrorFile] = []
     progress.begin("looking through the mirror", 0, "files")
     try:
         for seen in [*target.walk(trashed=True), *_elsewhere(repository, target, by_id)]:
@@ -62,7 +66,10 @@ def erase(
                 if _holds(target, seen, by_id, sums, sizes):
                     target.erase(seen)
                     files += 1
-                elif seen.md5 is not None and (seen.handle in handles or _may_descend(seen.path, paths)):
+                    continue
+                if seen.path in paths and not seen.trashed:
+                    others.append(seen)
+                if seen.md5 is not None and (seen.handle in handles or _may_descend(seen.path, paths)):
                     revisions += target.drop_revisions(seen, sums.keys())
             except (Conflict, BadInput):  # a name that only a person's program could give
                 left.append(seen.path)
@@ -70,7 +77,9 @@ def erase(
                 continue  # gone meanwhile
     finally:
         progress.end()
-    return Erased(files, revisions, tuple(left), tuple(_changed_by_hand(repository, target, by_id)))
+    strange = _of_nobody(repository, target, others)
+    changed = _changed_by_hand(repository, target, by_id)
+    return Erased(files, revisions, tuple(left), tuple(changed), tuple(strange))
 
 
 def erase_ours(repository: Repository, target: MirrorTarget) -> list[str]:
@@ -138,6 +147,23 @@ def _noted(repository: Repository, contents: Collection[ContentId]) -> list[Mirr
         ).fetchall()
         if content in contents
     ]
+
+
+def _of_nobody(repository: Repository, target: MirrorTarget, others: Sequence[MirrorFile]) -> list[str]:
+    """Of files at paths that held one of them, those of which nothing is known here, because another device put them
+    there, and which no version has: a person's. Where HEAD has the path, a push brings them home anyway."""
+    found = []
+    for seen in others:
+        row = repository.catalogue.db.execute("SELECT 1 FROM mirror WHERE path = ?", (seen.path,)).fetchone()
+        if row is not None or repository.catalogue.tree_entry(seen.path) is not None:
+            continue
+        if seen.md5 is not None:
+            ours = seen.md5 == seen.notes.get("md5")
+        else:
+            ours = is_in_history(repository, seen.path, ContentId.of(target.fetch(seen.handle)))
+        if not ours:
+            found.append(seen.path)
+    return found
 
 
 def _changed_by_hand(
