@@ -226,13 +226,14 @@ class Machine(RuleBasedStateMachine):
         self._record(self.store.commit(), self.model.committed(None))
 
     def commit_named_paths(self, some: list[str]) -> None:
+        spelled = [path or "." for path in some]
         try:
             after = self.model.committed(some)
         except Refused:
             with pytest.raises(BadInput):
-                self.store.commit(some)
+                self.store.commit(spelled)
             return
-        self._record(self.store.commit(some), after)
+        self._record(self.store.commit(spelled), after)
 
     def archive(self, number: int, keep: bool) -> None:
         if not self.model.disk:
@@ -259,7 +260,7 @@ class Machine(RuleBasedStateMachine):
             chosen = self.model.at(path, version)
         except Refused:
             with pytest.raises(BadInput):
-                self.store.restore([path], at=at, exact=exact)
+                self.store.restore([path or "."], at=at, exact=exact)
             return
         self._bring_back(path, at, chosen, exact, path)
 
@@ -270,9 +271,9 @@ class Machine(RuleBasedStateMachine):
             saved, after, disk = self.model.restored(chosen, folder, exact)
         except Refused:
             with pytest.raises(BadInput):
-                self.store.restore([path], at=at, exact=exact)
+                self.store.restore([path or "."], at=at, exact=exact)
             return
-        report = self.store.restore([path], at=at, exact=exact)
+        report = self.store.restore([path or "."], at=at, exact=exact)
         assert not report.warnings
         self._record(self._version(report.saved_first), saved)
         self._record(self._version(report.version), after)
