@@ -369,19 +369,19 @@ def remove(path: str, *, at: int | None = None) -> None:
 
 def make_dir(path: str) -> None:
     """Make the folder and those above it, each durable."""
-    if os.path.isdir(path):
-        return
-    parent = os.path.dirname(path)
-    if parent and parent != path:
-        make_dir(parent)
-    _tell("make_dir", path)
-    try:
-        os.mkdir(path)
-    except FileExistsError:
-        return
-    except OSError as error:
-        raise naming_error(error, "could not make the folder", path) from error
-    sync_dir(parent or ".")
+    missing: list[str] = []
+    while path and not os.path.isdir(path) and path not in missing[-1:]:
+        missing.append(path)
+        path = os.path.dirname(path)
+    for folder in reversed(missing):
+        _tell("make_dir", folder)
+        try:
+            os.mkdir(folder)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise naming_error(error, "could not make the folder", folder) from error
+        sync_dir(os.path.dirname(folder) or ".")
 
 
 def write_atomic(path: str, data: bytes, *, private: bool = False) -> None:

@@ -3,11 +3,16 @@ mirror, nobody deletes it unasked, and everything else goes on."""
 
 from __future__ import annotations
 
+import errno
+import os
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from memstore import files
 from memstore.actions import behind
 from memstore.ids import ContentId
 from memstore.manifest.version import Change, ChangeKind, Entry, Kind, Meta
@@ -180,3 +185,51 @@ def test_drive_gets_every_name_from_every_system_and_none_that_is_no_path(
         assert (report.status, report.mirror.created) == ("success", 1)
         assert len(report.warnings) == 1 and "8 files can't lie in the mirror" in report.warnings[0]
         assert place.push().status == "nothing"
+
+
+@posix
+def test_a_file_far_down_is_committed_mirrored_and_cloned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = Place(tmp_path)
+    first.data.mkdir(exist_ok=True)
+    monkeypatch.chdir(first.data)
+    for _ in range(1_050):
+        os.mkdir("d")
+        os.chdir("d")
+    Path("far.txt").write_bytes(b"far\n")
+    monkeypatch.chdir(tmp_path)
+    path = "d/" * 1_050 + "far.txt"
+    try:
+        assert first.commit() is not None
+        assert first.push().mirror.created == 1
+        assert (first.remote / path).read_bytes() == b"far\n"
+        assert (first.clone("second").data / path).read_bytes() == b"far\n"
+    finally:  # what tidies up after the tests goes down by recursion
+        for folder in (first.data, first.remote, tmp_path / "second/Data"):
+            subprocess.run(["rm", "-rf", folder / "d"], check=True)
+
+
+@posix
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENAMETOOLONG])
+def test_a_name_that_the_mirror_s_disk_can_t_hold_keeps_only_that_file_out(
+    two: tuple[Place, Place], monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    first, _ = two
+    name_it = files.rename_new
+
+    def refuses(source: str, target: str, **how: Any) -> None:
+        if target.endswith("a:b.txt") and str(first.remote) in target:
+            error = OSError(number, os.strerror(number))
+            raise files.naming_error(error, "could not name", target) from error
+        name_it(source, target, **how)
+
+    monkeypatch.setattr(files, "rename_new", refuses)
+    first.commit({"a:b.txt": b"b\n", "c.txt": b"c\n", "0.txt": b"0\n"})
+    report = first.push()
+    assert (report.status, report.mirror.created, report.mirror.failed) == ("success", 2, 1)
+    (told,) = report.warnings
+    assert "the mirror's disk can't hold that name: a:b.txt" in told
+    assert first.mirror == {"a.txt": b"a\n", "c.txt": b"c\n", "0.txt": b"0\n"}
+    first.commit({"d.txt": b"d\n"})
+    assert first.push().mirror.created == 1

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from memstore.errors import BadInput, Conflict, MemsyncError, RemoteMissing
+from memstore.files import BAD_NAME
 from memstore.ids import ContentId
 from memstore.manifest.version import Entry
 from memstore.merging.names import apart
@@ -48,6 +49,8 @@ class Outcome:
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     foreign: list[Foreign] = field(default_factory=list)
+    unheld: list[str] = field(default_factory=list)
+    """Paths whose names the mirror's disk can't hold."""
     left: int = 0
     """Steps that were not begun, because the work was interrupted."""
     error: MemsyncError | None = None
@@ -93,20 +96,29 @@ def apply(repository: Repository, target: MirrorTarget, steps: Plan, progress: P
         outcome.error = error
     finally:
         progress.end()
+    if outcome.unheld:
+        some = ", ".join(map(brief, outcome.unheld[:3])) + (" …" if len(outcome.unheld) > 3 else "")
+        outcome.warnings.append(
+            f"{counted(len(outcome.unheld), 'file')} left out, as the mirror's disk can't hold that name: "
+            f"{some}; rename in Data/ what is to be read there"
+        )
     return outcome
 
 
 def _do_if_named(
     repository: Repository, target: MirrorTarget, step: Step, seen: MirrorFile | None, outcome: Outcome
 ) -> None:
-    """One step. A name that the mirror refuses, such as an archive reference of another system, or a file there that is
-    too large to be read back, ends no other."""
+    """One step. A name that the mirror refuses (such as an archive reference of another system) or its disk can't hold,
+    or a file there that is too large to be read back, ends no other."""
     try:
         _do(repository, target, step, seen, outcome)
     except BadInput as error:
-        if error.code not in (BAD_PATH, TOO_LARGE):
+        if error.code not in (BAD_NAME, BAD_PATH, TOO_LARGE):
             raise
         outcome.failed += 1
+        if error.code == BAD_NAME:
+            outcome.unheld.append(step.path)
+            return
         told = f"{brief(step.path)} could not be mirrored: {error.message}"
         outcome.warnings.append(told if error.code == BAD_PATH else f"{error.message}; {error.hint}")
 

@@ -45,7 +45,8 @@ def _translated(root: str, number: int | None, message: str) -> RemoteTrouble | 
     if number in _FULL:
         return RemoteFull(message, hint="free some space there and run the command again")
     if number in files.BAD_NAME_ERRORS:
-        return BadInput(message, hint="that disk can't hold a file of this name; rename it in Data/")
+        hint = "that disk can't hold a file of this name; rename it in Data/"
+        return BadInput(message, hint=hint, code=files.BAD_NAME)
     if number in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
         return Conflict(message, hint="a file stands where a folder is needed, or the other way round")
     found = RemoteTrouble(
