@@ -51,6 +51,8 @@ class Repository:
         self.reader = ObjectReader(self.catalogue)
         self.warnings: list[str] = []
         """What was noticed while catching up, for a person."""
+        self._of_files: list[str] = []
+        """Those of them that packs and segments gave rise to."""
         self.finished: Finished | None = None
         """The checkout that was found open and finished, until the command that it may belong to asks for it."""
         self._held = 0
@@ -184,6 +186,9 @@ class Repository:
 
     def read_anew(self) -> None:
         """Make the catalogue anew from segments and packs. For the holder of the lock."""
+        # What is still so is noticed again.
+        self.warnings = [told for told in self.warnings if told not in self._of_files]
+        self._of_files = []
         self.reader.close()
         self.catalogue.reopen()
         self._catch_up()
@@ -198,7 +203,8 @@ class Repository:
         db = self.catalogue.db
         db.execute("BEGIN IMMEDIATE")
         try:
-            self.warnings += recovery.catch_up(self.state, self.catalogue, self.reader)
+            self._of_files += (told := recovery.catch_up(self.state, self.catalogue, self.reader))
+            self.warnings += told
         except BaseException:
             if db.in_transaction:  # SQLite may have rolled back by itself: a full disk, a damaged file
                 db.execute("ROLLBACK")

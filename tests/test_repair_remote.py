@@ -93,3 +93,19 @@ def test_a_remote_that_is_away_keeps_nobody_from_mending_what_is_here(place: Pla
     report = repair(place)
     assert report.ok, report
     assert whole(place)
+
+
+def test_what_was_noticed_before_the_mend_is_no_note_after_it(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    place.commit({"a.txt": b"a\n"})
+    place.push()
+    (pack,) = (place.root / ".memsync" / "packs").iterdir()
+    place.commit({"b.txt": b"b\n"})
+    place.push()
+    pack.write_bytes(pack.read_bytes()[:-9] + b"not a tail")
+    for file in (place.root / ".memsync").glob("catalogue.*"):
+        file.unlink()
+    with place.open() as store:
+        report = store.repair()
+        assert report.mended and not report.problems
+        assert not any("damaged" in note for note in report.notes), report.notes
