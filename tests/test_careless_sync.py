@@ -197,3 +197,40 @@ def test_a_store_whose_empty_packs_folder_was_left_out_pushes_and_one_that_lost_
     assert place.push().status == "success"
     with place.open() as store:
         assert (store.read("a.txt"), store.read("b.txt")) == (b"a\n", b"b\n")
+
+
+@pytest.mark.parametrize("copied", [False, True])
+@pytest.mark.parametrize("all_packs", [False, True])
+def test_packs_that_were_left_out_are_missed_though_the_catalogue_was_left_out_as_well(
+    tmp_path: Path, copied: bool, all_packs: bool
+) -> None:
+    place = Place(tmp_path)
+    place.commit({"a.txt": b"a\n"})
+    place.push()
+    first = set((place.root / ".memsync" / "packs").iterdir())
+    newest = place.commit({"b.txt": b"b\n"})
+    place.push()
+    if copied:
+        shutil.copytree(place.root, tmp_path / "copy")
+        place = Place.at(tmp_path / "copy", place.remote)
+    state = place.root / ".memsync"
+    for pack in (state / "packs").iterdir():
+        if all_packs or pack.name not in {path.name for path in first}:
+            pack.unlink()
+    for file in state.glob("catalogue.*"):
+        file.unlink()
+    shutil.move(place.remote, tmp_path / "away")
+    for _ in range(2):
+        with place.open() as store:
+            report = store.repair()
+            assert newest in {problem.id for problem in report.problems if problem.kind == "missing_version"}
+            assert newest in (state / "reflog").read_text()
+    shutil.move(tmp_path / "away", place.remote)
+    with place.open() as store:
+        report = store.repair()
+        if not copied:  # a copy does not know what its remote has before it has been there
+            assert not report.problems
+            assert not any("damaged or gone" in note for note in report.notes)
+        assert store.pull().version is not None
+        assert (store.read("a.txt", at=newest), store.read("b.txt", at=newest)) == (b"a\n", b"b\n")
+        assert store.verify().ok

@@ -194,7 +194,7 @@ def _as_left(problems: Sequence[Problem]) -> tuple[Problem, ...]:
 def _heads(repository: Repository) -> list[VersionId]:
     """The newest versions that the catalogue knows of, whether they can be read or not."""
     try:
-        return repository.catalogue.heads()
+        return [*repository.catalogue.heads(), *state_files.missing_heads(repository)]
     except (CatalogueDamaged, sqlite3.DatabaseError):
         return []
 

@@ -40,6 +40,9 @@ def check(repository: Repository) -> Iterator[Problem]:
         yield Problem("damaged_format", FORMAT_NAME, (), f"it is missing; {_MEND}")
     elif files.read(path) != repository.format.encoded():
         yield Problem("damaged_format", FORMAT_NAME, (), f"it is not what it must be; {_MEND}")
+    for id in missing_heads(repository):
+        hint = f"a segment ends with it, and nothing here holds it; {_MEND}"
+        yield Problem("missing_version", str(id), (), hint)
     _, wrong = _reflog(repository)
     for line in wrong:
         if _names_lost(line):
@@ -166,13 +169,34 @@ def _reflog(repository: Repository) -> tuple[list[str], list[str]]:
         return [], []
     good: list[str] = []
     damaged: list[str] = []
-    for line in (line.lstrip("\0") for line in text.split("\n")):  # a sync that was refused may leave a hole
-        if _REFLOG_LINE.fullmatch(line):
-            known = repository.catalogue.seq(VersionId.from_hex(line[:64])) is not None
-            (good if known else damaged).append(line)
+    lines = [line.lstrip("\0") for line in text.split("\n")]  # a sync that was refused may leave a hole
+    known = {
+        line: repository.catalogue.seq(VersionId.from_hex(line[:64])) is not None
+        for line in lines
+        if _REFLOG_LINE.fullmatch(line)
+    }
+    # Where one is lost, others may be as well, and the lines are all that tells of them.
+    lost = bool(missing_heads(repository)) or any(_names_lost(line) and not known[line] for line in known)
+    for line in lines:
+        if line in known:
+            (good if known[line] or (lost and not _names_lost(line)) else damaged).append(line)
         elif line and not _is_beginning(line):
             damaged.append(line)
     return good, damaged
+
+
+def missing_heads(repository: Repository) -> list[VersionId]:
+    """Versions that a segment ends with, by a hash that holds, and that neither pack nor segment has: where packs are
+    gone and the catalogue with them, nothing else tells that they were there."""
+    catalogue = repository.catalogue
+    said = {catalogue.fact("head of " + name) for name in segment_names(repository.state)}
+    heads = [VersionId(head) for head in sorted(head for head in said if isinstance(head, bytes))]
+    here = "SELECT 1 FROM strays WHERE id = ?"
+    return [
+        head
+        for head in heads
+        if catalogue.seq(head) is None and catalogue.db.execute(here, (bytes(head),)).fetchone() is None
+    ]
 
 
 def _names_lost(line: str) -> bool:
