@@ -12,7 +12,7 @@ from blake3 import blake3
 from memstore import crew as crews
 from memstore.actions import compact, fill, training
 from memstore.crew import Crew
-from memstore.errors import DamagedData, MemsyncError
+from memstore.errors import DamagedData
 from memstore.objects import dictionary, encoding
 from memstore.objects.record import Encoding
 from memstore.repository import Repository
@@ -206,9 +206,7 @@ def test_a_clones_crew_writes_what_leans_on_a_dictionary(
     left: list[str] = []
     alone = fill._alone
 
-    def noted(
-        repository: Repository, tree: FreshTree, row: fill.Row, unwritten: dict[str, MemsyncError]
-    ) -> fill.Key:
+    def noted(repository: Repository, tree: FreshTree, row: fill.Row, unwritten: fill.Left) -> fill.Key:
         left.append(row[0])
         return alone(repository, tree, row, unwritten)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from memstore import Store
 from memstore.errors import DamagedData, RemoteTrouble
 from memstore.objects.catalogue import PlaceKind
 from memstore.remotes.folder import FolderRemote
@@ -145,6 +146,29 @@ def test_what_is_good_in_a_damaged_pack_of_another_device_comes_back(left: Left,
         return
     assert {path for problem in report.problems for path in problem.paths} == {"second.bin"}
     assert left.pull()["first.bin"] == FIRST + b"more\n"
+    left.here.push(mirror=False)
+    with Store.clone(str(left.here.remote), left.here.base / "another", environ={}) as store:
+        assert any("second.bin" in warning for warning in store.lacking)
+    other = Place.at(left.here.base / "another", left.here.remote)
+    assert tree(other.data) == tree(left.here.data)
+    # Then it turns up again on one device, and comes to the other.
+    left.here.write({"found.bin": SECOND})
+    assert repair(left.here).ok
+    left.here.commit()
+    left.here.push()
+    assert repair(other).ok
+    with other.open() as store:
+        assert store.verify(remote=True, read_data=True).ok
+
+
+def test_a_version_whose_parent_is_lost_is_named_once_and_stops_nobody(left: Left) -> None:
+    left.packs[0].unlink()
+    with left.here.open() as store, pytest.raises(DamagedData, match="is missing"):
+        store.pull()
+    assert [problem.id for problem in repair(left.here).problems] == [left.versions[1]]
+    left.ends_well()
+    (note,) = (note for note in left.verify(read_data=True).notes if "no head needs" in note)
+    assert "1 version" in note
 
 
 def test_a_pack_that_went_damaged_to_the_remote_is_mended_once_its_records_are_here(left: Left) -> None:

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from memstore import files, trees
 from memstore.actions import behind, checkout, collection, fetch, remote_state
-from memstore.actions.fill import fill
+from memstore.actions.fill import Left, fill
 from memstore.actions.pull import unite
 from memstore.actions.remote_state import RemoteState
 from memstore.cycles import no_looking_for_cycles
@@ -193,7 +193,9 @@ def _fill(
         if _holds_others(repository):
             joined = _join(repository, writer, heads, progress)
         elif newest:
-            warnings += _materialise(repository, writer, newest[0], progress)
+            # Where a list may lag, what is missing may be there all the same, and trying again brings it.
+            left = Left(bears_losses=remote.listing_is_free or bool(damaged))
+            warnings += _materialise(repository, writer, newest[0], left, progress)
     files.remove(os.path.join(repository.state, MARKER_NAME))
     files.sync_dir(repository.state)
     return joined, warnings
@@ -221,9 +223,11 @@ def _join(repository: Repository, writer: Writer, heads: list[VersionId], progre
     return unite(repository, writer, heads, meta, progress=progress)
 
 
-def _materialise(repository: Repository, writer: Writer, target: VersionId, progress: Progress) -> list[str]:
+def _materialise(
+    repository: Repository, writer: Writer, target: VersionId, left: Left, progress: Progress
+) -> list[str]:
     """Fill `Data/` with a version, and make it HEAD: beside its place first, then under its name as a whole. What an
-    interrupted clone left beside it is made anew. Warnings, of paths that this disk can't hold."""
+    interrupted clone left beside it is made anew. Warnings, of paths that this disk can't hold, or that are lost."""
     data = repository.workspace.data
     staging = data + STAGING_SUFFIX
     if files.names(data):  # cut off after they had their place
@@ -231,7 +235,6 @@ def _materialise(repository: Repository, writer: Writer, target: VersionId, prog
         return []
     if os.path.isdir(staging):
         trees.remove(staging)
-    left: dict[str, MemsyncError] = {}
     writer.fill_tree(_written(repository, FreshTree(staging), target, left, progress))
     files.sync_all()
     behind.note(repository, dict.fromkeys(left))
@@ -249,7 +252,7 @@ def _written(
     repository: Repository,
     tree: FreshTree,
     target: VersionId,
-    left: dict[str, MemsyncError],
+    left: Left,
     progress: Progress,
 ) -> Iterator[tuple[object, ...]]:
     """Write all files of a version; the rows of its manifest, each with what was seen of the file."""

@@ -49,17 +49,25 @@ _Bases = dict[bytes, tuple[int, int]]
 """Key of a content that decodes alone → (place, offset) of its record."""
 
 
+class Left(dict[str, MemsyncError]):
+    """Paths that were not written, each with its reason."""
+
+    def __init__(self, *, bears_losses: bool) -> None:
+        super().__init__()
+        self.bears_losses = bears_losses
+
+
 def fill(
     repository: Repository,
     tree: FreshTree,
     count: int,
     rows: Iterable[Row],
     unwanted: Set[bytes],
-    left: dict[str, MemsyncError],
+    left: Left,
 ) -> Iterator[tuple[Row, Key]]:
     """Write these files, `count` of them, below the tree's root, but for those with an unwanted content; each row in
-    its turn, with what lies there then. Paths that this disk can't hold come to `left`, each with its reason. Raises
-    what else writing and reading raise."""
+    its turn, with what lies there then. Paths that this disk can't hold come to `left`, each with its reason, and so
+    do those whose contents are lost, where it bears that. Raises what else writing and reading raise."""
     coming = iter(rows)
     if count < MANY:
         for row in coming:
@@ -77,11 +85,15 @@ def fill(
             yield from _taken(repository, tree, waiting.popleft(), crew.answer(), unwanted, left)
 
 
-def _alone(repository: Repository, tree: FreshTree, row: Row, left: dict[str, MemsyncError]) -> Key:
+def _alone(repository: Repository, tree: FreshTree, row: Row, left: Left) -> Key:
     path, kind, _, content, modified = row
     try:
         return tree.write(path, kind, repository.stream(ContentId(content)), modified)
     except (BadInput, Conflict) as error:
+        left[path] = error
+    except DamagedData as error:
+        if not left.bears_losses:
+            raise
         left[path] = error
     except DiskTrouble as error:
         if error.code != files.BAD_NAME:
@@ -126,7 +138,7 @@ def _taken(
     group: list[Row],
     answer: Answer,
     unwanted: Set[bytes],
-    left: dict[str, MemsyncError],
+    left: Left,
 ) -> Iterator[tuple[Row, Key]]:
     keys = iter(marshal.loads(answer.facts))
     for row in group:

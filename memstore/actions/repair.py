@@ -135,7 +135,7 @@ def _fetch(
     )
     fetched = {row.id for row in mended}
     broken = [name for name in damaged if name not in fetched]
-    return repair_theirs.bring(repository, remote, broken, dry_run=dry_run, progress=progress)
+    return repair_theirs.bring(repository, remote, broken, losses=losses, dry_run=dry_run, progress=progress)
 
 
 def _note_lost(repository: Repository, heads: Sequence[VersionId], dry_run: bool) -> list[VersionId]:

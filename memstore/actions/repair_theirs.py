@@ -59,11 +59,13 @@ def bring(
     remote: OpenRemote,
     broken: Collection[str],
     *,
+    losses: bool,
     dry_run: bool,
     progress: Progress,
 ) -> Theirs:
-    """Where something of others is damaged or lost there, bring what is whole into `packs/`, and what is damaged into
-    `torn/`. Nothing where the remote is another store's. `broken` are packs here that could not be fetched again."""
+    """Where something of others is damaged or lost there, or something is missing here (`losses`), bring what is whole
+    into `packs/`, and what is damaged into `torn/`. Nothing where the remote is another store's. `broken` are packs
+    here that could not be fetched again."""
     try:
         remote.prepare(create=False)
         if StoreFormat.parse(remote.read("format"), remote.url).store != repository.format.store:
@@ -75,17 +77,17 @@ def bring(
     listed = {file.name.rpartition("/")[2]: file for file in remote.list("packs/")}
     state = remote_state.load_or_none(repository) or RemoteState(remote.url)
     state, _ = collection.learn(state, remote, names)
-    losses = look(repository, state, remote, heads, listed, read=True, broken=broken, progress=progress)
-    damaged = dict(losses.damaged)
-    if not (damaged or losses.lost):
+    there = look(repository, state, remote, heads, listed, read=True, broken=broken, progress=progress)
+    damaged = dict(there.damaged)
+    if not (damaged or there.lost or (losses and there.others)):
         return Theirs()
     unknown = tuple(head for head in heads if repository.catalogue.seq(head) is None)
     if dry_run:
         return Theirs(unknown, tuple(damaged), tuple(damaged.values()))
     whole = []
-    progress.begin("fetching", sum(listed[name].size for name in losses.others), "B")
+    progress.begin("fetching", sum(listed[name].size for name in there.others), "B")
     try:
-        for name in losses.others:
+        for name in there.others:
             if name in damaged:
                 if not _put_aside(repository, remote, listed[name], damaged[name], progress):
                     del damaged[name]

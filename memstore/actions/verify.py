@@ -87,7 +87,8 @@ def _verify(repository: Repository, *, quick: bool, progress: Progress, alone: b
         # All that HEAD comes from is here: these are of others, and a pull was cut off between two packs.
         what = counted(len(strays), "version")
         found_already.append(
-            f"{what} of other devices came without what is before: 'memsync pull' fetches the rest"
+            f"{what} of other devices came without what is before: 'memsync pull' fetches the rest, where the remote "
+            "still has it"
         )
     else:
         problems += strays

@@ -97,7 +97,8 @@ def verify_remote(
     if remote.listing_is_free or unknown:
         problems += _of_others(repository, state, remote, _ids(heads), listed, read_data)
     if read_data:
-        problems += _read_remote(repository, remote, [listed[name] for name in sorted(listed)], progress)
+        read = [listed[name] for name in sorted(listed)]
+        problems += _read_remote(repository, remote, _ids(heads), read, notes, progress)
     return Found(problems, notes)
 
 
@@ -184,9 +185,15 @@ def _check_heads(remote: Remote, heads: Sequence[RemoteFile]) -> Iterator[Proble
 
 
 def _read_remote(
-    repository: Repository, remote: Remote, listed: Sequence[RemoteFile], progress: Progress
+    repository: Repository,
+    remote: Remote,
+    heads: Sequence[VersionId],
+    listed: Sequence[RemoteFile],
+    notes: list[str],
+    progress: Progress,
 ) -> Iterator[Problem]:
-    """Fetch every pack into a store that is thrown away, and verify that one: what a clone would find."""
+    """Fetch every pack into a store that is thrown away, and verify that one: what a clone would find. What a device
+    that is gone left without what was before it, and no head needs, is noted."""
     root = os.path.join(repository.state, SCRATCH + os.urandom(8).hex())
     workspace = Workspace(root, Paths(), repository.workspace.config)
     scratch = Repository.create(workspace, repository.format)
@@ -202,8 +209,19 @@ def _read_remote(
                 hint = f"{error.message}; {MEND}"
                 yield Problem("remote_damaged_pack", name, paths_in(repository, name), hint)
         progress.end()
-        for problem in verify(scratch, progress=progress).problems:
-            yield problem._replace(kind="remote_" + problem.kind)
+        found = verify(scratch, progress=progress).problems
+        rows = scratch.catalogue.db.execute("SELECT id FROM strays").fetchall()
+        strays = {str(VersionId(id)) for (id,) in rows}
+        if not strays.isdisjoint(map(str, heads)):  # all that comes from one is a stray itself
+            strays = set()
+        if strays:
+            notes.append(
+                f"{counted(len(strays), 'version')} there came without what was before, and no head needs "
+                f"{'it' if len(strays) == 1 else 'them'}: what is lost with a device that is gone stops nobody"
+            )
+        for problem in found:
+            if problem.id not in strays:
+                yield problem._replace(kind="remote_" + problem.kind)
     finally:
         progress.end()
         scratch.close()
