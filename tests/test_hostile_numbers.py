@@ -7,7 +7,11 @@ from pathlib import Path
 import pytest
 
 from memstore.errors import DamagedData
-from memstore.manifest.version_format import LAST_GENERATION, decode, encode_again
+from memstore.ids import ContentId
+from memstore.manifest.version import Change, ChangeKind, Entry, Kind, Meta
+from memstore.manifest.version_format import LAST_GENERATION, LAST_SIZE, decode, encode_again
+from memstore.objects.encoding import encode
+from memstore.objects.record import RecordKind
 from tests.folder_place import Place, forget_catalogue, head_of, tree, without_waiting
 
 
@@ -77,3 +81,64 @@ def test_no_version_is_written_with_a_number_that_nobody_could_read(two: tuple[P
         assert (version.generation, store.verify().ok) == (2, True)
     with pytest.raises(DamagedData):
         decode(encode_again(version._replace(generation=LAST_GENERATION + 1)))
+
+
+# -- sizes -----------------------------------------------------------------------------------------------------
+
+
+def says(place: Place, sizes: dict[str, int]) -> str:
+    """A version in which these paths hold four bytes, said to be so many."""
+    id = ContentId.of(b"four")
+    with place.open() as store, store.repository.writing() as writer:
+        writer.add(RecordKind.CONTENT, id, 4, encode(b"four"))
+        changes = [
+            Change(path, ChangeKind.ADD, Entry(path, Kind.FILE, size, id, 1_000))
+            for path, size in sorted(sizes.items())
+        ]
+        return str(writer.add_version(changes, meta=Meta()).id)
+
+
+def test_sizes_that_no_sum_holds_stop_nobody_and_are_named(two: tuple[Place, Place]) -> None:
+    first, second = two
+    paths = [f"{number:04}.txt" for number in range(1_100)]
+    version = says(second, dict.fromkeys(paths, LAST_SIZE))
+    assert second.push(mirror=False).status == "success"
+    with first.open() as store:
+        assert store.pull().status == "success"
+        assert store.status().clean
+        (problem,) = store.verify().problems
+        assert (problem.kind, problem.id, problem.paths) == ("wrong_size", version, tuple(paths[:20]))
+        assert store.verify(quick=True).ok
+    third = first.clone("third")
+    assert tree(third.data) == tree(first.data)
+    assert first.push().error is None
+
+
+def test_verify_names_a_size_that_is_not_its_content_s(two: tuple[Place, Place]) -> None:
+    first, _ = two
+    with first.open() as store:
+        assert store.verify().ok
+    version = says(first, {"right.txt": 4, "wrong.txt": 3})
+    with first.open() as store:
+        problems = store.verify().problems
+        assert [(row.kind, row.id, row.paths) for row in problems] == [
+            ("wrong_size", version, ("wrong.txt",))
+        ]
+        assert store.read("wrong.txt") == b"four"
+
+
+def test_a_size_beyond_any_disk_is_no_version(two: tuple[Place, Place]) -> None:
+    first, _ = two
+    with first.open() as store:
+        version = store.version(str(store.head()))
+    change = version.changes[0]
+    assert change.entry is not None
+    for size in (LAST_SIZE, LAST_SIZE + 1, (1 << 63) - 1):
+        record = encode_again(
+            version._replace(changes=(change._replace(entry=change.entry._replace(size=size)),))
+        )
+        if size <= LAST_SIZE:
+            assert decode(record).changes[0].entry is not None
+        else:
+            with pytest.raises(DamagedData):
+                decode(record)

@@ -7,13 +7,17 @@ bottom of its chain; in their order each is one step from what was decoded just 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
 from memstore.errors import DamagedData
-from memstore.ids import ContentId
+from memstore.ids import ContentId, VersionId
+from memstore.manifest.records import entered_sizes
 from memstore.manifest.removed import forgotten
 from memstore.objects.record import RecordKind
+from memstore.reports import Problem
 
 if TYPE_CHECKING:
     from memstore.objects.catalogue import Location
@@ -21,6 +25,10 @@ if TYPE_CHECKING:
 
 KEPT: Final = 64 << 20
 """Plain bytes that are kept for what leans on them."""
+
+
+WRONG_SHOWN: Final = 20
+"""Paths of a version that are named."""
 
 
 class Sound:
@@ -31,6 +39,8 @@ class Sound:
         self._plain: OrderedDict[int, tuple[int, bytes]] = OrderedDict()
         """Key → rank and plain bytes, what was used last at the end."""
         self._kept = 0
+        self.lengths: dict[ContentId, int] = {}
+        """Plain bytes of each that was taken out."""
         self.size = 0
         """Plain bytes of what was taken out."""
         self.failed: dict[ContentId, int] = {}
@@ -64,6 +74,7 @@ class Sound:
         for id in catalogue.within_reach(sound):
             named.remove(id)
             self.size += sound[id]
+        self.lengths = {id: length for id, length in sound.items() if id not in named}
 
     def _decoded(self, row: Location) -> bytes:
         reader = self._repository.reader
@@ -85,3 +96,13 @@ class Sound:
         self._kept += len(data)
         while self._kept > KEPT:
             self._kept -= len(self._plain.popitem(last=False)[1][1])
+
+
+def wrong_sizes(repository: Repository, lengths: Mapping[ContentId, int]) -> Iterator[Problem]:
+    """Versions that give contents another size than they have: no device of ours writes that."""
+    for seq, rows in groupby(entered_sizes(repository.catalogue), itemgetter(0)):
+        paths = [path for _, path, size, id in rows if lengths.get(id, size) != size]
+        if paths:
+            row = repository.catalogue.db.execute("SELECT id FROM versions WHERE seq = ?", (seq,)).fetchone()
+            hint = "what these paths hold is whole, but of another size than it says; 'memsync log' shows who made it"
+            yield Problem("wrong_size", str(VersionId(row[0])), tuple(paths[:WRONG_SHOWN]), hint)

@@ -16,7 +16,7 @@ from blake3 import blake3
 
 from memstore import files, salvage
 from memstore.actions import state_files
-from memstore.actions.sound import Sound
+from memstore.actions.sound import Sound, wrong_sizes
 from memstore.actions.unfinished import FINISH_FORGETTING, FORGETTING
 from memstore.current import pack_names, segment_names
 from memstore.errors import DamagedData, DiskTrouble, MissingBase
@@ -329,7 +329,8 @@ def _check_contents(repository: Repository, progress: Progress) -> tuple[int, in
             named |= again
         for id in sorted(named):
             try:
-                size += _check_content(repository, id)
+                length = found.lengths[id] = _check_content(repository, id)
+                size += length
             except Removed as error:
                 if removed is None:
                     removed = in_force(repository.catalogue, repository.reader, lenient=True).keys()
@@ -348,6 +349,7 @@ def _check_contents(repository: Repository, progress: Progress) -> tuple[int, in
         Problem(kind, str(id), needed[id].paths(), hint, tuple(needed[id].versions))
         for id, (kind, hint) in damaged.items()
     ]
+    problems += wrong_sizes(repository, found.lengths)
     return count, size, problems, gone
 
 

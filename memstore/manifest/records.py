@@ -6,6 +6,7 @@ order in which they were made, so that reading many of them decodes each group o
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Final, TypeGuard, TypeVar
 
@@ -180,6 +181,16 @@ def each_content(catalogue: Catalogue, *, since: int = 0, lost: bool = False) ->
         except DamagedData:
             if not lost:
                 raise
+
+
+def entered_sizes(catalogue: Catalogue) -> Iterator[tuple[int, str, int, ContentId]]:
+    """(version, path, size in bytes, content) of whatever changes leave there; versions that can't be read are passed
+    over."""
+    for (seq,) in catalogue.db.execute("SELECT seq FROM versions ORDER BY place, offset, inner").fetchall():
+        with contextlib.suppress(DamagedData):
+            for row in rows_of(encoded(catalogue, seq))[1]:
+                if len(row) > _REMOVES:
+                    yield seq, row[1], row[3], ContentId(row[4])
 
 
 def sizes_of(catalogue: Catalogue, wanted: Collection[ContentId]) -> set[int]:

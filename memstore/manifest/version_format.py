@@ -30,6 +30,8 @@ LAST_TIME_MS: Final = 253_402_300_799_999
 """The years 1 to 9999: other times have no name in RFC 3339."""
 LAST_GENERATION: Final = (1 << 53) - 1
 """Nobody comes so far; and a number that every language holds."""
+LAST_SIZE: Final = (1 << 53) - 1
+"""Bytes: eight million GiB, which no disk holds, and of which a thousand can be added up."""
 _MOST: Final = (1 << 63) - 1
 """SQLite's largest integer."""
 
@@ -362,7 +364,7 @@ def _unpack_change(row: tuple[Any, ...], time_ms: int) -> Change:
     else:
         kind, size, content, offset = row[2:6]
         modified = time_ms + offset
-        if type(size) is not int or not 0 <= size <= _MOST or not -_MOST <= modified <= _MOST:
+        if type(size) is not int or not 0 <= size <= LAST_SIZE or not -_MOST <= modified <= _MOST:
             raise ValueError("a number is none, or out of its range")
         if type(modified) is not int or not isinstance(content, bytes) or len(content) != ID_BYTES:
             raise ValueError("a time or a content id is none")

@@ -208,7 +208,9 @@ class KnownHistory(Facts):
 
     def tree_totals(self) -> tuple[int, int]:
         """Of HEAD's manifest: (files, their bytes)."""
-        return tuple(self.db.execute("SELECT count(*), coalesce(sum(size), 0) FROM tree").fetchone())
+        # `sum` would refuse to go beyond 63 bits, which sizes that an enemy wrote may.
+        count, size = self.db.execute("SELECT count(*), total(size) FROM tree").fetchone()
+        return count, int(size)
 
     def tree_size(self) -> int:
         return int(self.db.execute("SELECT count(*) FROM tree").fetchone()[0])
