@@ -142,7 +142,8 @@ def _note_lost(repository: Repository, heads: Sequence[VersionId], dry_run: bool
     """Those of the versions that nothing here knows of any more; a line of the reflog says so until they are back."""
     lost = [head for head in heads if repository.catalogue.seq(head) is None]
     if not dry_run:
-        reflog.append(repository.state, [Stand(head, reflog.LOST, None) for head in lost])
+        said = reflog.lost(repository.state)
+        reflog.append(repository.state, [Stand(head, reflog.LOST, None) for head in lost if head not in said])
     return lost
 
 

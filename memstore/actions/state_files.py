@@ -40,12 +40,13 @@ def check(repository: Repository) -> Iterator[Problem]:
         yield Problem("damaged_format", FORMAT_NAME, (), f"it is missing; {_MEND}")
     elif files.read(path) != repository.format.encoded():
         yield Problem("damaged_format", FORMAT_NAME, (), f"it is not what it must be; {_MEND}")
-    for id in missing_heads(repository):
+    missing = {str(id) for id in missing_heads(repository)}
+    for id in sorted(missing):
         hint = f"a segment ends with it, and nothing here holds it; {_MEND}"
-        yield Problem("missing_version", str(id), (), hint)
+        yield Problem("missing_version", id, (), hint)
     _, wrong = _reflog(repository)
     for line in wrong:
-        if _names_lost(line):
+        if _names_lost(line) and line[:64] not in missing:
             hint = f"the segment or pack that held it lost it; {_MEND}"
             yield Problem("missing_version", line[:64], (), hint)
     damaged = sum(not _names_lost(line) for line in wrong)
