@@ -155,6 +155,7 @@ def test_pages_of_the_catalogue_that_say_they_hold_more_or_less_lose_nothing(dam
         "UPDATE versions SET line = line + 1 WHERE seq = 2",
         "UPDATE records SET encoded = -seq",
         "UPDATE versions SET inner = x'01'",
+        "UPDATE versions SET id = CAST(x'00' || substr(id, 2) AS BLOB) WHERE seq = 1",
         "UPDATE objects SET offset = -offset",
         "UPDATE places SET name = CAST(x'ff' || substr(name, 2) AS TEXT)",
         "UPDATE sqlite_master SET sql = replace(sql, 'place INTEGER PRIMARY KEY', 'place INTEGER PRIMARY KEX')",

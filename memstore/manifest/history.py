@@ -109,16 +109,17 @@ def add_version(
 
 def generation_of(catalogue: Catalogue, version: Version) -> int:
     """The greatest of its parents' plus 1, whatever the record says: an enemy's number, or one that damage made, would
-    end all that comes after it. Only beside a stand-in, whose own is not known, the record is believed."""
-    known = [
-        catalogue.db.execute(
-            "SELECT generation, place FROM versions WHERE seq = ?", (catalogue.seq(parent),)
+    end all that comes after it. The record is believed only beside a stand-in, or a parent that a damaged catalogue
+    does not know."""
+    greatest = 0
+    for parent in version.parents:
+        row = catalogue.db.execute(
+            "SELECT generation FROM versions WHERE seq = ? AND place <> ?", (catalogue.seq(parent), NOWHERE)
         ).fetchone()
-        for parent in version.parents
-    ]
-    if any(place == NOWHERE for _, place in known):
-        return version.generation
-    return 1 + max((generation for generation, _ in known), default=0)
+        if row is None:
+            return version.generation
+        greatest = max(greatest, row[0])
+    return 1 + greatest
 
 
 def _is_stand_in(catalogue: Catalogue, seq: int) -> bool:
