@@ -33,6 +33,8 @@ def main() -> int:
     from tests.fuzz_targets import TARGETS
 
     targets = arguments.targets or list(TARGETS)
+    if strange := set(targets) - set(TARGETS):
+        parser.error(f"no parser is called {', '.join(sorted(strange))}; there are: {', '.join(TARGETS)}")
     keep = Path(arguments.keep or tempfile.mkdtemp(prefix="memsync-fuzz-"))
     each = max(1, arguments.seconds // len(targets))
     total = failed = 0
