@@ -129,6 +129,7 @@ FOUND: dict[str, list[bytes]] = {
     ],
     "store_format": [NESTED, b'{"format": 1, "features": 1, "store": ""}', b'{"format": "1", "features": [[]]}'],
     "device": [NESTED, b"[]", b'{"id": []}'],
+    "ignore_file": [b"*" * 123 + b"`\n@\x02\x00"],
     "remote_json": [NESTED, b"[]", b'{"url": 1}', b'{"url": "a", "sent": [1]}', b'{"url": "a", "last_push_ms": "x"}'],
     "checkout_record": [b"\x93nonsense", msgpack.packb({"to": None, "steps": [[1, None, None]]})],
     "behind_record": [b"\x93nonsense", msgpack.packb({"paths": {1: None}}), msgpack.packb({"paths": ["a"]})],

@@ -176,3 +176,31 @@ def test_pathspec_is_imported_only_for_a_rule_file(tmp_path: Path) -> None:
     assert subprocess.check_output(command, text=True, env=environ) == "False\n"
     (tmp_path / ".memsyncignore").write_text("*.log\n")
     assert subprocess.check_output(command, text=True, env=environ) == "True\n"
+
+
+PIECES_OF_RULES = ["*", "*", "*", "a", "b", ".", "?", "[ab]", "[!a]", "/", "**/", "\\*"]
+
+
+@given(
+    rule=st.lists(st.sampled_from(PIECES_OF_RULES), min_size=1, max_size=8).map("".join),
+    paths=st.lists(
+        st.lists(st.text("aab*", min_size=1, max_size=5), min_size=1, max_size=3).map("/".join),
+        min_size=1,
+        max_size=6,
+    ),
+)
+def test_rules_of_many_stars_mean_what_they_mean_to_pathspec(rule: str, paths: list[str]) -> None:
+    try:
+        theirs = GitIgnoreSpec.from_lines([*ignore.built_in_patterns(), rule])
+    except ValueError:
+        return
+    ours = Ignore.parse(rule.encode())
+    for path in paths:
+        assert ours.ignores(path, False) == bool(theirs.check_file(path).include)
+
+
+@pytest.mark.parametrize("rule", [b"*" * 120 + b"b", b"*a" * 60 + b"*b", b"a*" * 60 + b"b"])
+def test_a_rule_of_very_many_stars_is_answered(rule: bytes) -> None:
+    rules = Ignore.parse(rule)
+    assert not rules.ignores("a" * 250, False), "tried one way after another, this would not end"
+    assert rules.ignores("a" * 200 + "b", False)

@@ -8,6 +8,7 @@ what a built-in pattern leaves out, and as with git nothing below an ignored fol
 from __future__ import annotations
 
 import os
+import re
 import stat
 from typing import TYPE_CHECKING, Final
 
@@ -44,6 +45,12 @@ FOLDERS: Final = frozenset(
 )  # fmt: skip
 """Lock files (`*.lock`) are not here: most are empty and cost nothing, and some are somebody's content."""
 
+_STAR_BEFORE_STAR: Final = re.compile(
+    r"\[\^/\]\*"  # a star, as pathspec writes it; then what must follow, sign by sign, and never a slash
+    r"((?:\\[^A-Za-z0-9]|\[\^/\](?!\*)|\[[^]\[\\^/]+\]|[^]\[\\()/.*+?{}|^$])*)"
+    r"(?=\[\^/\]\*)"
+)
+
 
 def built_in_patterns() -> list[str]:
     """The built-in rules as lines of a gitignore file."""
@@ -70,7 +77,7 @@ class Ignore:
         self._spec = spec
         # Most paths match no rule of the file, and saying so by the bare expressions is ten times faster.
         own = spec.patterns[len(built_in_patterns()) :] if spec is not None else ()
-        self._matches = [pattern.regex.match for pattern in own if pattern.regex is not None]
+        self._matches = [pattern.regex.search for pattern in own if pattern.regex is not None]
 
     @classmethod
     def load(cls, data: str) -> Ignore:
@@ -115,7 +122,11 @@ class Ignore:
                 GitIgnoreSpec.from_lines([line])
             except ValueError as error:
                 raise _broken(f"line {number} is no rule: '{line}'") from error
-        return cls(GitIgnoreSpec.from_lines([*built_in_patterns(), *(line for _, line in rules)]))
+        spec = GitIgnoreSpec.from_lines([*built_in_patterns(), *(line for _, line in rules)])
+        for pattern in spec.patterns:
+            if pattern.regex is not None:
+                pattern.regex = re.compile(_without_trying_again(pattern.regex.pattern))
+        return cls(spec)
 
     @property
     def fingerprint(self) -> str:
@@ -165,6 +176,13 @@ class Ignore:
                 return True
             end = path.find("/", end + 1)
         return self.ignores(path, is_dir)
+
+
+def _without_trying_again(expression: str) -> str:
+    """The same expression, in which a star that another one follows in the same component takes the first place that
+    fits and keeps it: the next star makes up for the rest. A rule of many stars, which may come from another device,
+    would else be tried in as many ways as there are to share a name out among them."""
+    return _STAR_BEFORE_STAR.sub(r"(?>[^/]*?\1)", expression)
 
 
 def _broken(reason: str) -> BadInput:
