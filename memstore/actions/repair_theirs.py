@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from memstore import files
@@ -48,10 +49,8 @@ class Theirs(NamedTuple):
 
     heads: tuple[VersionId, ...] = ()
     """The heads that were unknown here, before anything came."""
-    damaged: tuple[str, ...] = ()
-    """Packs there that are damaged, each in `torn/` by now."""
-    bytes_of: tuple[str, ...] = ()
-    """Of each of them, what name its bytes have."""
+    damaged: Mapping[str, str] = MappingProxyType({})
+    """Packs there that are damaged, each in `torn/` by now, with the name that its bytes have."""
 
 
 def bring(
@@ -83,7 +82,7 @@ def bring(
         return Theirs()
     unknown = tuple(head for head in heads if repository.catalogue.seq(head) is None)
     if dry_run:
-        return Theirs(unknown, tuple(damaged), tuple(damaged.values()))
+        return Theirs(unknown, damaged)
     whole = []
     progress.begin("fetching", sum(listed[name].size for name in there.others), "B")
     try:
@@ -101,7 +100,7 @@ def bring(
     now = remote_state.load_or_none(repository)
     if now is not None and whole:
         remote_state.save(repository, remote_state.with_sent(now, whole))
-    return Theirs(unknown, tuple(damaged), tuple(damaged.values()))
+    return Theirs(unknown, damaged)
 
 
 def _put_aside(
@@ -127,7 +126,7 @@ def mend_packs(
 ) -> list[Mended]:
     """Take the damaged packs away there: what is good of them is here, durable."""
     done = []
-    for name, bytes_of in zip(theirs.damaged, theirs.bytes_of, strict=True):
+    for name, bytes_of in theirs.damaged.items():
         if not dry_run:
             try:
                 if hash_there(remote, name) != (bytes_of or name):
